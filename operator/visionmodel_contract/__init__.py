@@ -1,0 +1,1 @@
+"""What the operator and the conversion Job agree on; the only package both sides import."""

@@ -1,0 +1,29 @@
+"""Exit codes of the conversion Job: the pod failure policy tells permanent from retryable by them.
+
+Codes from 64 to 113 are ours (below are the shell's and Python's, above 128 are signals). Each permanent code
+stands for one class of cause; the reason and the sentence for people travel in the termination message.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit code of the converter process."""
+
+    OK = 0
+    INTERNAL = 70  # a bug of ours: retried by the Job, then reported
+    SOURCE_UNAVAILABLE = 75  # network, store or registry outage: retried
+    REGISTRY_UNAVAILABLE = 76  # retried
+    BAD_REQUEST = 80  # the request cannot be read or asks for what this converter does not know
+    SOURCE_NOT_FOUND = 81
+    SOURCE_FORBIDDEN = 82
+    DIGEST_MISMATCH = 83
+    INVALID_MODEL = 84  # truncated, not ONNX, checker refuses, hostile external data
+    UNSUPPORTED_MODEL = 85  # opset, operator or type this backend cannot run
+    DATASET_INVALID = 86
+    PARITY_FAILED = 87  # artifact disagrees with its source
+    GATE_FAILED = 88  # a labelled goal is missed
+
+
+PERMANENT_EXIT_CODES: tuple[int, ...] = tuple(code for code in ExitCode if 80 <= code <= 113)
+"""Exit codes after which running the same Job again cannot help."""
