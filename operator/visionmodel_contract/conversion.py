@@ -4,14 +4,14 @@ The operator renders a ConversionRequest into the Job; the converter answers wit
 container's termination message (at most 3 KiB, the kubelet keeps 4) and the full report inside the artifact.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from visionmodel_contract.precision import Backend, Goal, Precision
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 PIPELINE_VERSION = 1
 """Raised when the same source and options would give other bytes: part of the prepare key."""
 
