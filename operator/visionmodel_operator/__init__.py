@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""The operator: converts, proves, serves and progressively rolls out what a VisionModel names."""

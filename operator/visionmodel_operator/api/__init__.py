@@ -1,0 +1,1 @@
+"""The Kubernetes API of the project as types; no I/O."""

@@ -1,0 +1,58 @@
+"""What every API type shares: camelCase on the wire, frozen, documented, and the few scalar types.
+
+Spec values are kept as the user wrote them ("30s", "1Gi"); parsing happens where a number is needed, so that
+nothing is ever normalised back into a user's object.
+"""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+
+GROUP = "visionmodel.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "VisionModel"
+PLURAL = "visionmodels"
+
+
+class ApiModel(BaseModel):
+    """Base of all spec and status types; unknown fields are ignored (a newer CRD must not stop an older operator)."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the JSON document with the wire names, without unset optionals."""
+        document: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return document
+
+
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|us))+$"
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$", max_length=32)]
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration_seconds(text: str) -> float:
+    """Return the seconds of a Duration such as "1h30m" or "500us"."""
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|us|s|m|h)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is not a duration such as 30s, 5m or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def duration_delta(text: str) -> timedelta:
+    """Return a Duration as a timedelta."""
+    return timedelta(seconds=duration_seconds(text))
+
+
+def rule(expression: str, message: str, *, field_path: str | None = None) -> JsonDict:
+    """Return one CEL validation as it stands in the CRD."""
+    entry: JsonDict = {"rule": expression, "message": message}
+    return entry if field_path is None else {**entry, "fieldPath": field_path}

@@ -1,0 +1,112 @@
+"""Condition types, phases and reasons: one constant and one meaning each.
+
+Reasons are API: users and alerts match on them. A new one is added here, nowhere else.
+"""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Condition types of a VisionModel, kstatus-shaped; each, once known, stays set."""
+
+    READY = "Ready"  # users are served by stable
+    RECONCILING = "Reconciling"  # abnormal-true: something is still moving
+    STALLED = "Stalled"  # abnormal-true: nothing moves until somebody acts
+    CONVERTED = "Converted"
+    PARITY_PASSED = "ParityPassed"
+    WORKLOAD_AVAILABLE = "WorkloadAvailable"
+    ROUTE_ACCEPTED = "RouteAccepted"
+    SPLIT_VERIFIED = "SplitVerified"
+    METRICS_AVAILABLE = "MetricsAvailable"
+    LATENCY_JUDGEABLE = "LatencyJudgeable"
+    CANARY_HEALTHY = "CanaryHealthy"
+    PLAN_CHANGE_PENDING = "PlanChangePending"
+
+
+class Phase(StrEnum):
+    """Where a VisionModel is; one word for `kubectl get`."""
+
+    PENDING = "Pending"
+    CONVERTING = "Converting"
+    PROVISIONING = "Provisioning"
+    PROGRESSING = "Progressing"
+    HELD = "Held"
+    PROMOTING = "Promoting"
+    DRAINING = "Draining"
+    ABORTING = "Aborting"
+    HEALTHY = "Healthy"
+    DEGRADED = "Degraded"
+    SUSPENDED = "Suspended"
+
+
+ACTIVE_PHASES = frozenset(
+    {
+        Phase.CONVERTING,
+        Phase.PROVISIONING,
+        Phase.PROGRESSING,
+        Phase.HELD,
+        Phase.PROMOTING,
+        Phase.DRAINING,
+        Phase.ABORTING,
+    }
+)
+"""Phases in which a candidate revision is on its way in or out."""
+
+
+class Reason(StrEnum):
+    """Why a VisionModel is in its phase, or a condition has its value."""
+
+    # progress
+    NEW_REVISION = "NewRevision"
+    CONVERTING = "Converting"
+    WAITING_FOR_PODS = "WaitingForPods"
+    ROUTING = "Routing"
+    OBSERVING = "Observing"
+    SCALING = "Scaling"
+    SWAPPING = "Swapping"
+    DRAINING = "Draining"
+    PROMOTED = "Promoted"
+    SERVING = "Serving"
+    SUSPENDED = "Suspended"
+    # holds
+    PAUSED = "Paused"
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
+    SPLIT_MISMATCH = "SplitMismatch"
+    INCONCLUSIVE = "Inconclusive"
+    UPSTREAM_INCIDENT = "UpstreamIncident"
+    AWAITING_APPLY = "AwaitingApply"  # autoApply: false
+    # ends of a rollout that was turned back
+    HARM_DETECTED = "HarmDetected"
+    CANARY_UNHEALTHY = "CanaryUnhealthy"
+    PROGRESS_DEADLINE = "ProgressDeadline"
+    METRICS_DEADLINE = "MetricsDeadline"
+    USER = "User"
+    REVERTED = "Reverted"
+    SUPERSEDED = "Superseded"
+    # failures
+    CONVERSION_FAILED = "ConversionFailed"
+    CONVERSION_DEADLINE = "ConversionDeadline"
+    INVALID_SPEC = "InvalidSpec"
+    UNKNOWN_RUNTIME = "UnknownRuntime"
+    STABLE_UNAVAILABLE = "StableUnavailable"
+    ROUTE_REJECTED = "RouteRejected"
+    ROUTE_CONFLICT = "Conflict"
+    GATEWAY_API_MISSING = "GatewayAPIMissing"
+    APPLY_REFUSED = "ApplyRefused"
+    INTERNAL_ERROR = "InternalError"
+    # neutral values of conditions
+    NOT_APPLICABLE = "NotApplicable"
+    UNKNOWN = "Unknown"
+    ARTIFACT_VERIFIED = "ArtifactVerified"
+    ACCEPTED = "Accepted"
+    VERIFIED = "Verified"
+    AVAILABLE = "Available"
+
+
+class Outcome(StrEnum):
+    """How a rollout ended, in `status.history`."""
+
+    PROMOTED = "Promoted"
+    ABORTED = "Aborted"
+    SUPERSEDED = "Superseded"
+    CONVERSION_FAILED = "ConversionFailed"

@@ -1,0 +1,484 @@
+"""VisionModelSpec: what a user asks for. Only fields that the operator honours are here.
+
+Bounds, defaults and CEL rules live beside the field they guard; `api/crd.py` writes the CRD from this module.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from visionmodel_contract.precision import Backend, Goal, Precision
+from visionmodel_operator.api.base import ApiModel, Digest, Duration, Name, Quantity, rule
+
+SOURCE_SCHEMES = ("s3", "https", "pvc")
+URI_PATTERN = r"^(s3|https|pvc)://[^/\s]+/[^\s]+$"
+
+LabelMap = Annotated[dict[str, Annotated[str, Field(max_length=253)]], Field(max_length=32)]
+"""Map of at most 32 short strings, as Kubernetes labels, annotations and node selectors are."""
+
+
+class LocalObjectReference(ApiModel):
+    """Reference to an object of the VisionModel's own namespace."""
+
+    name: Name = Field(description="Name of the object in the VisionModel's namespace.")
+
+
+class ModelFormat(ApiModel):
+    """Format of the source file."""
+
+    name: Annotated[str, Field(pattern="^onnx$")] = Field(description="Format of the source: onnx.")
+
+
+class ModelSource(ApiModel):
+    """Where the trained model lies and how it may be read."""
+
+    storage_uri: Annotated[str, Field(pattern=URI_PATTERN, max_length=2048)] = Field(
+        description="Model file: s3://bucket/key, https://host/path or pvc://claim/path."
+    )
+    model_format: ModelFormat | None = Field(
+        default=None, description="Format of the source; taken from the file name when it ends in .onnx."
+    )
+    digest: Digest | None = Field(
+        default=None,
+        description="Refuse anything but this content; without it the digest is resolved once per revision.",
+    )
+    secret_ref: LocalObjectReference | None = Field(
+        default=None,
+        description="Secret with credentials for the store; mounted into the conversion Job by the kubelet,"
+        " never read by the operator.",
+    )
+
+
+class TaskType(StrEnum):
+    """What the model does, which decides pre- and post-processing."""
+
+    TENSOR = "Tensor"
+
+
+class Task(ApiModel):
+    """What the model does."""
+
+    type: TaskType = Field(description="Tensor: tensors in, tensors out, no pre- or post-processing.")
+
+
+class MetricGoal(ApiModel):
+    """One goal of the parity gate, in Olive's words."""
+
+    name: Annotated[str, Field(pattern="^(top1|map50|cosine|maxAbsError)$", max_length=32)] = Field(
+        description="Metric: top1, map50 (need a labelled dataset), cosine or maxAbsError (against the source)."
+    )
+    goal: Goal = Field(description="threshold: an absolute limit; max-degradation: against the source model.")
+    value: float = Field(ge=0, description="The limit, in the metric's own unit.")
+
+
+class ParityGate(ApiModel):
+    """Proof that the artifact is still right, on the user's data or against the source."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!has(self.metrics) || !self.metrics.exists(m, m.name in ['top1', 'map50'])"
+                    " || has(self.datasetUri)",
+                    "top1 and map50 need labelled data: set datasetUri",
+                )
+            ]
+        },
+    )
+
+    dataset_uri: Annotated[str, Field(pattern=URI_PATTERN, max_length=2048)] | None = Field(
+        default=None, description="Evaluation data as .npz; read with the model's credentials."
+    )
+    metrics: Annotated[list[MetricGoal], Field(max_length=16)] = Field(
+        default=[], description="Goals that must all be met; empty: the artifact must agree with its source."
+    )
+
+    @model_validator(mode="after")
+    def _labelled_metrics_need_data(self) -> Self:
+        if self.dataset_uri is None and any(m.name in ("top1", "map50") for m in self.metrics):
+            raise ValueError("top1 and map50 need labelled data: set datasetUri")
+        return self
+
+
+class Gates(ApiModel):
+    """Checks that an artifact must pass before it may serve."""
+
+    parity: ParityGate = Field(default=ParityGate(), description="Proof of right results.")
+
+
+class Conversion(ApiModel):
+    """How the source becomes the artifact that is served."""
+
+    backend: Backend = Field(default=Backend.ONNX_RUNTIME, description="What executes the artifact in Triton.")
+    precision: Precision = Field(default=Precision.FP32, description="Numeric precision of the artifact.")
+    simplify: bool = Field(default=True, description="Simplify the graph, verified numerically.")
+    gates: Gates = Field(default=Gates(), description="Checks before the artifact may serve.")
+    deadline: Duration = Field(default="60m", description="Time after which a running conversion is given up.")
+    auto_apply: bool = Field(default=True, description="false: convert and report, serve nothing new.")
+
+
+class Toleration(ApiModel):
+    """A taint that the pods tolerate, as in a pod spec."""
+
+    key: Annotated[str, Field(max_length=317)] | None = Field(default=None, description="Taint key.")
+    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] | None = Field(
+        default=None, description="Exists or Equal."
+    )
+    value: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Taint value.")
+    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = Field(
+        default=None, description="Taint effect; empty matches all."
+    )
+
+
+class Accelerator(ApiModel):
+    """One kind of device that serves the model; one Deployment each."""
+
+    resource_name: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$", max_length=253)] = Field(
+        default="nvidia.com/gpu", description="Extended resource to request."
+    )
+    count: Annotated[int, Field(ge=1, le=16)] = Field(default=1, description="Devices per pod.")
+    product: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=63)] | None = Field(
+        default=None, description="Product as GPU feature discovery labels it (nvidia.com/gpu.product)."
+    )
+    node_selector: LabelMap = Field(default={}, description="Further node labels that must match.")
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] = Field(
+        default=[], description="Further taints to tolerate; nvidia.com/gpu:NoSchedule always is."
+    )
+
+
+class Resources(ApiModel):
+    """CPU and memory of one Triton container."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=8)] = Field(
+        default={"cpu": "500m", "memory": "512Mi"}, description="Requested amounts."
+    )
+    limits: Annotated[dict[str, Quantity], Field(max_length=8)] = Field(
+        default={"memory": "2Gi"}, description="Upper limits."
+    )
+
+
+class Batching(ApiModel):
+    """Triton's dynamic batching."""
+
+    max_batch_size: Annotated[int, Field(ge=0, le=4096)] = Field(
+        default=8, description="Largest batch that Triton forms; 0: the model has no batch axis."
+    )
+    preferred_batch_sizes: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(max_length=8)] = Field(
+        default=[], description="Batch sizes to wait for; empty is right for most models."
+    )
+    max_queue_delay: Duration = Field(default="500us", description="How long a request may wait for company.")
+    max_queue_size: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=0, description="Requests that may queue before new ones are rejected; 0: no limit."
+    )
+    queue_timeout: Duration = Field(default="0s", description="Time in the queue before rejection; 0s: none.")
+
+
+class EnvVar(ApiModel):
+    """One literal environment variable."""
+
+    name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)] = Field(
+        description="Name of the variable."
+    )
+    value: Annotated[str, Field(max_length=4096)] = Field(default="", description="Its literal value.")
+
+
+FORBIDDEN_ENV = ("CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "LD_LIBRARY_PATH")
+
+
+class PodOptions(ApiModel):
+    """The part of the pod that a user may shape."""
+
+    labels: LabelMap = Field(default={}, description="Further pod labels; ours win.")
+    annotations: LabelMap = Field(default={}, description="Further pod annotations.")
+    priority_class_name: Annotated[str, Field(max_length=253)] | None = Field(
+        default=None, description="PriorityClass of the pods."
+    )
+    runtime_class_name: Annotated[str, Field(max_length=253)] | None = Field(
+        default=None, description="RuntimeClass of the pods."
+    )
+    image_pull_secrets: Annotated[list[LocalObjectReference], Field(max_length=8)] = Field(
+        default=[], description="Secrets for pulling the Triton and artifact images."
+    )
+    env: Annotated[
+        list[EnvVar],
+        Field(
+            max_length=32,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+                "x-kubernetes-validations": [
+                    rule(
+                        "self.all(e, !e.name.startsWith('NVIDIA_') &&"
+                        " !(e.name in ['CUDA_VISIBLE_DEVICES', 'LD_PRELOAD', 'LD_LIBRARY_PATH']))",
+                        "NVIDIA_*, CUDA_VISIBLE_DEVICES, LD_PRELOAD and LD_LIBRARY_PATH are the platform's to set",
+                    )
+                ],
+            },
+        ),
+    ] = Field(default=[], description="Environment of the Triton container.")
+
+    @model_validator(mode="after")
+    def _platform_variables_are_not_the_users(self) -> Self:
+        if any(e.name.startswith("NVIDIA_") or e.name in FORBIDDEN_ENV for e in self.env):
+            raise ValueError("NVIDIA_*, CUDA_VISIBLE_DEVICES, LD_PRELOAD and LD_LIBRARY_PATH are the platform's to set")
+        return self
+
+
+class Serving(ApiModel):
+    """How Triton serves the artifact."""
+
+    runtime_version: Annotated[str, Field(pattern=r"^[0-9]{2}\.[0-9]{2}$", max_length=5)] | None = Field(
+        default=None,
+        description="Triton release, one of the platform's runtime table; default: the platform's.",
+    )
+    replicas: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        default=None, description="Pods per revision at full scale; 1 when unset."
+    )
+    resources: Resources = Field(default=Resources(), description="CPU and memory of one Triton container.")
+    batching: Batching = Field(default=Batching(), description="Triton's dynamic batching.")
+    instances: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="Model instances per pod or device.")
+    warmup: bool = Field(default=True, description="Run sample requests before a pod becomes ready.")
+    pod: PodOptions = Field(default=PodOptions(), description="Labels, environment and scheduling of the pods.")
+
+
+class GatewayProtocol(StrEnum):
+    """Protocol of a listener that carries inference requests."""
+
+    HTTP = "HTTP"
+
+
+class GatewayRef(ApiModel):
+    """A Gateway listener that carries this model's traffic."""
+
+    name: Name = Field(description="Name of the Gateway.")
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] | None = Field(
+        default=None, description="Namespace of the Gateway; the VisionModel's own when unset."
+    )
+    section_name: Name | None = Field(default=None, description="Listener of the Gateway; all when unset.")
+    protocol: GatewayProtocol = Field(default=GatewayProtocol.HTTP, description="Protocol of the listener.")
+    hostnames: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=16)] = Field(
+        default=[], description="Host names that the route answers to; all of the listener's when empty."
+    )
+
+
+class Traffic(ApiModel):
+    """How requests reach the model."""
+
+    gateway_refs: Annotated[list[GatewayRef], Field(max_length=1)] = Field(
+        default=[],
+        description="Gateway that splits the traffic; none: a Service for the stable revision only.",
+    )
+    request_timeout: Duration = Field(
+        default="10s",
+        description="Longest time one request may take at the gateway; also the shortest drain.",
+    )
+
+
+class Strategy(StrEnum):
+    """How a new revision takes over."""
+
+    CANARY = "Canary"
+
+
+class Pause(ApiModel):
+    """Wait at the current weight: for a time, or until promoted when no duration is given."""
+
+    duration: Duration | None = Field(default=None, description="How long to wait; unset: until promoted.")
+
+
+class Step(ApiModel):
+    """One step of a canary: exactly one of its fields."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule("has(self.setWeight) != has(self.pause)", "a step has exactly one of setWeight and pause")
+            ]
+        },
+    )
+
+    set_weight: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None, description="Percent of the requests that the canary gets from here on."
+    )
+    pause: Pause | None = Field(default=None, description="Wait at the current weight.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.set_weight is None) == (self.pause is None):
+            raise ValueError("a step has exactly one of setWeight and pause")
+        return self
+
+
+class MetricType(StrEnum):
+    """How a metric is judged."""
+
+    ERROR_RATE = "ErrorRate"
+    LATENCY_RATIO = "LatencyRatio"
+    THRESHOLD = "Threshold"
+
+
+class ThresholdRange(ApiModel):
+    """Closed range that a Threshold metric must stay in."""
+
+    min: float | None = Field(default=None, description="Smallest good value.")
+    max: float | None = Field(default=None, description="Largest good value.")
+
+
+class Metric(ApiModel):
+    """One measured reason to go back."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "self.type != 'Threshold' || (has(self.query) && has(self.thresholdRange))",
+                    "a Threshold metric needs query and thresholdRange",
+                ),
+                rule("self.type == 'Threshold' || !has(self.query)", "query belongs to Threshold metrics only"),
+            ]
+        },
+    )
+
+    name: Annotated[str, Field(pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = Field(
+        description="Name of the metric in status and events."
+    )
+    type: MetricType = Field(
+        description="ErrorRate: canary against stable by an always-valid test. LatencyRatio: a quantile against"
+        " stable's, no guarantee claimed. Threshold: any PromQL against a range, no guarantee claimed."
+    )
+    gating: bool = Field(default=True, description="false: judged and reported, never acted on.")
+    tolerate_ratio: Annotated[float, Field(ge=1, le=100)] = Field(
+        default=1.0, description="ErrorRate: risk ratio canary/stable that is still fine."
+    )
+    slo_max: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="ErrorRate: absolute error share that the canary must not exceed."
+    )
+    quantile: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.9, description="LatencyRatio: the quantile that is compared."
+    )
+    max_ratio: Annotated[float, Field(gt=1, le=1000)] = Field(
+        default=3.0, description="LatencyRatio: canary's quantile may be this many times stable's."
+    )
+    floor: Duration = Field(default="10ms", description="LatencyRatio: a canary faster than this is never slow.")
+    query: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
+        default=None,
+        description="Threshold: PromQL that gives one number; {{namespace}}, {{name}}, {{canary}}, {{stable}}"
+        " and {{interval}} are replaced.",
+    )
+    threshold_range: ThresholdRange | None = Field(default=None, description="Threshold: the good range.")
+    failure_limit: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=3, description="LatencyRatio and Threshold: bad ticks in a row that mean harm."
+    )
+
+    @model_validator(mode="after")
+    def _threshold_fields(self) -> Self:
+        if self.type is MetricType.THRESHOLD and (self.query is None or self.threshold_range is None):
+            raise ValueError("a Threshold metric needs query and thresholdRange")
+        if self.type is not MetricType.THRESHOLD and self.query is not None:
+            raise ValueError("query belongs to Threshold metrics only")
+        return self
+
+
+class OnInconclusive(StrEnum):
+    """What to do when a step's longest time passes without enough evidence."""
+
+    HOLD = "Hold"
+    ABORT = "Abort"
+    PROMOTE = "Promote"
+
+
+class OnMissingMetrics(StrEnum):
+    """What to do when metrics stay away longer than the deadline."""
+
+    HOLD = "Hold"
+    ABORT = "Abort"
+
+
+DEFAULT_METRICS: list[Any] = [
+    {"name": "errors", "type": "ErrorRate"},
+    {"name": "latency", "type": "LatencyRatio"},
+]
+
+
+class Analysis(ApiModel):
+    """How the canary is judged."""
+
+    interval: Duration = Field(default="15s", description="Length of one tick of evidence.")
+    false_rollback_rate: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=0.01, description="Chance, over the whole rollout, that an equally good canary is sent back."
+    )
+    min_samples: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
+        default=100, description="Canary requests that a step needs before it may end."
+    )
+    warmup: Duration = Field(default="30s", description="Time after the first weight that is not judged.")
+    metrics_grace: Duration = Field(default="5m", description="Time without metrics before the rollout holds.")
+    metrics_deadline: Duration = Field(
+        default="30m", description="Time without metrics before onMissingMetrics decides."
+    )
+    max_step_duration: Duration = Field(default="30m", description="Longest time that one step observes.")
+    on_inconclusive: OnInconclusive = Field(
+        default=OnInconclusive.HOLD, description="What to do when a step stays undecided."
+    )
+    on_missing_metrics: OnMissingMetrics = Field(
+        default=OnMissingMetrics.HOLD, description="What to do when metrics stay away; never promote."
+    )
+    max_restarts: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=3, description="Container restarts of canary pods beyond which the rollout is aborted."
+    )
+    metrics: Annotated[
+        list[Metric],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = Field(
+        default=[Metric.model_validate(m) for m in DEFAULT_METRICS],
+        description="Reasons to go back; default: errors and latency against the stable revision.",
+    )
+
+
+class Rollout(ApiModel):
+    """How a new revision takes over from the stable one."""
+
+    strategy: Strategy = Field(default=Strategy.CANARY, description="Canary: weights step by step.")
+    steps: Annotated[list[Step], Field(max_length=32)] = Field(
+        default=[
+            Step(set_weight=5),
+            Step(pause=Pause(duration="5m")),
+            Step(set_weight=25),
+            Step(pause=Pause(duration="5m")),
+            Step(set_weight=50),
+            Step(pause=Pause(duration="5m")),
+        ],
+        description="Weights and pauses in order; after the last one the canary is promoted.",
+    )
+    paused: bool = Field(default=False, description="true: hold the rollout where it is; harm still aborts.")
+    drain: Duration = Field(default="30s", description="How long a leaving revision must be idle before it stops.")
+    drain_max: Duration = Field(default="5m", description="Longest wait for a leaving revision to become idle.")
+    route_timeout: Duration = Field(default="60s", description="Time for the gateway to accept a change of weight.")
+    analysis: Analysis = Field(default=Analysis(), description="How the canary is judged.")
+
+
+class VisionModelSpec(ApiModel):
+    """What a user asks for."""
+
+    model: ModelSource = Field(description="The trained model.")
+    task: Task = Field(description="What the model does.")
+    conversion: Conversion = Field(default=Conversion(), description="How the model becomes what is served.")
+    accelerators: Annotated[list[Accelerator], Field(max_length=4)] = Field(
+        default=[], description="Devices that serve the model; empty: CPU."
+    )
+    serving: Serving = Field(default=Serving(), description="How Triton serves the artifact.")
+    traffic: Traffic = Field(default=Traffic(), description="How requests reach the model.")
+    rollout: Rollout = Field(default=Rollout(), description="How a new revision takes over.")
+    suspend: bool = Field(default=False, description="true: scale to zero and keep everything.")
+    revision_history_limit: Annotated[int, Field(ge=0, le=50)] = Field(
+        default=5, description="Old revisions that are kept for going back."
+    )
+    progress_deadline_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        default=600, description="Seconds without progress after which a phase fails."
+    )

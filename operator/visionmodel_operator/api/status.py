@@ -1,0 +1,227 @@
+"""VisionModelStatus: what was made, where the rollout is, and the memory that cannot be observed again.
+
+The operator records an intent here before it acts on it (decide, write status, look again, act), so every
+field that a transition reads is either in this document or can be observed in the cluster.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from visionmodel_contract.conversion import GateResult, TensorSpec
+from visionmodel_operator.api.base import ApiModel
+from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
+
+ShortText = Annotated[str, Field(max_length=1024)]
+Revision = Annotated[str, Field(max_length=63)]
+
+
+class ConditionStatus(StrEnum):
+    """Value of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(ApiModel):
+    """One condition, as metav1.Condition."""
+
+    type: ConditionType = Field(description="What the condition is about.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    reason: Annotated[str, Field(max_length=128)] = Field(description="CamelCase constant.")
+    message: Annotated[str, Field(max_length=4096)] = Field(default="", description="The reason in words.")
+    observed_generation: int = Field(default=0, description="Generation of the spec that this is about.")
+    last_transition_time: datetime = Field(description="When the value last changed.")
+
+
+class RevisionStatus(ApiModel):
+    """One revision that has or may get traffic."""
+
+    revision: Revision = Field(description="Identity of everything that changes the serving pods.")
+    artifact: ShortText | None = Field(default=None, description="Digest reference of the artifact it serves.")
+    ready_replicas: int = Field(default=0, description="Pods that are ready.")
+    weight: float = Field(default=0, description="Percent of the requests.")
+    since: datetime | None = Field(default=None, description="When it became stable, or when its rollout began.")
+
+
+class CanaryStatus(RevisionStatus):
+    """The revision on trial."""
+
+    step: int = Field(default=0, description="Step that is observed, counted from 1.")
+    steps: int = Field(default=0, description="Observed steps in the plan.")
+    step_started_at: datetime | None = Field(default=None, description="When the current step's weight was in force.")
+
+
+class ConversionReport(ApiModel):
+    """What the conversion made."""
+
+    precision: ShortText | None = Field(default=None, description="Precision that the artifact really has.")
+    size_bytes: int | None = Field(default=None, description="Size of the model file.")
+    nodes_before: int | None = Field(default=None, description="Graph nodes of the source.")
+    nodes_after: int | None = Field(default=None, description="Graph nodes of the artifact.")
+    source_digest: ShortText | None = Field(default=None, description="Digest of the source file.")
+    report_digest: ShortText | None = Field(default=None, description="Digest of the full report in the artifact.")
+    inputs: list[TensorSpec] = Field(default=[], description="Inputs of the artifact.")
+    outputs: list[TensorSpec] = Field(default=[], description="Outputs of the artifact.")
+    parity: list[GateResult] = Field(default=[], description="Measured goals of the parity gate.")
+
+
+class ConversionStatus(ApiModel):
+    """The conversion of the newest revision."""
+
+    revision: Revision | None = Field(default=None, description="Revision that this conversion is for.")
+    key: ShortText | None = Field(default=None, description="Content key of the artifact.")
+    stage: ShortText | None = Field(default=None, description="What the Job is doing.")
+    progress: int | None = Field(default=None, description="Percent done, advisory.")
+    job: ShortText | None = Field(default=None, description="Name of the Job.")
+    started_at: datetime | None = Field(default=None, description="When the conversion was decided on.")
+    exit_code: int | None = Field(default=None, description="Exit code of a failed Job.")
+    message: Annotated[str, Field(max_length=4096)] | None = Field(default=None, description="Why it failed.")
+    report: ConversionReport | None = Field(default=None, description="What was made.")
+
+
+class TrafficStatus(ApiModel):
+    """The split that is meant to be in force; slots are places in the route's backendRefs."""
+
+    slots: Annotated[list[Revision], Field(max_length=2)] = Field(
+        default=[], description="Revision in each of the two fixed backend slots; a revision keeps its slot for life."
+    )
+    weights_ppm: Annotated[list[int], Field(max_length=2)] = Field(
+        default=[], description="Share of each slot in parts per million."
+    )
+    changed_at: datetime | None = Field(default=None, description="When these weights were decided.")
+    verified_at: datetime | None = Field(
+        default=None, description="When the gateway was first seen to have accepted them."
+    )
+
+
+class SwapStage(StrEnum):
+    """Sub-states of taking a revision out of traffic; never a jump between 0 and 100."""
+
+    LEAVING = "Leaving"  # 1 of 1,000,000
+    ZERO = "Zero"
+    DRAINED = "Drained"
+
+
+class DrainStatus(ApiModel):
+    """Evidence that the leaving revision is idle, from its pods' own counters."""
+
+    finished: float = Field(default=0, description="Requests its pods had finished when last seen.")
+    flat_since: datetime | None = Field(default=None, description="Since when nothing was finished or pending.")
+    started_at: datetime | None = Field(default=None, description="When the draining began.")
+
+
+class PlanStep(ApiModel):
+    """One observed step of the frozen plan."""
+
+    weight_ppm: int = Field(description="Canary's share in parts per million.")
+    min_seconds: float | None = Field(description="Shortest time; unset: until promoted.")
+
+
+class HoldStatus(ApiModel):
+    """Why the rollout is held and what it was doing."""
+
+    reason: ShortText = Field(description="Reason constant of the hold.")
+    message: ShortText = Field(default="", description="The reason in words.")
+    since: datetime = Field(description="When the hold began.")
+
+
+class RolloutStatus(ApiModel):
+    """The one rollout under way: its frozen plan and the memory that cannot be observed again; under 4 KiB."""
+
+    revision: Revision = Field(description="The revision on trial.")
+    attempt: int = Field(default=1, description="Counts the attempts at this revision; actions name it.")
+    started_at: datetime = Field(description="When the rollout began.")
+    plan: Annotated[list[PlanStep], Field(max_length=32)] = Field(default=[], description="Frozen steps.")
+    plan_digest: ShortText = Field(default="", description="Digest of the frozen steps and analysis.")
+    analysis: dict[str, Any] = Field(
+        default={},
+        description="Frozen analysis.",
+        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    )
+    step: int = Field(default=0, description="Index of the step in the plan, from 0.")
+    phase_started_at: datetime = Field(description="When the current phase or sub-state began.")
+    step_started_at: datetime | None = Field(default=None, description="When the step's weight was in force.")
+    baseline_at: datetime | None = Field(
+        default=None, description="When the canary's weight last left 0; counters before it are not evidence."
+    )
+    swap: SwapStage | None = Field(default=None, description="Sub-state of promotion or abort.")
+    drain: DrainStatus | None = Field(default=None, description="Evidence of draining.")
+    hold: HoldStatus | None = Field(default=None, description="Why it is held.")
+    full: bool = Field(default=False, description="A full promotion was asked for: gates are skipped, harm is not.")
+    ended: ShortText | None = Field(default=None, description="Reason for which the rollout is being turned back.")
+    ended_message: Annotated[str, Field(max_length=4096)] | None = Field(
+        default=None, description="That reason in words."
+    )
+    last_data_at: datetime | None = Field(default=None, description="End of the last tick that had data.")
+    judge: dict[str, Any] = Field(
+        default={},
+        description="Evidence so far, replayable from Prometheus.",
+        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    )
+
+
+class HistoryEntry(ApiModel):
+    """How one rollout ended."""
+
+    revision: Revision = Field(description="The revision on trial.")
+    attempt: int = Field(default=1, description="Which attempt it was.")
+    outcome: Outcome = Field(description="How it ended.")
+    reason: ShortText = Field(description="Why.")
+    message: Annotated[str, Field(max_length=2048)] = Field(default="", description="Why, in words.")
+    started_at: datetime = Field(description="When it began.")
+    finished_at: datetime = Field(description="When it ended.")
+    requests: int = Field(default=0, description="Canary requests that were judged.")
+    evidence: float = Field(default=0, description="Largest log evidence of harm over the gating metrics.")
+
+
+class KnownRevision(ApiModel):
+    """A revision that is kept: its artifact and pod template stay for going back."""
+
+    revision: Revision = Field(description="The revision.")
+    scheme: int = Field(default=1, description="Scheme version of the revision hash.")
+    artifact_key: ShortText | None = Field(default=None, description="Key of its artifact.")
+    last_served_at: datetime | None = Field(default=None, description="When it last had traffic.")
+
+
+class VisionModelStatus(ApiModel):
+    """What was made and where the rollout is."""
+
+    observed_generation: int | None = Field(default=None, description="Generation that was last fully judged.")
+    phase: Phase | None = Field(default=None, description="One word: where the object is.")
+    reason: ShortText | None = Field(default=None, description="CamelCase constant: why.")
+    message: Annotated[str, Field(max_length=4096)] | None = Field(default=None, description="Why, in words.")
+    url: ShortText | None = Field(default=None, description="Where the model answers.")
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+        ),
+    ] = Field(default=[], description="State by aspect.")
+    target_revision: Revision | None = Field(default=None, description="Revision of the spec as last judged.")
+    stable: RevisionStatus | None = Field(default=None, description="The revision that is trusted.")
+    canary: CanaryStatus | None = Field(default=None, description="The revision on trial.")
+    conversion: ConversionStatus | None = Field(default=None, description="Conversion of the newest revision.")
+    traffic: TrafficStatus | None = Field(default=None, description="The intended split.")
+    rollout: RolloutStatus | None = Field(default=None, description="The rollout under way.")
+    failed_revision: Revision | None = Field(
+        default=None, description="Revision that was turned back or could not be converted; tried again by retry."
+    )
+    failed_attempt: int | None = Field(default=None, description="The attempt that failed.")
+    consumed_actions: Annotated[list[ShortText], Field(max_length=8)] = Field(
+        default=[], description="Action annotations that were acted on; each acts once."
+    )
+    revisions: Annotated[list[KnownRevision], Field(max_length=64)] = Field(
+        default=[], description="Revisions that are kept."
+    )
+    history: Annotated[list[HistoryEntry], Field(max_length=20)] = Field(
+        default=[], description="How the last rollouts ended, newest first."
+    )
+    replicas: int | None = Field(default=None, description="Pods of the stable revision (scale subresource).")
+    selector: ShortText | None = Field(default=None, description="Selector of the stable revision's pods.")
+    simulated_accelerators: bool | None = Field(
+        default=None, description="true: accelerators are simulated on CPUs; for tests and demos only."
+    )
