@@ -96,6 +96,9 @@ class TrafficStatus(ApiModel):
     verified_at: datetime | None = Field(
         default=None, description="When the gateway was first seen to have accepted them."
     )
+    corrected_at: datetime | None = Field(
+        default=None, description="When a foreign edit of the route was last put right."
+    )
 
 
 class SwapStage(StrEnum):

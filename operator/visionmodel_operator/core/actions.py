@@ -1,0 +1,117 @@
+"""The closed list of things the operator can do to the cluster, as values; `render` turns them into manifests.
+
+Every action is idempotent and derived from recorded status alone, so a pass that was killed half-way is
+completed by the next one. Order within a decision is the order of effects.
+"""
+
+from dataclasses import dataclass
+
+from visionmodel_contract.conversion import ArtifactInfo, ConversionRequest, ReportSummary
+from visionmodel_operator.api.spec import VisionModelSpec
+
+
+@dataclass(frozen=True)
+class StartConversion:
+    """Create the prepare Job once; never re-applied (Kueue may own parts of it)."""
+
+    job: str
+    request: ConversionRequest
+    spec: VisionModelSpec
+
+
+@dataclass(frozen=True)
+class RecordArtifact:
+    """Write what a finished Job reported to ConfigMap `artifact-<key>`, so that the Job is never needed again."""
+
+    key: str
+    summary: ReportSummary
+    gate_key: str
+
+
+@dataclass(frozen=True)
+class ForgetArtifact:
+    """Delete the memory of a failed conversion (retry) or of an artifact that nobody keeps."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class DeleteJob:
+    """Delete a recorded or superseded Job with its pods."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class CreateRevision:
+    """Write the revision's ConfigMap (config.pbtxt and pod template) once, then its Service and Deployments.
+
+    Only for a revision whose ConfigMap does not exist; afterwards ScaleRevision re-applies what is stored.
+    """
+
+    revision: str
+    spec: VisionModelSpec
+    artifact: ArtifactInfo
+    replicas: int
+
+
+@dataclass(frozen=True)
+class ScaleRevision:
+    """Re-apply the stored Deployments and Service of a revision with this many pods in all."""
+
+    revision: str
+    replicas: int
+
+
+@dataclass(frozen=True)
+class DeleteRevision:
+    """Delete a revision's Deployments, Service, ConfigMap and disruption budget."""
+
+    revision: str
+
+
+@dataclass(frozen=True)
+class EnsureFront:
+    """Front Service, selecting the stable revision."""
+
+    revision: str
+
+
+@dataclass(frozen=True)
+class EnsureRoute:
+    """HTTPRoute with the recorded slots and weights (parts per million)."""
+
+    slots: tuple[str, ...]
+    weights_ppm: tuple[int, ...]
+    spec: VisionModelSpec
+
+
+@dataclass(frozen=True)
+class EnsureDisruptionBudget:
+    """PodDisruptionBudget over the pods of a serving revision."""
+
+    revision: str
+
+
+@dataclass(frozen=True)
+class EmitEvent:
+    """An event on the VisionModel: reason constant and sentence; warning or normal."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+Action = (
+    StartConversion
+    | RecordArtifact
+    | ForgetArtifact
+    | DeleteJob
+    | CreateRevision
+    | ScaleRevision
+    | DeleteRevision
+    | EnsureFront
+    | EnsureRoute
+    | EnsureDisruptionBudget
+    | EmitEvent
+)

@@ -1,0 +1,86 @@
+"""Every child's name, label and annotation, and the limits behind them. One home, so that nothing is spelled twice."""
+
+from visionmodel_operator.api.base import GROUP
+
+FIELD_MANAGER = "visionmodel-operator"
+MANAGED_BY = "visionmodel-operator"
+
+LABEL_NAME = f"{GROUP}/name"
+LABEL_REVISION = f"{GROUP}/revision"
+LABEL_TRACK = f"{GROUP}/track"
+LABEL_IN_SERVICE = f"{GROUP}/in-service"
+LABEL_ARTIFACT_KEY = f"{GROUP}/artifact-key"
+
+ANNOTATION_PROMOTE = f"{GROUP}/promote"
+ANNOTATION_ABORT = f"{GROUP}/abort"
+ANNOTATION_RETRY = f"{GROUP}/retry"
+ANNOTATION_PAUSE = f"{GROUP}/pause"
+ANNOTATION_TEMPLATE_DIGEST = f"{GROUP}/template-digest"
+
+REVISION_HEADER = "x-visionmodel-revision"
+
+HTTP_PORT = 8000
+GRPC_PORT = 8001
+METRICS_PORT = 8002
+
+MAX_NAME_LENGTH = 46
+"""Longest VisionModel name: `<name>-<revision>-prepare` must stay a label value (63)."""
+
+
+def revision_service(name: str, revision: str) -> str:
+    """Name of the Service of one revision."""
+    return f"{name}-{revision}"
+
+
+def revision_config(name: str, revision: str) -> str:
+    """Name of the ConfigMap with one revision's config.pbtxt and pod template."""
+    return f"{name}-{revision}"
+
+
+def deployment(name: str, revision: str, index: int) -> str:
+    """Name of the Deployment of one revision on one accelerator (index 0 for CPU)."""
+    return f"{name}-{revision}-{index}"
+
+
+def prepare_job(name: str, revision: str, attempt: int) -> str:
+    """Name of the prepare Job; a retry is a new Job, so that a failed one stays readable until it is recorded."""
+    return f"{name}-{revision}-prepare" if attempt <= 1 else f"{name}-{revision}-prepare-{attempt}"
+
+
+def artifact_config(key: str) -> str:
+    """Name of the ConfigMap by which the operator knows that an artifact exists."""
+    return f"artifact-{key}"
+
+
+def front_service(name: str) -> str:
+    """Name of the Service that selects the stable revision."""
+    return name
+
+
+def route(name: str) -> str:
+    """Name of the HTTPRoute."""
+    return name
+
+
+def envoy_cluster(namespace: str, route_name: str, slot: int) -> str:
+    """Name under which Envoy Gateway counts one backend slot of an HTTPRoute's first rule."""
+    return f"httproute/{namespace}/{route_name}/rule/0/backend/{slot}"
+
+
+def object_labels(name: str, component: str, revision: str | None = None) -> dict[str, str]:
+    """Labels of every child; never `app.kubernetes.io/instance` of the parent (Argo CD would adopt it)."""
+    labels = {
+        "app.kubernetes.io/name": "visionmodel",
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": "visionmodel",
+        "app.kubernetes.io/managed-by": MANAGED_BY,
+        LABEL_NAME: name,
+    }
+    if revision is not None:
+        labels[LABEL_REVISION] = revision
+    return labels
+
+
+def revision_selector(name: str, revision: str) -> dict[str, str]:
+    """Labels that select the pods of one revision."""
+    return {LABEL_NAME: name, LABEL_REVISION: revision}

@@ -1,0 +1,195 @@
+"""Frozen picture of what one pass saw: the object, its recorded status and its children.
+
+Built by `adapters/kube.py` and the metric adapters, read by everything in core; tests build it directly.
+Nothing here is guessed: what could not be read is None, and None delays, it never decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from visionmodel_contract.conversion import Failure, GateResult, ReportSummary
+from visionmodel_operator.api.spec import VisionModelSpec
+from visionmodel_operator.api.status import VisionModelStatus
+from visionmodel_operator.core.counters import Tick
+
+
+@dataclass(frozen=True)
+class ObjectRef:
+    """Identity of a VisionModel, enough for owner references."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class KnownArtifact:
+    """What the ConfigMap `artifact-<key>` says.
+
+    Attributes:
+        key: prepare key.
+        summary: the report of the successful conversion, or of its permanent failure.
+        verdicts: gate results by gate key; an artifact is usable only under a passed verdict of its own gates.
+        gate_failures: why a gate verdict failed, by gate key.
+    """
+
+    key: str
+    summary: ReportSummary
+    verdicts: Mapping[str, tuple[GateResult, ...]] = field(default_factory=dict)
+    gate_failures: Mapping[str, Failure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JobState:
+    """The prepare Job of one revision and attempt.
+
+    Attributes:
+        finished: None while running, else whether it succeeded.
+        summary: report from the termination message, when one was readable.
+        exit_code: of the last terminated container.
+        progress_stage: advisory, from the pod's log.
+        waiting: why its pod does not start, e.g. Unschedulable, ImagePullBackOff.
+    """
+
+    name: str
+    revision: str
+    finished: bool | None
+    summary: ReportSummary | None = None
+    exit_code: int | None = None
+    message: str = ""
+    progress_stage: str | None = None
+    progress_percent: int | None = None
+    waiting: str = ""
+
+
+@dataclass(frozen=True)
+class PodState:
+    """One serving pod."""
+
+    name: str
+    revision: str
+    ip: str | None
+    ready: bool
+    ready_since: datetime | None = None
+    restarts: int = 0
+    terminating: bool = False
+    waiting: str = ""
+    finished_requests: float | None = None
+    """Triton's success + failure counters over all models, read directly; None where it was not asked or not had."""
+    pending_requests: float | None = None
+
+
+@dataclass(frozen=True)
+class WorkloadState:
+    """The Deployments of one revision, summed.
+
+    Attributes:
+        replicas: pods asked for in `spec.replicas`.
+        ready: pods ready with the current template, as the Deployment's status says for its current generation.
+        stored: the revision's Deployments and Service exactly as they were first rendered, from its ConfigMap;
+            empty when that is missing. Re-applied as they are, never rendered again.
+    """
+
+    revision: str
+    replicas: int
+    ready: int
+    exists: bool = True
+    stored: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class RouteState:
+    """The HTTPRoute as the gateway sees it.
+
+    Attributes:
+        weights_ppm: weight by backend slot, in the units that were written (their sum is 1,000,000).
+        backends: Service name by slot.
+        accepted: Accepted and ResolvedRefs by every parent, observed for the route's current generation.
+        reason: the parent's reason when it is not accepted.
+        message: the parent's message when it is not accepted.
+        ours: whether every field we would write stands in the live object.
+        foreign_managers: other writers of the spec, from managedFields.
+    """
+
+    weights_ppm: tuple[int, ...]
+    backends: tuple[str, ...]
+    accepted: bool
+    reason: str = ""
+    message: str = ""
+    ours: bool = True
+    foreign_managers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What Prometheus said in this pass.
+
+    Attributes:
+        ticks: new ticks after the last judged one, in time order.
+        values: value of each Threshold metric by tick end and metric name; None is no data.
+        error: why nothing could be read, empty when it could.
+    """
+
+    ticks: tuple[Tick, ...] = ()
+    values: Mapping[float, Mapping[str, float | None]] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One entry of the platform's runtime table (Helm values)."""
+
+    version: str
+    image: str
+    triton_version: str
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the platform team decided in the Helm values and what the cluster can do.
+
+    Attributes:
+        runtimes: by `serving.runtimeVersion`.
+        artifact_repository: OCI repository for artifacts, e.g. registry:5000/visionmodel/artifacts.
+        image_volumes: the cluster mounts OCI images (Kubernetes ≥ 1.35).
+        gateway_api: HTTPRoute is served.
+    """
+
+    runtimes: Mapping[str, Runtime]
+    default_runtime: str
+    converter_image: str
+    artifact_repository: str
+    artifact_repository_insecure: bool = False
+    push_secret: str | None = None
+    pull_secret: str | None = None
+    image_volumes: bool = True
+    gateway_api: bool = True
+    simulated_accelerators: bool = False
+    gateway_profile: str = "envoy-gateway"
+    job_cpu_limit: str = "1"
+    job_memory_limit: str = "2Gi"
+    canary_cpu_limit: str | None = None
+    allow_http_sources: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything one pass knows. Mappings are keyed by revision unless said otherwise."""
+
+    ref: ObjectRef
+    generation: int
+    resource_version: str
+    spec: VisionModelSpec | None
+    spec_error: str
+    annotations: Mapping[str, str]
+    status: VisionModelStatus
+    platform: Platform
+    artifacts: Mapping[str, KnownArtifact] = field(default_factory=dict)  # by prepare key
+    jobs: Mapping[str, JobState] = field(default_factory=dict)  # by Job name
+    workloads: Mapping[str, WorkloadState] = field(default_factory=dict)
+    pods: Mapping[str, tuple[PodState, ...]] = field(default_factory=dict)
+    route: RouteState | None = None
+    evidence: Evidence | None = None
+    deleting: bool = False
