@@ -1,0 +1,260 @@
+"""The Python face of the dev cluster: bring it up, take it down, ask where things are.
+
+Called by the command line, the Makefile, the demo and the e2e suite. The order in `Cluster.up` is the order in which
+the parts need each other; every step finds out whether it is done already, so `up` also repairs.
+"""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from visionmodel_devcluster import addons, host, node
+from visionmodel_devcluster.builds import binary
+from visionmodel_devcluster.certificates import Authority
+from visionmodel_devcluster.controlplane import (
+    Endpoints,
+    Settings,
+    controller_manager_program,
+    free_port,
+    scheduler_program,
+    start_control_plane,
+    write_kubeconfig,
+)
+from visionmodel_devcluster.errors import DevClusterError
+from visionmodel_devcluster.health import answers, wait_for
+from visionmodel_devcluster.gpus import apply_fake_gpus
+from visionmodel_devcluster.images import IMAGES, addon_reference, base_image, provide_addon
+from visionmodel_devcluster.kubectl import Kubectl
+from visionmodel_devcluster.locks import file_lock
+from visionmodel_devcluster.packages import install_packages
+from visionmodel_devcluster.paths import default_state_dir
+from visionmodel_devcluster.processes import ProcessFolder
+
+__all__ = ["Cluster", "ClusterInfo", "ClusterOptions", "ComponentStatus", "base_image", "binary"]
+
+DEFAULT_NAME = "visionmodel"
+API_PORT = 6443
+PROGRAMS = (
+    *("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "etcd"),
+    *("containerd", "ctr", "helm", "prometheus", "coredns", "envoy-gateway"),
+)
+COMPONENTS = (
+    *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+    *("registry", "containerd", "kubelet", "kube-proxy"),
+)
+INSTEAD = "Use any cluster that you have instead: KUBECONFIG=... REGISTRY=... make demo"
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """What a caller may choose."""
+
+    name: str = DEFAULT_NAME
+    state_dir: Path | None = None
+    fake_gpus: int = 0
+    gpu_product: str = "NVIDIA-L4"
+
+    @property
+    def folder(self) -> Path:
+        """The state directory."""
+        return (self.state_dir or default_state_dir(self.name)).absolute()
+
+
+@dataclass(frozen=True)
+class ClusterInfo:
+    """Where the parts of a running cluster are, as seen from the host."""
+
+    kubeconfig: Path
+    registry: str
+    prometheus_url: str
+    gateway_address: str
+    node_address: str
+    binaries: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    """One line of `cluster status`."""
+
+    name: str
+    pid: int | None
+    healthy: bool
+    detail: str
+
+
+class Cluster:
+    """One single-node cluster in a state directory."""
+
+    def __init__(self, options: ClusterOptions | None = None) -> None:
+        self.options = options or ClusterOptions()
+        self.state_dir = self.options.folder
+        self.kubeconfig = self.state_dir / "kubeconfig"
+        self.processes = ProcessFolder(self.state_dir)
+        self._folders = node.NodeFolders(self.state_dir)
+        self._authority = Authority(self.state_dir / "pki")
+        self._record = self.state_dir / "host.json"
+
+    @staticmethod
+    def refuse_unless_possible() -> None:
+        """A node needs Linux and root; say what to do without."""
+        if platform.system() != "Linux":
+            raise DevClusterError(f"The dev cluster needs Linux, and this is {platform.system()}. {INSTEAD}")
+        if os.geteuid() != 0:
+            raise DevClusterError(f"The dev cluster needs root (namespaces, mounts, a network bridge). {INSTEAD}")
+
+    def up(self) -> ClusterInfo:
+        """Start what does not run, wait until everything answers."""
+        self.refuse_unless_possible()
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        with file_lock(self.state_dir / "lock"):
+            install_packages()
+            binaries = {name: binary(name) for name in PROGRAMS}
+            self._refuse_second_cluster()
+            host.write_record(host.observe_host(), self._record)
+            host.prepare_network()
+            host.prepare_cgroups()
+            self._start_processes()
+            info = self._install_addons(binaries)
+            self._write_info(info)
+        return info
+
+    def _refuse_second_cluster(self) -> None:
+        """The bridge and its address exist once per machine."""
+        bridge = Path(f"/sys/class/net/{node.BRIDGE}")
+        if bridge.exists() and not self._record.exists():
+            raise DevClusterError(f"another dev cluster owns the device {node.BRIDGE}; run its `cluster down` first")
+
+    def _start_processes(self) -> None:
+        settings = Settings(self.state_dir, self._endpoints(), publish_address=True)
+        start_control_plane(settings, self._authority, self.processes)
+        write_kubeconfig(settings, self._authority, "admin", self.kubeconfig)
+        self.processes.start(controller_manager_program(settings, self._authority, 10257))
+        self.processes.start(scheduler_program(settings, self._authority, 10259))
+        node.write_configs(self._folders, self._authority, settings, addon_reference("pause"))
+        self.processes.start(node.registry_program(self._folders))
+        self.processes.start(node.containerd_program(self._folders))
+        wait_for(self._containerd_answers, 30.0, "containerd")
+        self.processes.start(node.kubelet_program(self._folders))
+        self.processes.start(node.kube_proxy_program(self._folders))
+
+    def _endpoints(self) -> Endpoints:
+        """The ports of the first `up`, so that a second one finds the same cluster."""
+        path = self.state_dir / "endpoints.json"
+        if not path.exists():
+            chosen = Endpoints(node.NODE_ADDRESS, API_PORT, free_port(), free_port())
+            path.write_text(json.dumps(asdict(chosen)), encoding="utf-8")
+        return Endpoints(**json.loads(path.read_text(encoding="utf-8")))
+
+    def _containerd_answers(self) -> bool:
+        if self.processes.running("containerd") is None:
+            raise DevClusterError(f"containerd ended:\n{self.processes.log_tail('containerd')}")
+        return self._folders.socket.exists() and node.remove_leftovers(self._folders)
+
+    def _install_addons(self, binaries: Mapping[str, Path]) -> ClusterInfo:
+        kubectl = Kubectl(self.kubeconfig)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            node_ready = pool.submit(self._wait_for_node, kubectl)
+            wait_for(self._registry_answers, 30.0, "the registry")
+            for name in IMAGES:
+                provide_addon(name)
+            node_ready.result()
+        values = addons.manifest_values(self._folders)
+        for name in ("coredns", "prometheus"):
+            addons.apply_addon(kubectl, name, values)
+        addons.install_envoy_gateway(self.kubeconfig, values)
+        addons.apply_addon(kubectl, "gateway", values)
+        system = addons.GATEWAY_SYSTEM
+        addons.wait_for_deployments(
+            kubectl, {"coredns": "kube-system", "prometheus": "monitoring", "envoy-gateway": system}
+        )
+        address = addons.wait_for_gateway(kubectl)
+        return ClusterInfo(
+            kubeconfig=self.kubeconfig,
+            registry=node.REGISTRY,
+            prometheus_url=f"http://{addons.PROMETHEUS_ADDRESS}:9090",
+            gateway_address=address,
+            node_address=node.NODE_ADDRESS,
+            binaries=binaries,
+        )
+
+    def _wait_for_node(self, kubectl: Kubectl) -> None:
+        wait_for(lambda: kubectl.get("node", node.NODE_NAME) is not None, 60.0, "the node's registration")
+        if self.options.fake_gpus:
+            apply_fake_gpus(kubectl, self.options.fake_gpus, self.options.gpu_product)
+        kubectl.run("wait", "--for=condition=Ready", f"node/{node.NODE_NAME}", "--timeout=60s")
+
+    def _registry_answers(self) -> bool:
+        if self.processes.running("registry") is None:
+            raise DevClusterError(f"the registry ended:\n{self.processes.log_tail('registry')}")
+        return answers(f"http://{node.REGISTRY}/v2/")
+
+    def down(self, *, purge: bool = False) -> None:
+        """Stop everything and put the host back; images stay unless `purge`."""
+        if not self.state_dir.exists():
+            return
+        with file_lock(self.state_dir / "lock"):
+            # The node first: a kubelet that still runs would start again what is being ended.
+            self.processes.stop(["kubelet", "kube-proxy"])
+            record = host.read_record(self._record)
+            if record is not None:
+                host.stop_pods(binary("containerd-shim-runc-v2"), self._folders.socket)
+            self.processes.stop(self.processes.names())
+            if record is not None:
+                host.undo_host(record, self.state_dir)
+            self._remove_state(purge=purge)
+
+    def _remove_state(self, *, purge: bool) -> None:
+        """Everything but the images and the logs of the last run."""
+        keep = set() if purge else {"images", "logs", "lock"}
+        for path in self.state_dir.iterdir():
+            if path.name in keep:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if purge:
+            self.state_dir.rmdir()
+
+    def info(self) -> ClusterInfo:
+        """What the last `up` returned."""
+        path = self.state_dir / "cluster.json"
+        if not path.exists():
+            raise DevClusterError(f"no cluster in {self.state_dir}; run `cluster up` first")
+        document = json.loads(path.read_text(encoding="utf-8"))
+        binaries = {name: Path(value) for name, value in document.pop("binaries").items()}
+        return ClusterInfo(kubeconfig=Path(document.pop("kubeconfig")), binaries=binaries, **document)
+
+    def _write_info(self, info: ClusterInfo) -> None:
+        text = json.dumps(asdict(info), default=str, indent=1)
+        (self.state_dir / "cluster.json").write_text(text, encoding="utf-8")
+
+    def status(self) -> list[ComponentStatus]:
+        """Every component, whether it runs and whether it says that it is well."""
+        return [self._component(name) for name in COMPONENTS]
+
+    def _component(self, name: str) -> ComponentStatus:
+        running = self.processes.running(name)
+        if running is None:
+            return ComponentStatus(name, None, healthy=False, detail="not running")
+        url = self._health_urls().get(name)
+        if url is None:
+            return ComponentStatus(name, running.pid, healthy=True, detail="running")
+        answered = answers(url, self._authority)
+        return ComponentStatus(name, running.pid, healthy=answered, detail="answers" if answered else "no answer")
+
+    def _health_urls(self) -> Mapping[str, str]:
+        address = node.NODE_ADDRESS
+        return {
+            "kube-apiserver": f"https://{address}:{API_PORT}/readyz",
+            "kube-controller-manager": f"https://{address}:10257/healthz",
+            "kube-scheduler": f"https://{address}:10259/healthz",
+            "registry": f"http://{node.REGISTRY}/v2/",
+            "kubelet": f"http://{address}:10248/healthz",
+            "kube-proxy": f"http://{address}:10256/healthz",
+        }

@@ -1,0 +1,8 @@
+"""The one exception of this package: something the person at the terminal can act on.
+
+Everything else is a bug and keeps its traceback.
+"""
+
+
+class DevClusterError(Exception):
+    """A refusal or a failure whose text says what to do next."""

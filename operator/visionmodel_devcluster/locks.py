@@ -1,0 +1,19 @@
+"""A lock between processes, held as long as a file stays open.
+
+Two callers (a test run and a person) must not build the same binary or start the same cluster at once. `flock` is
+released by the kernel when a process dies, so a crash leaves no stale lock.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Wait for and hold the exclusive lock on `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,176 @@
+"""Child processes that outlive the command which started them.
+
+Each has a record on disk with its pid AND its start time: a pid alone may belong to somebody else after a crash or a
+reboot, and this package must never stop a process that it did not start. Used by the control plane and by the node.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+START_TIME_FIELD = 22
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells one process from every other one that this machine ever ran."""
+
+    pid: int
+    start_time: int
+    boot_id: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command to run as a child process."""
+
+    name: str
+    argv: tuple[str, ...]
+    environ: Mapping[str, str] = field(default_factory=dict)
+    # Stopped together with the process that started it (a test that is killed must not leave an etcd behind).
+    dies_with_parent: bool = False
+
+
+def start_time_from_stat(stat: str) -> int:
+    """Start time in clock ticks from the text of /proc/<pid>/stat.
+
+    The program's name, in parentheses, may contain spaces and parentheses, so counting starts after the last one.
+    """
+    after_name = stat.rpartition(")")[2].split()
+    return int(after_name[START_TIME_FIELD - 3])
+
+
+def is_zombie_from_stat(stat: str) -> bool:
+    """True for a process that has ended but was not waited for."""
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+def observe_identity(pid: int) -> Identity | None:
+    """Identity of a running process, None when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if is_zombie_from_stat(stat):
+        return None
+    return Identity(pid, start_time_from_stat(stat), BOOT_ID.read_text(encoding="utf-8").strip())
+
+
+class ProcessFolder:
+    """The records and logs of the processes of one cluster."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._records = state_dir / "processes"
+        self._logs = state_dir / "logs"
+
+    def log_path(self, name: str) -> Path:
+        """Where a process writes what it prints."""
+        return self._logs / f"{name}.log"
+
+    def names(self) -> list[str]:
+        """Names of all processes that have a record."""
+        return sorted(path.stem for path in self._records.glob("*.json"))
+
+    def running(self, name: str) -> Identity | None:
+        """The recorded process, if it is still the same one."""
+        try:
+            recorded = Identity(**json.loads((self._records / f"{name}.json").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        return recorded if observe_identity(recorded.pid) == recorded else None
+
+    def start(self, program: Program) -> Identity:
+        """Start a program unless it already runs."""
+        running = self.running(program.name)
+        if running is not None:
+            return running
+        self._records.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with self.log_path(program.name).open("ab") as log:
+            child = subprocess.Popen(
+                _with_parent(program),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **program.environ},
+                start_new_session=True,
+            )
+        identity = observe_identity(child.pid)
+        if identity is None:
+            raise RuntimeError(f"{program.name} ended at once: {self.log_tail(program.name)}")
+        self._write_record(program.name, identity)
+        _CHILDREN[child.pid] = child
+        return identity
+
+    def _write_record(self, name: str, identity: Identity) -> None:
+        scratch = self._records / f".{name}.tmp"
+        scratch.write_text(json.dumps(asdict(identity)), encoding="utf-8")
+        scratch.rename(self._records / f"{name}.json")
+
+    def stop(self, names: Iterable[str], *, grace: float = 10.0) -> None:
+        """Ask all named processes to end, then end them."""
+        wanted = list(names)
+        alive = {name: found for name in wanted if (found := self.running(name)) is not None}
+        for identity in alive.values():
+            send(identity, signal.SIGCONT)
+            send(identity, signal.SIGTERM)
+        if not wait_until_gone(alive.values(), grace):
+            for identity in alive.values():
+                send(identity, signal.SIGKILL)
+            wait_until_gone(alive.values(), grace)
+        for name in wanted:
+            (self._records / f"{name}.json").unlink(missing_ok=True)
+
+    def log_tail(self, name: str, lines: int = 15) -> str:
+        """The end of a log, for error messages."""
+        try:
+            text = self.log_path(name).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return "(no log)"
+        return "\n".join(text.splitlines()[-lines:])
+
+
+# Keeps the Popen objects of this interpreter, so that ended children can be waited for and do not stay as zombies.
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def _with_parent(program: Program) -> list[str]:
+    if not program.dies_with_parent:
+        return list(program.argv)
+    return ["setpriv", "--pdeathsig", "KILL", *program.argv]
+
+
+def send(identity: Identity, number: signal.Signals) -> None:
+    """Send a signal to exactly this process; nothing happens when it is gone."""
+    if observe_identity(identity.pid) != identity:
+        return
+    try:
+        os.kill(identity.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def wait_until_gone(identities: Iterable[Identity], seconds: float) -> bool:
+    """Wait until none of the processes runs; False after `seconds`."""
+    waiting = list(identities)
+    deadline = time.monotonic() + seconds
+    while waiting:
+        waiting = [identity for identity in waiting if _is_running(identity)]
+        if waiting and time.monotonic() > deadline:
+            return False
+        if waiting:
+            time.sleep(0.02)
+    return True
+
+
+def _is_running(identity: Identity) -> bool:
+    child = _CHILDREN.get(identity.pid)
+    if child is not None and child.poll() is not None:
+        del _CHILDREN[identity.pid]
+    return observe_identity(identity.pid) == identity
