@@ -11,7 +11,8 @@ not older than two scrape intervals.
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 REQUESTS_METRIC: Final = "envoy_cluster_upstream_rq_xx"
@@ -36,8 +37,6 @@ APPEARED_UNSEEN: Final = "AppearedUnseen"
 SERIES_GONE: Final = "SeriesGone"
 NOT_FINITE: Final = "NotFinite"
 SEVERAL_SERIES: Final = "SeveralSeries"
-
-type_Sample = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -68,16 +67,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Tick:
-    """One interval ending at `end`; a side is None when it cannot be counted, `reason` then says why.
-
-    `values` holds the value of each user-written query at `end`, by metric name; None where it had none.
-    """
+    """One interval ending at `end`; a side is None when it cannot be counted, `reason` then says why."""
 
     end: float
     canary: Counts | None
     stable: Counts | None
     reason: str = ""
-    values: Mapping[str, float | None] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -182,8 +177,8 @@ class _Span:
 
     def touches(self, series: Series) -> bool:
         """Return whether the series has a sample that this tick could use."""
-        first = bisect_right(series.samples, self.end, key=_time_of) - 1
-        return first >= 0 and series.samples[first][0] >= self.start - self.window.max_age
+        index = bisect_right(series.samples, self.end, key=_time_of) - 1
+        return index >= 0 and series.samples[index][0] >= self.start - self.window.max_age
 
 
 def _time_of(sample: tuple[float, float]) -> float:
@@ -213,7 +208,8 @@ class _SlotCounters:
         """Return the slot's counts in the tick, summed over the gateway's pods; _MissingError if unknown."""
         if span.start < span.since:
             raise _MissingError(BEFORE_SINCE)
-        known = {key: found for key in self.classes if (found := self._difference(self.classes, key, span)) is not None}
+        differences = {key: self._difference(self.classes, key, span) for key in self.classes}
+        known = {key: count for key, count in differences.items() if count is not None}
         counted = {instance for instance, _ in known}
         for instance in self.up:
             if instance not in counted and self._is_up(instance, span, span.end) is False:
@@ -237,7 +233,7 @@ class _SlotCounters:
         if set(sums) != counted or len(edges) != 1:
             return ()
         total = tuple((edge, sum(of_pod[edge] for of_pod in sums.values())) for edge in edges.pop())
-        is_cumulative = all(low[1] <= high[1] for low, high in zip(total, total[1:], strict=False))
+        is_cumulative = all(low[1] <= high[1] for low, high in pairwise(total))
         return total if is_cumulative and total[-1][0] == math.inf else ()
 
     def _difference(
@@ -252,9 +248,6 @@ class _SlotCounters:
         series = touching[0]
         first, last = span.at(series, span.start), span.at(series, span.end)
         if last is None:
-            if series.samples[bisect_right(series.samples, span.end, key=_time_of) - 1][0] <= span.start:
-                if first is None:
-                    return None
             raise _MissingError(SERIES_GONE)
         if first is not None and series.samples[first][0] < span.since:
             raise _MissingError(BEFORE_SINCE)

@@ -37,7 +37,7 @@ DECIMALS: Final = 9
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RatioEvidence:
     """The running log weight of each ratio of the grid: ln(1/13) plus the sum of its l(psi)."""
 
     log_weights: tuple[float, ...]
@@ -48,19 +48,19 @@ class Evidence:
             raise ValueError(f"expected {GRID_SIZE} finite log weights, got {self.log_weights!r}")
 
 
-def no_evidence() -> Evidence:
+def no_evidence() -> RatioEvidence:
     """Return the state before the first tick: log evidence 0."""
-    return Evidence((round(-math.log(GRID_SIZE), DECIMALS),) * GRID_SIZE)
+    return RatioEvidence((round(-math.log(GRID_SIZE), DECIMALS),) * GRID_SIZE)
 
 
 def update(
-    state: Evidence,
+    state: RatioEvidence,
     canary_requests: int,
     canary_errors: int,
     stable_requests: int,
     stable_errors: int,
     tolerate_ratio: float = 1.0,
-) -> Evidence:
+) -> RatioEvidence:
     """Add one tick's counts; a tick in which either side is idle changes nothing.
 
     The tolerated ratio must be the same for every tick of a state. Raises ValueError on counts that cannot
@@ -77,7 +77,7 @@ def update(
     if canary_requests == 0 or stable_requests == 0 or errors == 0:
         return state
     expected = tolerate_ratio * canary_requests + stable_requests
-    return Evidence(
+    return RatioEvidence(
         tuple(
             round(
                 weight
@@ -90,7 +90,7 @@ def update(
     )
 
 
-def log_evidence(state: Evidence) -> float:
+def log_evidence(state: RatioEvidence) -> float:
     """Return ln M: 0 before the first tick, negative while the data speak for the canary."""
     return _log_sum_exp(state.log_weights)
 
