@@ -6,7 +6,7 @@ nothing is ever normalised back into a user's object.
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -17,12 +17,17 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "VisionModel"
 PLURAL = "visionmodels"
+OBJECT_NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+OBJECT_NAME_MAX_LENGTH = 46
+"""Names of VisionModels become names of Services, and `<name>-<revision>-prepare` a label value of 63."""
 
 
 class ApiModel(BaseModel):
     """Base of all spec and status types; unknown fields are ignored (a newer CRD must not stop an older operator)."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", allow_inf_nan=False
+    )
 
     def to_wire(self) -> dict[str, Any]:
         """Return the JSON document with the wire names, without unset optionals."""
@@ -30,11 +35,14 @@ class ApiModel(BaseModel):
         return document
 
 
-DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|us))+$"
-Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32)]
+DURATION_PATTERN = r"^([0-9]{1,6}(\.[0-9]{1,3})?(us|ms|s|m|h))+$"
+DURATION_MAX_LENGTH = 20
+"""Two numbers of hours fit, about 230 years: CEL's duration() and timedelta still hold that."""
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=DURATION_MAX_LENGTH)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$", max_length=32)]
+QUANTITY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,6})?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32)]
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -50,6 +58,29 @@ def duration_seconds(text: str) -> float:
 def duration_delta(text: str) -> timedelta:
     """Return a Duration as a timedelta."""
     return timedelta(seconds=duration_seconds(text))
+
+
+class Named(Protocol):
+    """Anything with a name."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+
+_N = TypeVar("_N", bound=Named)
+
+
+def distinct_names(items: list[_N]) -> list[_N]:
+    """Validate a list that the API server treats as a map by `name`."""
+    names = [item.name for item in items]
+    if doubles := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"duplicate name {', '.join(doubles)}")
+    return items
+
+
+BY_NAME: JsonDict = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+"""JSON schema of a list that is a map by `name`; goes with `distinct_names`."""
 
 
 def rule(expression: str, message: str, *, field_path: str | None = None) -> JsonDict:

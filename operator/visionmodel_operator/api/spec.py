@@ -4,15 +4,67 @@ Bounds, defaults and CEL rules live beside the field they guard; `api/crd.py` wr
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from visionmodel_contract.precision import Backend, Goal, Precision
-from visionmodel_operator.api.base import ApiModel, Digest, Duration, Name, Quantity, rule
+from visionmodel_operator.api.base import BY_NAME, ApiModel, Digest, Duration, Name, Quantity, distinct_names, rule
+from visionmodel_operator.api.rollout import (
+    DEFAULT_METRICS,
+    Analysis,
+    Metric,
+    MetricType,
+    OnInconclusive,
+    OnMissingMetrics,
+    Pause,
+    Rollout,
+    Step,
+    Strategy,
+    ThresholdRange,
+)
+
+__all__ = [
+    "DEFAULT_METRICS",
+    "FORBIDDEN_ENV",
+    "SOURCE_SCHEMES",
+    "URI_PATTERN",
+    "Accelerator",
+    "Analysis",
+    "Batching",
+    "Conversion",
+    "EnvVar",
+    "Gates",
+    "GatewayProtocol",
+    "GatewayRef",
+    "LabelMap",
+    "LocalObjectReference",
+    "Metric",
+    "MetricGoal",
+    "MetricType",
+    "ModelFormat",
+    "ModelSource",
+    "OnInconclusive",
+    "OnMissingMetrics",
+    "ParityGate",
+    "Pause",
+    "PodOptions",
+    "Resources",
+    "Rollout",
+    "Serving",
+    "Step",
+    "Strategy",
+    "Task",
+    "TaskType",
+    "ThresholdRange",
+    "Toleration",
+    "Traffic",
+    "VisionModelSpec",
+]
 
 SOURCE_SCHEMES = ("s3", "https", "pvc")
-URI_PATTERN = r"^(s3|https|pvc)://[^/\s]+/[^\s]+$"
+URI_PATTERN = r"^(s3|https|pvc)://[!-.0-~]+/[!-~]+$"
+"""Printable ASCII only: what else a URI holds must be percent-encoded, and regular expressions differ on spaces."""
 
 LabelMap = Annotated[dict[str, Annotated[str, Field(max_length=253)]], Field(max_length=32)]
 """Map of at most 32 short strings, as Kubernetes labels, annotations and node selectors are."""
@@ -27,7 +79,7 @@ class LocalObjectReference(ApiModel):
 class ModelFormat(ApiModel):
     """Format of the source file."""
 
-    name: Annotated[str, Field(pattern="^onnx$")] = Field(description="Format of the source: onnx.")
+    name: Literal["onnx"] = Field(description="Format of the source: onnx.")
 
 
 class ModelSource(ApiModel):
@@ -65,11 +117,11 @@ class Task(ApiModel):
 class MetricGoal(ApiModel):
     """One goal of the parity gate, in Olive's words."""
 
-    name: Annotated[str, Field(pattern="^(top1|map50|cosine|maxAbsError)$", max_length=32)] = Field(
+    name: Literal["top1", "map50", "cosine", "maxAbsError"] = Field(
         description="Metric: top1, map50 (need a labelled dataset), cosine or maxAbsError (against the source)."
     )
     goal: Goal = Field(description="threshold: an absolute limit; max-degradation: against the source model.")
-    value: float = Field(ge=0, description="The limit, in the metric's own unit.")
+    value: float = Field(ge=0, le=1e12, description="The limit, in the metric's own unit.")
 
 
 class ParityGate(ApiModel):
@@ -123,12 +175,12 @@ class Toleration(ApiModel):
     """A taint that the pods tolerate, as in a pod spec."""
 
     key: Annotated[str, Field(max_length=317)] | None = Field(default=None, description="Taint key.")
-    operator: Annotated[str, Field(pattern="^(Exists|Equal)$")] | None = Field(
-        default=None, description="Exists or Equal."
+    operator: Literal["Exists", "Equal"] | None = Field(
+        default=None, description="Exists, or Equal which is meant when unset."
     )
     value: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Taint value.")
-    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$")] | None = Field(
-        default=None, description="Taint effect; empty matches all."
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Taint effect; all when unset."
     )
 
 
@@ -206,8 +258,7 @@ class PodOptions(ApiModel):
         Field(
             max_length=32,
             json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
+                **BY_NAME,
                 "x-kubernetes-validations": [
                     rule(
                         "self.all(e, !e.name.startsWith('NVIDIA_') &&"
@@ -217,6 +268,7 @@ class PodOptions(ApiModel):
                 ],
             },
         ),
+        AfterValidator(distinct_names),
     ] = Field(default=[], description="Environment of the Triton container.")
 
     @model_validator(mode="after")
@@ -274,193 +326,6 @@ class Traffic(ApiModel):
         default="10s",
         description="Longest time one request may take at the gateway; also the shortest drain.",
     )
-
-
-class Strategy(StrEnum):
-    """How a new revision takes over."""
-
-    CANARY = "Canary"
-
-
-class Pause(ApiModel):
-    """Wait at the current weight: for a time, or until promoted when no duration is given."""
-
-    duration: Duration | None = Field(default=None, description="How long to wait; unset: until promoted.")
-
-
-class Step(ApiModel):
-    """One step of a canary: exactly one of its fields."""
-
-    model_config = ConfigDict(
-        **ApiModel.model_config,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule("has(self.setWeight) != has(self.pause)", "a step has exactly one of setWeight and pause")
-            ]
-        },
-    )
-
-    set_weight: Annotated[float, Field(ge=0, le=100)] | None = Field(
-        default=None, description="Percent of the requests that the canary gets from here on."
-    )
-    pause: Pause | None = Field(default=None, description="Wait at the current weight.")
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if (self.set_weight is None) == (self.pause is None):
-            raise ValueError("a step has exactly one of setWeight and pause")
-        return self
-
-
-class MetricType(StrEnum):
-    """How a metric is judged."""
-
-    ERROR_RATE = "ErrorRate"
-    LATENCY_RATIO = "LatencyRatio"
-    THRESHOLD = "Threshold"
-
-
-class ThresholdRange(ApiModel):
-    """Closed range that a Threshold metric must stay in."""
-
-    min: float | None = Field(default=None, description="Smallest good value.")
-    max: float | None = Field(default=None, description="Largest good value.")
-
-
-class Metric(ApiModel):
-    """One measured reason to go back."""
-
-    model_config = ConfigDict(
-        **ApiModel.model_config,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "self.type != 'Threshold' || (has(self.query) && has(self.thresholdRange))",
-                    "a Threshold metric needs query and thresholdRange",
-                ),
-                rule("self.type == 'Threshold' || !has(self.query)", "query belongs to Threshold metrics only"),
-            ]
-        },
-    )
-
-    name: Annotated[str, Field(pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = Field(
-        description="Name of the metric in status and events."
-    )
-    type: MetricType = Field(
-        description="ErrorRate: canary against stable by an always-valid test. LatencyRatio: a quantile against"
-        " stable's, no guarantee claimed. Threshold: any PromQL against a range, no guarantee claimed."
-    )
-    gating: bool = Field(default=True, description="false: judged and reported, never acted on.")
-    tolerate_ratio: Annotated[float, Field(ge=1, le=100)] = Field(
-        default=1.0, description="ErrorRate: risk ratio canary/stable that is still fine."
-    )
-    slo_max: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None, description="ErrorRate: absolute error share that the canary must not exceed."
-    )
-    quantile: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.9, description="LatencyRatio: the quantile that is compared."
-    )
-    max_ratio: Annotated[float, Field(gt=1, le=1000)] = Field(
-        default=3.0, description="LatencyRatio: canary's quantile may be this many times stable's."
-    )
-    floor: Duration = Field(default="10ms", description="LatencyRatio: a canary faster than this is never slow.")
-    query: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
-        default=None,
-        description="Threshold: PromQL that gives one number; {{namespace}}, {{name}}, {{canary}}, {{stable}}"
-        " and {{interval}} are replaced.",
-    )
-    threshold_range: ThresholdRange | None = Field(default=None, description="Threshold: the good range.")
-    failure_limit: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=3, description="LatencyRatio and Threshold: bad ticks in a row that mean harm."
-    )
-
-    @model_validator(mode="after")
-    def _threshold_fields(self) -> Self:
-        if self.type is MetricType.THRESHOLD and (self.query is None or self.threshold_range is None):
-            raise ValueError("a Threshold metric needs query and thresholdRange")
-        if self.type is not MetricType.THRESHOLD and self.query is not None:
-            raise ValueError("query belongs to Threshold metrics only")
-        return self
-
-
-class OnInconclusive(StrEnum):
-    """What to do when a step's longest time passes without enough evidence."""
-
-    HOLD = "Hold"
-    ABORT = "Abort"
-    PROMOTE = "Promote"
-
-
-class OnMissingMetrics(StrEnum):
-    """What to do when metrics stay away longer than the deadline."""
-
-    HOLD = "Hold"
-    ABORT = "Abort"
-
-
-DEFAULT_METRICS: list[Any] = [
-    {"name": "errors", "type": "ErrorRate"},
-    {"name": "latency", "type": "LatencyRatio"},
-]
-
-
-class Analysis(ApiModel):
-    """How the canary is judged."""
-
-    interval: Duration = Field(default="15s", description="Length of one tick of evidence.")
-    false_rollback_rate: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        default=0.01, description="Chance, over the whole rollout, that an equally good canary is sent back."
-    )
-    min_samples: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
-        default=100, description="Canary requests that a step needs before it may end."
-    )
-    warmup: Duration = Field(default="30s", description="Time after the first weight that is not judged.")
-    metrics_grace: Duration = Field(default="5m", description="Time without metrics before the rollout holds.")
-    metrics_deadline: Duration = Field(
-        default="30m", description="Time without metrics before onMissingMetrics decides."
-    )
-    max_step_duration: Duration = Field(default="30m", description="Longest time that one step observes.")
-    on_inconclusive: OnInconclusive = Field(
-        default=OnInconclusive.HOLD, description="What to do when a step stays undecided."
-    )
-    on_missing_metrics: OnMissingMetrics = Field(
-        default=OnMissingMetrics.HOLD, description="What to do when metrics stay away; never promote."
-    )
-    max_restarts: Annotated[int, Field(ge=0, le=100)] = Field(
-        default=3, description="Container restarts of canary pods beyond which the rollout is aborted."
-    )
-    metrics: Annotated[
-        list[Metric],
-        Field(
-            max_length=8,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        ),
-    ] = Field(
-        default=[Metric.model_validate(m) for m in DEFAULT_METRICS],
-        description="Reasons to go back; default: errors and latency against the stable revision.",
-    )
-
-
-class Rollout(ApiModel):
-    """How a new revision takes over from the stable one."""
-
-    strategy: Strategy = Field(default=Strategy.CANARY, description="Canary: weights step by step.")
-    steps: Annotated[list[Step], Field(max_length=32)] = Field(
-        default=[
-            Step(set_weight=5),
-            Step(pause=Pause(duration="5m")),
-            Step(set_weight=25),
-            Step(pause=Pause(duration="5m")),
-            Step(set_weight=50),
-            Step(pause=Pause(duration="5m")),
-        ],
-        description="Weights and pauses in order; after the last one the canary is promoted.",
-    )
-    paused: bool = Field(default=False, description="true: hold the rollout where it is; harm still aborts.")
-    drain: Duration = Field(default="30s", description="How long a leaving revision must be idle before it stops.")
-    drain_max: Duration = Field(default="5m", description="Longest wait for a leaving revision to become idle.")
-    route_timeout: Duration = Field(default="60s", description="Time for the gateway to accept a change of weight.")
-    analysis: Analysis = Field(default=Analysis(), description="How the canary is judged.")
 
 
 class VisionModelSpec(ApiModel):

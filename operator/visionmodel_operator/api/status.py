@@ -8,9 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from visionmodel_contract.conversion import GateResult, TensorSpec
+from visionmodel_contract.precision import Goal
 from visionmodel_operator.api.base import ApiModel
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
 
@@ -55,6 +56,32 @@ class CanaryStatus(RevisionStatus):
     step_started_at: datetime | None = Field(default=None, description="When the current step's weight was in force.")
 
 
+class TensorStatus(TensorSpec):
+    """One input or output of the artifact; bounds follow from the 3 KiB of the conversion's summary."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: Annotated[str, Field(max_length=3072)] = Field(description="Name in the graph.")
+    dtype: Annotated[str, Field(max_length=32)] = Field(description="Element type, as ONNX Runtime calls it.")
+    dims: Annotated[tuple[int, ...], Field(max_length=1024)] = Field(
+        description="Length of each axis; -1: free. The first axis is the batch."
+    )
+
+
+class GateStatus(GateResult):
+    """One measured goal; bounds follow from the 3 KiB of the conversion's summary."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    metric: Annotated[str, Field(max_length=64)] = Field(description="What was measured.")
+    goal: Goal = Field(description="threshold: an absolute limit; max-degradation: against the source model.")
+    limit: float = Field(description="The limit that was asked for.")
+    value: float = Field(description="The artifact's value.")
+    source_value: float | None = Field(default=None, description="The source model's value.")
+    passed: bool = Field(description="Whether the goal was met.")
+    samples: int = Field(description="Samples that were judged.")
+
+
 class ConversionReport(ApiModel):
     """What the conversion made."""
 
@@ -64,9 +91,15 @@ class ConversionReport(ApiModel):
     nodes_after: int | None = Field(default=None, description="Graph nodes of the artifact.")
     source_digest: ShortText | None = Field(default=None, description="Digest of the source file.")
     report_digest: ShortText | None = Field(default=None, description="Digest of the full report in the artifact.")
-    inputs: list[TensorSpec] = Field(default=[], description="Inputs of the artifact.")
-    outputs: list[TensorSpec] = Field(default=[], description="Outputs of the artifact.")
-    parity: list[GateResult] = Field(default=[], description="Measured goals of the parity gate.")
+    inputs: Annotated[list[TensorStatus], Field(max_length=256)] = Field(
+        default=[], description="Inputs of the artifact."
+    )
+    outputs: Annotated[list[TensorStatus], Field(max_length=256)] = Field(
+        default=[], description="Outputs of the artifact."
+    )
+    parity: Annotated[list[GateStatus], Field(max_length=256)] = Field(
+        default=[], description="Measured goals of the parity gate."
+    )
 
 
 class ConversionStatus(ApiModel):
@@ -121,7 +154,7 @@ class PlanStep(ApiModel):
     """One observed step of the frozen plan."""
 
     weight_ppm: int = Field(description="Canary's share in parts per million.")
-    min_seconds: float | None = Field(description="Shortest time; unset: until promoted.")
+    min_seconds: float | None = Field(default=None, description="Shortest time; unset: until promoted.")
 
 
 class HoldStatus(ApiModel):
@@ -137,6 +170,7 @@ class RolloutStatus(ApiModel):
 
     revision: Revision = Field(description="The revision on trial.")
     attempt: int = Field(default=1, description="Counts the attempts at this revision; actions name it.")
+    previous: Revision | None = Field(default=None, description="The stable revision when the rollout began.")
     started_at: datetime = Field(description="When the rollout began.")
     plan: Annotated[list[PlanStep], Field(max_length=32)] = Field(default=[], description="Frozen steps.")
     plan_digest: ShortText = Field(default="", description="Digest of the frozen steps and analysis.")
@@ -159,7 +193,6 @@ class RolloutStatus(ApiModel):
     ended_message: Annotated[str, Field(max_length=4096)] | None = Field(
         default=None, description="That reason in words."
     )
-    last_data_at: datetime | None = Field(default=None, description="End of the last tick that had data.")
     judge: dict[str, Any] = Field(
         default={},
         description="Evidence so far, replayable from Prometheus.",

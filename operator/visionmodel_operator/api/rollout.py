@@ -1,0 +1,233 @@
+"""How a new revision takes over from the stable one, and what sends it back.
+
+Part of `VisionModelSpec`; `api/spec.py` re-exports every name.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from visionmodel_operator.api.base import BY_NAME, ApiModel, Duration, distinct_names, duration_seconds, rule
+
+
+class Strategy(StrEnum):
+    """How a new revision takes over."""
+
+    CANARY = "Canary"
+
+
+class Pause(ApiModel):
+    """Wait at the current weight: for a time, or until promoted when no duration is given."""
+
+    duration: Duration | None = Field(default=None, description="How long to wait; unset: until promoted.")
+
+
+class Step(ApiModel):
+    """One step of a canary: exactly one of its fields."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule("has(self.setWeight) != has(self.pause)", "a step has exactly one of setWeight and pause")
+            ]
+        },
+    )
+
+    set_weight: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None, description="Percent of the requests that the canary gets from here on."
+    )
+    pause: Pause | None = Field(default=None, description="Wait at the current weight.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.set_weight is None) == (self.pause is None):
+            raise ValueError("a step has exactly one of setWeight and pause")
+        return self
+
+
+class MetricType(StrEnum):
+    """How a metric is judged."""
+
+    ERROR_RATE = "ErrorRate"
+    LATENCY_RATIO = "LatencyRatio"
+    THRESHOLD = "Threshold"
+
+
+class ThresholdRange(ApiModel):
+    """Closed range that a Threshold metric must stay in."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule("has(self.min) || has(self.max)", "a range needs min, max or both"),
+                rule("!has(self.min) || !has(self.max) || self.min <= self.max", "min must not exceed max"),
+            ]
+        },
+    )
+
+    min: float | None = Field(default=None, description="Smallest good value.")
+    max: float | None = Field(default=None, description="Largest good value.")
+
+    @model_validator(mode="after")
+    def _some_range(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("a range needs min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min must not exceed max")
+        return self
+
+
+class Metric(ApiModel):
+    """One measured reason to go back."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "self.type != 'Threshold' || (has(self.query) && has(self.thresholdRange))",
+                    "a Threshold metric needs query and thresholdRange",
+                ),
+                rule("self.type == 'Threshold' || !has(self.query)", "query belongs to Threshold metrics only"),
+            ]
+        },
+    )
+
+    name: Annotated[str, Field(pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = Field(
+        description="Name of the metric in status and events."
+    )
+    type: MetricType = Field(
+        description="ErrorRate: canary against stable by an always-valid test. LatencyRatio: a quantile against"
+        " stable's, no guarantee claimed. Threshold: any PromQL against a range, no guarantee claimed."
+    )
+    gating: bool = Field(default=True, description="false: judged and reported, never acted on.")
+    tolerate_ratio: Annotated[float, Field(ge=1, le=100)] = Field(
+        default=1.0, description="ErrorRate: risk ratio canary/stable that is still fine."
+    )
+    slo_max: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="ErrorRate: absolute error share that the canary must not exceed."
+    )
+    quantile: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.9, description="LatencyRatio: the quantile that is compared."
+    )
+    max_ratio: Annotated[float, Field(gt=1, le=1000)] = Field(
+        default=3.0, description="LatencyRatio: canary's quantile may be this many times stable's."
+    )
+    floor: Duration = Field(default="10ms", description="LatencyRatio: a canary faster than this is never slow.")
+    query: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
+        default=None,
+        description="Threshold: PromQL that gives one number; {{namespace}}, {{name}}, {{canary}}, {{stable}}"
+        " and {{interval}} are replaced.",
+    )
+    threshold_range: ThresholdRange | None = Field(default=None, description="Threshold: the good range.")
+    failure_limit: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=3, description="LatencyRatio and Threshold: bad ticks in a row that mean harm."
+    )
+
+    @model_validator(mode="after")
+    def _threshold_fields(self) -> Self:
+        if self.type is MetricType.THRESHOLD and (self.query is None or self.threshold_range is None):
+            raise ValueError("a Threshold metric needs query and thresholdRange")
+        if self.type is not MetricType.THRESHOLD and self.query is not None:
+            raise ValueError("query belongs to Threshold metrics only")
+        return self
+
+
+class OnInconclusive(StrEnum):
+    """What to do when a step's longest time passes without enough evidence."""
+
+    HOLD = "Hold"
+    ABORT = "Abort"
+    PROMOTE = "Promote"
+
+
+class OnMissingMetrics(StrEnum):
+    """What to do when metrics stay away longer than the deadline."""
+
+    HOLD = "Hold"
+    ABORT = "Abort"
+
+
+DEFAULT_METRICS: list[Any] = [
+    {"name": "errors", "type": "ErrorRate"},
+    {"name": "latency", "type": "LatencyRatio"},
+]
+
+
+def _one_second_at_least(text: str) -> str:
+    if duration_seconds(text) < 1:
+        raise ValueError("must be 1s or more")
+    return text
+
+
+Interval = Annotated[
+    Duration,
+    Field(
+        json_schema_extra={"x-kubernetes-validations": [rule("duration(self) >= duration('1s')", "must be 1s or more")]}
+    ),
+    AfterValidator(_one_second_at_least),
+]
+"""Duration of a tick; a shorter one would ask Prometheus more often than it can know anything new."""
+
+
+class Analysis(ApiModel):
+    """How the canary is judged."""
+
+    interval: Interval = Field(default="15s", description="Length of one tick of evidence.")
+    false_rollback_rate: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=0.01, description="Chance, over the whole rollout, that an equally good canary is sent back."
+    )
+    min_samples: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
+        default=100, description="Canary requests that a step needs before it may end."
+    )
+    warmup: Duration = Field(default="30s", description="Time after the first weight that is not judged.")
+    metrics_grace: Duration = Field(default="5m", description="Time without metrics before the rollout holds.")
+    metrics_deadline: Duration = Field(
+        default="30m", description="Time without metrics before onMissingMetrics decides."
+    )
+    max_step_duration: Duration = Field(default="30m", description="Longest time that one step observes.")
+    on_inconclusive: OnInconclusive = Field(
+        default=OnInconclusive.HOLD, description="What to do when a step stays undecided."
+    )
+    on_missing_metrics: OnMissingMetrics = Field(
+        default=OnMissingMetrics.HOLD, description="What to do when metrics stay away; never promote."
+    )
+    max_restarts: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=3, description="Container restarts of canary pods beyond which the rollout is aborted."
+    )
+    metrics: Annotated[
+        list[Metric],
+        Field(
+            max_length=8,
+            json_schema_extra=BY_NAME,
+        ),
+        AfterValidator(distinct_names),
+    ] = Field(
+        default=[Metric.model_validate(m) for m in DEFAULT_METRICS],
+        description="Reasons to go back; default: errors and latency against the stable revision.",
+    )
+
+
+class Rollout(ApiModel):
+    """How a new revision takes over from the stable one."""
+
+    strategy: Strategy = Field(default=Strategy.CANARY, description="Canary: weights step by step.")
+    steps: Annotated[list[Step], Field(max_length=32)] = Field(
+        default=[
+            Step(set_weight=5),
+            Step(pause=Pause(duration="5m")),
+            Step(set_weight=25),
+            Step(pause=Pause(duration="5m")),
+            Step(set_weight=50),
+            Step(pause=Pause(duration="5m")),
+        ],
+        description="Weights and pauses in order; after the last one the canary is promoted.",
+    )
+    paused: bool = Field(default=False, description="true: hold the rollout where it is; harm still aborts.")
+    drain: Duration = Field(default="30s", description="How long a leaving revision must be idle before it stops.")
+    drain_max: Duration = Field(default="5m", description="Longest wait for a leaving revision to become idle.")
+    route_timeout: Duration = Field(default="60s", description="Time for the gateway to accept a change of weight.")
+    analysis: Analysis = Field(default=Analysis(), description="How the canary is judged.")
