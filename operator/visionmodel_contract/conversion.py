@@ -87,6 +87,8 @@ class ConversionRequest(ContractModel):
     options: ConversionOptions = ConversionOptions()
     parity: ParityRequest = ParityRequest()
     publish: PublishTarget
+    passed_gate_keys: tuple[str, ...] = ()
+    """Gate keys whose verdict the operator holds as passed: a Job that arrives at one runs no gate again."""
 
 
 class GateResult(ContractModel):

@@ -1,0 +1,152 @@
+"""The conversion Job's process: read the request, run it, leave the summary where the kubelet finds it.
+
+This is the only place that catches exceptions: a ConversionFailure becomes its exit code, anything else is a bug
+(exit 70, retried by the Job). The summary goes into the termination message either way.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from pydantic import ValidationError
+
+from visionmodel_contract.conversion import ConversionRequest, Failure, ReportSummary
+from visionmodel_contract.exits import ExitCode
+from visionmodel_converter.environment import Environment, environment_from
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.journal import Journal
+from visionmodel_converter.report import failed_summary, termination_message
+
+CGROUP = Path("/sys/fs/cgroup")
+DEFAULT_TERMINATION_MESSAGE = Path("/dev/termination-log")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code (contract.exits)."""
+    command = sys.argv if arguments is None else ["visionmodel-convert", *arguments]
+    options = _parser().parse_args(command[1:])
+    signal.signal(signal.SIGTERM, _stop)
+    journal = Journal(sys.stdout, lambda: datetime.now(UTC))  # noqa: TID251 - the edge: this is the clock
+    try:
+        summary = _run(options, journal, command)
+    except Exception as error:
+        failure = _failure_of(error)
+        if not isinstance(error, ConversionFailure):
+            traceback.print_exc()
+        journal.fail(failure.reason, failure.message)
+        gates = error.gates if isinstance(error, ConversionFailure) else ()
+        _leave(
+            options.termination_message,
+            failed_summary(failure, source_digest=journal.source_digest, gate_key=journal.gate_key, gates=gates),
+        )
+        return failure.exit_code
+    if summary is not None:
+        _leave(options.termination_message, summary)
+    return ExitCode.OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="visionmodel-convert", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    prepare = commands.add_parser("prepare", help="convert a model, prove it and publish the artifact")
+    prepare.add_argument("--request", type=Path, required=True, help="ConversionRequest as JSON")
+    prepare.add_argument("--work", type=Path, required=True, help="empty scratch folder on local disk")
+    fetch = commands.add_parser("fetch-artifact", help="unpack a published artifact into a folder")
+    fetch.add_argument("--image", required=True, help="host[:port]/name@sha256:... or :tag")
+    fetch.add_argument("--out", type=Path, required=True, help="the model's version directory")
+    fetch.add_argument("--insecure", action="store_true", help="the registry speaks plain HTTP")
+    for command in (prepare, fetch):
+        command.add_argument("--termination-message", type=Path, default=DEFAULT_TERMINATION_MESSAGE)
+    return parser
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    """End on SIGTERM: as process 1 of a container the default action would be ignored."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _run(options: argparse.Namespace, journal: Journal, command: Sequence[str]) -> ReportSummary | None:
+    environment = _environment()
+    if options.command == "prepare":
+        return _prepare(options, environment, journal, command)
+    _fetch_artifact(options, environment)
+    journal.end(f"unpacked {options.image}")
+    return None
+
+
+def _prepare(
+    options: argparse.Namespace, environment: Environment, journal: Journal, command: Sequence[str]
+) -> ReportSummary:
+    from visionmodel_converter.prepare import Job, prepare
+    from visionmodel_converter.registry import Reference, open_registry
+    from visionmodel_converter.session import cpu_threads
+
+    request = ConversionRequest.model_validate_json(options.request.read_bytes())
+    options.work.mkdir(parents=True, exist_ok=True)
+    target = Reference.parse(request.publish.repository)
+    threads = cpu_threads(CGROUP, len(os.sched_getaffinity(0)))
+    with open_registry(
+        target.host, target.name, insecure=request.publish.insecure, environment=environment
+    ) as registry:
+        return prepare(Job(request, options.work, environment, registry, journal, threads, command))
+
+
+def _fetch_artifact(options: argparse.Namespace, environment: Environment) -> None:
+    from visionmodel_converter.publish import fetch_files
+    from visionmodel_converter.registry import Reference, open_registry
+
+    wanted = Reference.parse(options.image)
+    reference = wanted.digest or wanted.tag
+    if reference is None:
+        raise ConversionFailure(Reason.BAD_REQUEST, f"{options.image}: name a digest or a tag")
+    with open_registry(wanted.host, wanted.name, insecure=options.insecure, environment=environment) as registry:
+        manifest = registry.manifest(reference)
+        if manifest is None:
+            raise ConversionFailure(
+                Reason.ARTIFACT_CORRUPT, f"{options.image} is not in the registry; convert the model again"
+            )
+        fetch_files(registry, manifest, options.out)
+
+
+def _environment() -> Environment:
+    try:
+        return environment_from(os.environ)
+    except ValueError as error:
+        raise ConversionFailure(
+            Reason.BAD_REQUEST, f"an environment variable VISIONMODEL_MAX_*_MIB is no number: {error}"
+        ) from error
+
+
+def _failure_of(error: Exception) -> Failure:
+    match error:
+        case ConversionFailure():
+            return Failure(reason=error.reason, message=error.message, exit_code=error.exit_code)
+        case ValidationError():
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
+            )
+            return Failure(
+                reason=Reason.BAD_REQUEST,
+                message=f"the conversion request cannot be read ({problems}); operator and converter differ",
+                exit_code=ExitCode.BAD_REQUEST,
+            )
+        case _:
+            return Failure(
+                reason=Reason.INTERNAL_ERROR,
+                message=f"a defect of the converter: {type(error).__name__}: {error}",
+                exit_code=ExitCode.INTERNAL,
+            )
+
+
+def _leave(path: Path, summary: ReportSummary) -> None:
+    path.write_text(termination_message(summary), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

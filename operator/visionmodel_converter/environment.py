@@ -1,0 +1,57 @@
+"""What the Job's pod gives the converter beside the request: mounted folders, switches and limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+MEBIBYTE: Final = 1024 * 1024
+DEFAULT_SOURCE_CREDENTIALS: Final = "/var/run/secrets/visionmodel/source"
+DEFAULT_REGISTRY_CREDENTIALS: Final = "/var/run/secrets/visionmodel/registry"
+DEFAULT_PVC_ROOT: Final = "/mnt/pvc"
+DEFAULT_MAX_MODEL_MIB: Final = 2047
+"""A single ONNX file cannot be larger: protobuf ends at 2 GiB."""
+DEFAULT_MAX_DATASET_MIB: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The pod around one conversion; `ca_file` is the process-wide CA bundle (SSL_CERT_FILE)."""
+
+    source_credentials: Path
+    registry_credentials: Path
+    pvc_root: Path
+    allow_http: bool
+    ca_file: Path | None
+    max_model_bytes: int
+    max_dataset_bytes: int
+    ambient_aws: bool
+    """The pod has cloud credentials of its own (workload identity); otherwise S3 without keys is anonymous."""
+
+
+def environment_from(variables: Mapping[str, str]) -> Environment:
+    """Read the environment variables of the Job; raises ValueError on a size that is no number."""
+
+    def folder(name: str, default: str) -> Path:
+        return Path(variables.get(name) or default)
+
+    def mebibytes(name: str, default: int) -> int:
+        return int(variables.get(name) or default) * MEBIBYTE
+
+    ca_file = variables.get("SSL_CERT_FILE")
+    ambient = (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    )
+    return Environment(
+        source_credentials=folder("VISIONMODEL_SOURCE_CREDENTIALS", DEFAULT_SOURCE_CREDENTIALS),
+        registry_credentials=folder("VISIONMODEL_REGISTRY_CREDENTIALS", DEFAULT_REGISTRY_CREDENTIALS),
+        pvc_root=folder("VISIONMODEL_PVC_ROOT", DEFAULT_PVC_ROOT),
+        allow_http=variables.get("VISIONMODEL_ALLOW_HTTP", "").lower() == "true",
+        ca_file=Path(ca_file) if ca_file else None,
+        max_model_bytes=mebibytes("VISIONMODEL_MAX_MODEL_MIB", DEFAULT_MAX_MODEL_MIB),
+        max_dataset_bytes=mebibytes("VISIONMODEL_MAX_DATASET_MIB", DEFAULT_MAX_DATASET_MIB),
+        ambient_aws=any(variables.get(name) for name in ambient),
+    )

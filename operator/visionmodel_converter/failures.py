@@ -1,0 +1,98 @@
+"""Every way a conversion can end without an artifact, as values.
+
+`__main__` alone catches a ConversionFailure; everything below it raises one with a sentence that names the
+file, node, tensor or array and says what to do. A failure that is not in this list is a bug of ours.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from visionmodel_contract.conversion import GateResult
+from visionmodel_contract.exits import ExitCode
+
+
+class Reason(StrEnum):
+    """CamelCase reasons for conditions and events; each belongs to one exit code."""
+
+    INTERNAL_ERROR = "InternalError"
+    BAD_REQUEST = "BadRequest"
+    UNSUPPORTED_SOURCE = "UnsupportedSource"
+    UNKNOWN_METRIC = "UnknownMetric"
+    METRIC_NOT_APPLICABLE = "MetricNotApplicable"
+    SOURCE_UNAVAILABLE = "SourceUnavailable"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_FORBIDDEN = "SourceForbidden"
+    SOURCE_TOO_LARGE = "SourceTooLarge"
+    DIGEST_MISMATCH = "DigestMismatch"
+    UNSAFE_PATH = "UnsafePath"
+    EMPTY_SOURCE = "EmptySource"
+    NOT_ONNX = "NotOnnx"
+    INVALID_GRAPH = "InvalidGraph"
+    EXTERNAL_DATA = "ExternalData"
+    NON_FINITE_WEIGHTS = "NonFiniteWeights"
+    UNSUPPORTED_OPSET = "UnsupportedOpset"
+    UNSUPPORTED_IR_VERSION = "UnsupportedIRVersion"
+    CUSTOM_OPERATOR = "CustomOperator"
+    STATIC_BATCH = "StaticBatch"
+    UNSUPPORTED_TENSOR = "UnsupportedTensor"
+    RUNTIME_REFUSES = "RuntimeRefuses"
+    DATASET_INVALID = "DatasetInvalid"
+    PARITY_FAILED = "ParityFailed"
+    GATE_FAILED = "GateFailed"
+    REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    REGISTRY_FORBIDDEN = "RegistryForbidden"
+    ARTIFACT_CORRUPT = "ArtifactCorrupt"
+
+
+EXIT_CODES: Final[dict[Reason, ExitCode]] = {
+    Reason.INTERNAL_ERROR: ExitCode.INTERNAL,
+    Reason.BAD_REQUEST: ExitCode.BAD_REQUEST,
+    Reason.UNSUPPORTED_SOURCE: ExitCode.BAD_REQUEST,
+    Reason.UNKNOWN_METRIC: ExitCode.BAD_REQUEST,
+    Reason.METRIC_NOT_APPLICABLE: ExitCode.BAD_REQUEST,
+    Reason.SOURCE_UNAVAILABLE: ExitCode.SOURCE_UNAVAILABLE,
+    Reason.SOURCE_NOT_FOUND: ExitCode.SOURCE_NOT_FOUND,
+    Reason.SOURCE_FORBIDDEN: ExitCode.SOURCE_FORBIDDEN,
+    Reason.SOURCE_TOO_LARGE: ExitCode.INVALID_MODEL,
+    Reason.DIGEST_MISMATCH: ExitCode.DIGEST_MISMATCH,
+    Reason.UNSAFE_PATH: ExitCode.BAD_REQUEST,
+    Reason.EMPTY_SOURCE: ExitCode.INVALID_MODEL,
+    Reason.NOT_ONNX: ExitCode.INVALID_MODEL,
+    Reason.INVALID_GRAPH: ExitCode.INVALID_MODEL,
+    Reason.EXTERNAL_DATA: ExitCode.INVALID_MODEL,
+    Reason.NON_FINITE_WEIGHTS: ExitCode.INVALID_MODEL,
+    Reason.UNSUPPORTED_OPSET: ExitCode.UNSUPPORTED_MODEL,
+    Reason.UNSUPPORTED_IR_VERSION: ExitCode.UNSUPPORTED_MODEL,
+    Reason.CUSTOM_OPERATOR: ExitCode.UNSUPPORTED_MODEL,
+    Reason.STATIC_BATCH: ExitCode.UNSUPPORTED_MODEL,
+    Reason.UNSUPPORTED_TENSOR: ExitCode.UNSUPPORTED_MODEL,
+    Reason.RUNTIME_REFUSES: ExitCode.UNSUPPORTED_MODEL,
+    Reason.DATASET_INVALID: ExitCode.DATASET_INVALID,
+    Reason.PARITY_FAILED: ExitCode.PARITY_FAILED,
+    Reason.GATE_FAILED: ExitCode.GATE_FAILED,
+    Reason.REGISTRY_UNAVAILABLE: ExitCode.REGISTRY_UNAVAILABLE,
+    Reason.REGISTRY_FORBIDDEN: ExitCode.REGISTRY_UNAVAILABLE,
+    Reason.ARTIFACT_CORRUPT: ExitCode.REGISTRY_UNAVAILABLE,
+}
+"""A refused push counts as retryable: the platform team's Secret may be repaired without a new revision."""
+
+
+class ConversionFailure(Exception):
+    """A known way to end; `gates` holds what was measured when a goal was missed."""
+
+    def __init__(self, reason: Reason, message: str, *, gates: tuple[GateResult, ...] = ()) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.gates = gates
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code by which the pod failure policy tells permanent from retryable."""
+        return EXIT_CODES[self.reason]
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a library's message, at most 300 characters, for use inside our sentence."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]

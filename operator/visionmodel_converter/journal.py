@@ -1,0 +1,36 @@
+"""What a running conversion tells the outside, and what it has learned when it fails half-way."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TextIO
+
+from visionmodel_converter.stages import DONE, STARTS_AT, Stage
+
+
+@dataclass
+class Journal:
+    """Progress as JSON lines on a stream (the operator reads the last one) and facts for the failure's summary."""
+
+    out: TextIO
+    now: Callable[[], datetime]
+    source_digest: str | None = None
+    gate_key: str | None = None
+
+    def begin(self, stage: Stage, message: str) -> None:
+        """Write the line that a stage starts."""
+        self._write(stage.value, STARTS_AT[stage], message)
+
+    def end(self, message: str) -> None:
+        """Write the last line of a successful run."""
+        self._write("Done", DONE, message)
+
+    def fail(self, reason: str, message: str) -> None:
+        """Write the last line of a failed run: reason in place of the stage, no progress."""
+        self._write(reason, 0, message)
+
+    def _write(self, stage: str, progress: int, message: str) -> None:
+        line = {"time": self.now().isoformat(), "stage": stage, "progress": progress, "message": message}
+        self.out.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.out.flush()

@@ -1,0 +1,218 @@
+"""The prepare Job: fetch, look up, check, simplify, compare, judge, publish.
+
+`prepare` reads top to bottom as the stages do; which of them run is decided in `stages`. Every effect arrives as
+an argument (registry, environment, journal), every known failure is a ConversionFailure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import onnxruntime
+
+from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest, GateResult, ReportSummary
+from visionmodel_contract.keys import gate_key, prepare_key
+from visionmodel_converter.dataset import Dataset, load_dataset
+from visionmodel_converter.environment import Environment
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.image import MODEL_FILE, sha256_of
+from visionmodel_converter.journal import Journal
+from visionmodel_converter.onnx_limits import limits_of
+from visionmodel_converter.onnx_model import CheckedModel, load_checked
+from visionmodel_converter.parity import (
+    Measured,
+    goals_of,
+    judge,
+    measure,
+    refuse_impossible_goals,
+    refuse_missed_goals,
+)
+from visionmodel_converter.provenance import package_versions, provenance_statement
+from visionmodel_converter.publish import Published, find, publish
+from visionmodel_converter.registry import Registry
+from visionmodel_converter.report import FullReport
+from visionmodel_converter.session import open_session
+from visionmodel_converter.simplify import Simplified, simplify
+from visionmodel_converter.source import DEFAULT_RETRY, Fetched, Retry, fetch
+from visionmodel_converter.stages import Stage, stages_after_lookup
+
+SUPPORTED_FORMATS: Final = ("onnx",)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run: what is asked and what it may use."""
+
+    request: ConversionRequest
+    work: Path
+    environment: Environment
+    registry: Registry
+    journal: Journal
+    threads: int
+    command: Sequence[str]
+    retry: Retry = DEFAULT_RETRY
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The source's graph and, if goals need one, the dataset, both fit to run."""
+
+    model: CheckedModel
+    dataset: Dataset | None
+    dataset_file: Fetched | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Measured agreement and the goals' results; every goal was met."""
+
+    measured: dict[str, Measured]
+    gates: tuple[GateResult, ...]
+
+
+def prepare(job: Job) -> ReportSummary:
+    """Run the stages of a request; returns the summary of an artifact that is published and meets its goals."""
+    request, journal = job.request, job.journal
+    _refuse_unknown_format(request)
+    refuse_impossible_goals(request.parity)
+
+    journal.begin(Stage.FETCH, f"reading {request.source.uri.partition('?')[0]}")
+    source = _fetch_source(job)
+    key = prepare_key(source.digest, request.options)
+    goal_key = gate_key(key, request.parity)
+    journal.source_digest, journal.gate_key = source.digest, goal_key
+
+    journal.begin(Stage.LOOKUP, f"looking for prepare-{key} in {request.publish.repository}")
+    known = find(job.registry, key, job.work / "published")
+    plan = stages_after_lookup(
+        published=known is not None,
+        gate_passed=goal_key in request.passed_gate_keys,
+        simplify=request.options.simplify,
+    )
+    verdict, published, cached = _run(job, plan, key, source, known)
+    journal.end(f"{'found' if cached else 'published'} {published.info.image}")
+    return ReportSummary(
+        result="Succeeded",
+        source_digest=source.digest,
+        artifact=published.info,
+        gate_key=goal_key,
+        gates=verdict.gates if verdict else (),
+        cached=cached,
+    )
+
+
+def _run(
+    job: Job, plan: tuple[Stage, ...], key: str, source: Fetched, known: Published | None
+) -> tuple[Verdict | None, Published, bool]:
+    if known is not None and not plan:
+        return None, known, True
+    job.journal.begin(Stage.CHECK, "checking the graph and the dataset")
+    checked = _check(job, source)
+    if known is not None:
+        return _verdict(job, checked, known.model.read_bytes(), checked.model, key), known, True
+
+    made = Simplified(checked.model, applied=False, note="not asked for")
+    if Stage.SIMPLIFY in plan:
+        job.journal.begin(Stage.SIMPLIFY, f"simplifying {checked.model.nodes} nodes")
+        made = simplify(checked.model, threads=job.threads, seed=_seed(key))
+    artifact = made.model.serialized()
+    verdict = _verdict(job, checked, artifact, made.model, key)
+
+    job.journal.begin(Stage.PUBLISH, f"pushing to {job.request.publish.repository}")
+    model_file = job.work / MODEL_FILE
+    model_file.write_bytes(artifact)
+    report = _report(job, key, source, checked, made, artifact, verdict)
+    statement = provenance_statement(job.request, report, command=job.command, versions=package_versions())
+    published, cached = publish(job.registry, model=model_file, report=report, provenance=statement, work=job.work)
+    return verdict, published, cached
+
+
+def _refuse_unknown_format(request: ConversionRequest) -> None:
+    if request.source.format not in SUPPORTED_FORMATS:
+        raise ConversionFailure(
+            Reason.UNSUPPORTED_SOURCE,
+            f"model format {request.source.format!r} is not supported yet; export the model to onnx",
+        )
+
+
+def _fetch_source(job: Job) -> Fetched:
+    return fetch(
+        job.request.source.uri,
+        job.work / "source.onnx",
+        environment=job.environment,
+        max_bytes=job.environment.max_model_bytes,
+        expected_digest=job.request.source.digest,
+        retry=job.retry,
+    )
+
+
+def _check(job: Job, source: Fetched) -> Checked:
+    limits = limits_of(onnxruntime.__version__)
+    model = load_checked(source.path, shown=source.uri, limits=limits)
+    dataset_uri = job.request.parity.dataset_uri
+    if dataset_uri is None:
+        return Checked(model, None, None)
+    file = fetch(
+        dataset_uri,
+        job.work / "dataset.npz",
+        environment=job.environment,
+        max_bytes=job.environment.max_dataset_bytes,
+        retry=job.retry,
+    )
+    dataset = load_dataset(file.path, model.inputs, shown=file.uri, max_bytes=job.environment.max_dataset_bytes)
+    return Checked(model, dataset, file)
+
+
+def _verdict(job: Job, checked: Checked, artifact: bytes, artifact_model: CheckedModel, key: str) -> Verdict:
+    job.journal.begin(Stage.PARITY, "comparing the artifact with its source")
+    goals = goals_of(job.request.parity)
+    measured = measure(
+        open_session(checked.model.serialized(), shown="the source model", threads=job.threads),
+        open_session(artifact, shown="the artifact", threads=job.threads),
+        inputs=artifact_model.inputs,
+        outputs=artifact_model.outputs,
+        goals=goals,
+        dataset=checked.dataset,
+        seed=_seed(key),
+    )
+    job.journal.begin(Stage.GATE, f"judging {len(goals)} goal(s)")
+    gates = judge(goals, measured)
+    refuse_missed_goals(gates)
+    return Verdict(measured, gates)
+
+
+def _report(
+    job: Job,
+    key: str,
+    source: Fetched,
+    checked: Checked,
+    made: Simplified,
+    artifact: bytes,
+    verdict: Verdict,
+) -> FullReport:
+    dataset = checked.dataset_file
+    return FullReport(
+        key=key,
+        pipeline_version=PIPELINE_VERSION,
+        source_uri=source.uri,
+        source_digest=source.digest,
+        dataset_uri=dataset.uri if dataset else None,
+        dataset_digest=dataset.digest if dataset else None,
+        precision=job.request.options.precision,
+        model_digest=sha256_of(artifact),
+        size_bytes=len(artifact),
+        opset=made.model.opset,
+        parameters=made.model.parameters,
+        nodes_before=checked.model.nodes,
+        nodes_after=made.model.nodes,
+        inputs=made.model.inputs,
+        outputs=made.model.outputs,
+        simplification=made.note,
+        gates=verdict.gates,
+        agreement={name: measured.value for name, measured in sorted(verdict.measured.items())},
+    )
+
+
+def _seed(key: str) -> int:
+    return int(key[:8], 16)

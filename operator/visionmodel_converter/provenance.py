@@ -1,0 +1,76 @@
+"""Where an artifact comes from, as an in-toto Statement with a SLSA provenance predicate (version 1).
+
+Field names: in-toto.io/Statement/v1 and slsa.dev/spec/v1.0/provenance. No time and no host name, so that the same
+conversion gives the same bytes.
+"""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
+from visionmodel_converter.report import FullReport
+
+RECORDED_PACKAGES: Final = (
+    "visionmodel-operator",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxslim",
+    "protobuf",
+    "obstore",
+    "httpx",
+)
+BUILD_TYPE: Final = "https://visionmodel.dev/build-types/prepare/v1"
+BUILDER_ID: Final = "https://visionmodel.dev/builders/visionmodel-convert"
+
+
+def package_versions(names: Sequence[str] = RECORDED_PACKAGES) -> dict[str, str]:
+    """Return the installed version of each package that can change the artifact."""
+    return {name: version(name) for name in names}
+
+
+def provenance_statement(
+    request: ConversionRequest, report: FullReport, *, command: Sequence[str], versions: dict[str, str]
+) -> dict[str, Any]:
+    """Return the statement about `model.onnx`; the gates' values are in it, so that a promise can be traced."""
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "model.onnx", "digest": _digest(report.model_digest)}],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": {
+                    "source": report.source_uri,
+                    "options": request.options.model_dump(mode="json", by_alias=True),
+                    "gates": [gate.model_dump(mode="json", by_alias=True) for gate in report.gates],
+                },
+                "internalParameters": {
+                    "pipelineVersion": PIPELINE_VERSION,
+                    "prepareKey": report.key,
+                    "command": list(command),
+                },
+                "resolvedDependencies": [
+                    {"uri": report.source_uri, "digest": _digest(report.source_digest)},
+                    *_dataset(report),
+                    *({"uri": f"pkg:pypi/{name}@{versions[name]}"} for name in sorted(versions)),
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": BUILDER_ID, "version": {"pipeline": str(PIPELINE_VERSION)}},
+                "metadata": {"invocationId": f"{request.namespace}/{request.name}/{request.revision}"},
+            },
+        },
+    }
+
+
+def _dataset(report: FullReport) -> list[dict[str, Any]]:
+    if report.dataset_uri is None or report.dataset_digest is None:
+        return []
+    return [{"uri": report.dataset_uri, "digest": _digest(report.dataset_digest)}]
+
+
+def _digest(prefixed: str) -> dict[str, str]:
+    algorithm, _, value = prefixed.partition(":")
+    return {algorithm: value}

@@ -1,0 +1,131 @@
+"""Put an artifact into the registry so that it is either completely there or not at all, and read it back.
+
+Order: layer and config, the manifest by digest, and only then the tag `prepare-<key>`, which is what "published"
+means. A Job killed earlier leaves unreferenced blobs that the registry's own garbage collection removes.
+"""
+
+import json
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from visionmodel_contract.conversion import ArtifactInfo
+from visionmodel_converter.failures import ConversionFailure, Reason, first_line
+from visionmodel_converter.image import (
+    CONFIG_TYPE,
+    LAYER_TYPE,
+    MODEL_FILE,
+    PROVENANCE_FILE,
+    REPORT_FILE,
+    build_image,
+    build_layer,
+    sha256_of,
+    sha256_of_file,
+    unpack_layer,
+)
+from visionmodel_converter.registry import Registry
+from visionmodel_converter.report import FullReport, artifact_info
+
+KEY_LABEL = "dev.visionmodel.prepare-key"
+
+
+def tag_of(key: str) -> str:
+    """Return the tag under which the artifact of a prepare key is published."""
+    return f"prepare-{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A complete artifact in the registry and its files on local disk."""
+
+    info: ArtifactInfo
+    report: FullReport
+    model: Path
+
+
+def publish(
+    registry: Registry,
+    *,
+    model: Path,
+    report: FullReport,
+    provenance: dict[str, Any],
+    work: Path,
+) -> tuple[Published, bool]:
+    """Push and tag an artifact; returns it and whether somebody else had published the same key meanwhile.
+
+    In that case theirs is returned and the tag stays: a tag never moves, so no revision loses its image.
+    """
+    report_file, provenance_file = work / REPORT_FILE, work / PROVENANCE_FILE
+    report_file.write_text(report.to_json(), encoding="utf-8")
+    provenance_file.write_text(json.dumps(provenance, sort_keys=True, separators=(",", ":")), encoding="utf-8")
+    layer = build_layer(
+        {MODEL_FILE: model, REPORT_FILE: report_file, PROVENANCE_FILE: provenance_file}, work / "layer.tar"
+    )
+    image = build_image(layer, {KEY_LABEL: report.key, "org.opencontainers.image.title": "VisionModel artifact"})
+    digest = registry.push(image)
+    earlier = find(registry, report.key, work / "published")
+    if earlier is not None:
+        return earlier, True
+    registry.tag(image, tag_of(report.key))
+    info = artifact_info(
+        report, image=_pinned(registry, digest), digest=digest, report_digest=sha256_of_file(report_file)
+    )
+    return Published(info=info, report=report, model=model), False
+
+
+def find(registry: Registry, key: str, target: Path) -> Published | None:
+    """Fetch the artifact of a key if its tag exists; everything is verified. Raises ArtifactCorrupt."""
+    manifest = registry.manifest(tag_of(key))
+    if manifest is None:
+        return None
+    unpacked = fetch_files(registry, manifest, target)
+    try:
+        report = FullReport.model_validate_json((unpacked / REPORT_FILE).read_bytes())
+    except ValidationError as error:
+        raise _corrupt(registry, f"report.json of {tag_of(key)} cannot be read: {first_line(error)}") from error
+    model = unpacked / MODEL_FILE
+    if report.key != key or sha256_of_file(model) != report.model_digest:
+        raise _corrupt(registry, f"{tag_of(key)} holds another artifact ({report.key})")
+    digest = sha256_of(manifest)
+    info = artifact_info(
+        report,
+        image=_pinned(registry, digest),
+        digest=digest,
+        report_digest=sha256_of_file(unpacked / REPORT_FILE),
+    )
+    return Published(info=info, report=report, model=model)
+
+
+def fetch_files(registry: Registry, manifest: bytes, target: Path) -> Path:
+    """Download and unpack the image of a manifest into a folder; returns the folder."""
+    try:
+        document = json.loads(manifest)
+        (layer,) = document["layers"]
+        if layer["mediaType"] != LAYER_TYPE or document["config"]["mediaType"] != CONFIG_TYPE:
+            raise ValueError(f"its layer has type {layer['mediaType']}")
+        digest, size_bytes = str(layer["digest"]), int(layer["size"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _corrupt(registry, f"the image was not made by this converter: {first_line(error)}") from error
+    target.mkdir(parents=True, exist_ok=True)
+    archive = target / ".layer.part"
+    try:
+        registry.download(digest, size_bytes, archive)
+        unpack_layer(archive, target)
+    except (ValueError, tarfile.TarError) as error:
+        raise _corrupt(registry, first_line(error)) from error
+    finally:
+        archive.unlink(missing_ok=True)
+    return target
+
+
+def _pinned(registry: Registry, digest: str) -> str:
+    return f"{registry.host}/{registry.name}@{digest}"
+
+
+def _corrupt(registry: Registry, what: str) -> ConversionFailure:
+    return ConversionFailure(
+        Reason.ARTIFACT_CORRUPT, f"registry {registry.host}, {registry.name}: {what}; delete that tag and retry"
+    )

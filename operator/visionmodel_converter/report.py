@@ -1,0 +1,110 @@
+"""The full report kept inside the artifact, and the summary that fits into a termination message."""
+
+from typing import Literal
+
+from visionmodel_contract.conversion import (
+    FORMAT_VERSION,
+    SUMMARY_LIMIT_BYTES,
+    ArtifactInfo,
+    ContractModel,
+    Digest,
+    Failure,
+    GateResult,
+    ReportSummary,
+    TensorSpec,
+)
+from visionmodel_contract.precision import Precision
+
+SHORT_MESSAGE_CHARACTERS = 400
+ELLIPSIS = "… (shortened; the whole text is in the Job's log)"
+
+
+class FullReport(ContractModel):
+    """`report.json`: what was made from what, and what was measured; holds no time and no host name."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    key: str
+    pipeline_version: int
+    source_uri: str
+    source_digest: Digest
+    dataset_uri: str | None = None
+    dataset_digest: Digest | None = None
+    precision: Precision
+    model_digest: Digest
+    size_bytes: int
+    opset: int
+    parameters: int
+    nodes_before: int
+    nodes_after: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    simplification: str
+    gates: tuple[GateResult, ...]
+    agreement: dict[str, float]
+
+
+def artifact_info(report: FullReport, *, image: str, digest: str, report_digest: str) -> ArtifactInfo:
+    """Join the report with where it was published; `image` is pinned to `digest`."""
+    return ArtifactInfo(
+        key=report.key,
+        image=image,
+        digest=digest,
+        model_digest=report.model_digest,
+        report_digest=report_digest,
+        precision=report.precision,
+        size_bytes=report.size_bytes,
+        nodes_before=report.nodes_before,
+        nodes_after=report.nodes_after,
+        inputs=report.inputs,
+        outputs=report.outputs,
+        opset=report.opset,
+    )
+
+
+def termination_message(summary: ReportSummary, limit: int = SUMMARY_LIMIT_BYTES) -> str:
+    """Return the summary as JSON of at most `limit` bytes.
+
+    What people read is shortened first (the failure's message), then passed gates go, then all gates: artifact,
+    tensors and digests are what the operator serves by and are never cut. Gates whose value is no finite number
+    cannot travel as JSON numbers and are left to the message.
+    """
+    summary = summary.model_copy(update={"gates": tuple(gate for gate in summary.gates if _is_finite(gate))})
+    for attempt in (
+        summary,
+        _with_short_message(summary, SHORT_MESSAGE_CHARACTERS),
+        _with_gates(summary, tuple(gate for gate in summary.gates if not gate.passed)[:8]),
+        _with_gates(summary, ()),
+        _with_gates(_with_short_message(summary, 80), ()),
+    ):
+        text = attempt.to_json()
+        if len(text.encode()) <= limit:
+            return text
+    raise ValueError(f"the summary cannot be brought below {limit} bytes")
+
+
+def _is_finite(gate: GateResult) -> bool:
+    numbers = (gate.value, gate.limit, gate.source_value if gate.source_value is not None else 0.0)
+    return all(abs(number) < float("inf") for number in numbers)
+
+
+def _with_short_message(summary: ReportSummary, characters: int) -> ReportSummary:
+    failure = summary.failure
+    if failure is None or len(failure.message) <= characters:
+        return summary
+    short = failure.message[:characters].rstrip() + ELLIPSIS
+    return summary.model_copy(update={"failure": failure.model_copy(update={"message": short})})
+
+
+def _with_gates(summary: ReportSummary, gates: tuple[GateResult, ...]) -> ReportSummary:
+    return _with_short_message(summary.model_copy(update={"gates": gates}), SHORT_MESSAGE_CHARACTERS)
+
+
+def failed_summary(
+    failure: Failure,
+    *,
+    source_digest: str | None,
+    gate_key: str | None,
+    gates: tuple[GateResult, ...],
+) -> ReportSummary:
+    """Return the summary of a conversion without a published result, with what was learned until then."""
+    return ReportSummary(result="Failed", source_digest=source_digest, gate_key=gate_key, gates=gates, failure=failure)

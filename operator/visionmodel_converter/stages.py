@@ -1,0 +1,44 @@
+"""Which stages a prepare Job runs, in which order, and how far along each one is: pure."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Stage(StrEnum):
+    """One visible step of the Job; the name is what the operator shows while it runs."""
+
+    FETCH = "Fetch"
+    LOOKUP = "Lookup"
+    CHECK = "Check"
+    SIMPLIFY = "Simplify"
+    PARITY = "Parity"
+    GATE = "Gate"
+    PUBLISH = "Publish"
+
+
+FIRST_STAGES: Final = (Stage.FETCH, Stage.LOOKUP)
+"""What every Job does: the key needs the source's digest, and the registry may know the key already."""
+
+STARTS_AT: Final[dict[Stage, int]] = {
+    Stage.FETCH: 0,
+    Stage.LOOKUP: 30,
+    Stage.CHECK: 35,
+    Stage.SIMPLIFY: 50,
+    Stage.PARITY: 60,
+    Stage.GATE: 75,
+    Stage.PUBLISH: 85,
+}
+"""Progress in percent at which a stage starts; skipped stages make it jump, it never falls."""
+DONE: Final = 100
+
+
+def stages_after_lookup(*, published: bool, gate_passed: bool, simplify: bool) -> tuple[Stage, ...]:
+    """Return the stages left once the key and the registry's answer are known.
+
+    A published artifact is not made again: with a known verdict nothing is left, with changed goals only the
+    gates are. Gates come before Publish, so that what misses a goal never becomes visible.
+    """
+    if published:
+        return () if gate_passed else (Stage.CHECK, Stage.PARITY, Stage.GATE)
+    making = (Stage.CHECK, Stage.SIMPLIFY) if simplify else (Stage.CHECK,)
+    return (*making, Stage.PARITY, Stage.GATE, Stage.PUBLISH)
