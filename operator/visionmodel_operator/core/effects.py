@@ -1,0 +1,161 @@
+"""What the recorded status asks of the cluster: the full list of effects, in an order that is always safe.
+
+Derived from status alone, so the same status gives the same effects after any interruption; effects that
+are already there cost no write (the adapter compares first).
+"""
+
+from visionmodel_operator.api.conditions import Phase, Reason
+from visionmodel_operator.api.status import SwapStage
+from visionmodel_operator.core import names
+from visionmodel_operator.core.actions import (
+    Action,
+    CreateRevision,
+    DeleteJob,
+    DeleteRevision,
+    EnsureDisruptionBudget,
+    EnsureFront,
+    EnsureRoute,
+    RecordArtifact,
+    ScaleRevision,
+    StartConversion,
+)
+from visionmodel_operator.core.conversions import Missing, Ready, Reported, conversion_of
+from visionmodel_operator.core.revision import conversion_request, gate_key_of
+from visionmodel_operator.core.snapshot import JobState
+from visionmodel_operator.core.view import View
+
+
+def job_name(view: View) -> str:
+    """Return the name of the prepare Job of the attempt under way."""
+    return names.prepare_job(view.snapshot.ref.name, view.rollout.revision, view.rollout.attempt)
+
+
+def effects_of(view: View) -> tuple[Action, ...]:
+    """Return everything that the status asks for: new capacity before traffic, traffic before removal."""
+    return (*_conversion(view), *_capacity(view), *_routes(view), *_removals(view))
+
+
+def _conversion(view: View) -> tuple[Action, ...]:
+    if view.status.rollout is None or view.status.phase is not Phase.CONVERTING:
+        return ()
+    conversion = conversion_of(view.snapshot, job_name(view))
+    ref = view.snapshot.ref
+    if isinstance(conversion, Missing):
+        request = conversion_request(
+            view.spec,
+            namespace=ref.namespace,
+            name=ref.name,
+            revision=view.rollout.revision,
+            platform=view.snapshot.platform,
+        )
+        return (StartConversion(job_name(view), request, view.spec),)
+    if isinstance(conversion, Reported):
+        return (RecordArtifact(conversion.key, conversion.summary, gate_key_of(view.spec, conversion.key)),)
+    return ()
+
+
+def serving_revisions(view: View) -> dict[str, int]:
+    """Return how many pods each revision must have; a revision that is not named has none."""
+    status = view.status
+    wanted: dict[str, int] = {}
+    if view.stable is not None:
+        wanted[view.stable] = 0 if status.phase is Phase.SUSPENDED else view.full_replicas
+    if status.rollout is None:
+        return wanted
+    rollout = status.rollout
+    if rollout.previous is not None and rollout.previous != view.stable:
+        wanted[rollout.previous] = _as_it_is(view, rollout.previous)
+    candidate = _candidate_replicas(view)
+    if rollout.revision != view.stable and candidate is not None:
+        wanted[rollout.revision] = candidate
+    return wanted
+
+
+def _as_it_is(view: View, revision: str) -> int:
+    workload = view.snapshot.workloads.get(revision)
+    return workload.replicas if workload is not None else 0
+
+
+def _candidate_replicas(view: View) -> int | None:
+    """Return the candidate's pods; None while it must not have any workload yet."""
+    rollout = view.rollout
+    match view.status.phase:
+        case Phase.CONVERTING:
+            return None
+        case Phase.HELD if rollout.hold is not None and rollout.hold.reason == Reason.AWAITING_APPLY:
+            return None
+        case Phase.PROMOTING:
+            return view.full_replicas
+        case Phase.ABORTING:
+            return None if rollout.swap is SwapStage.DRAINED else _as_it_is(view, rollout.revision)
+        case _:
+            return max(view.step_replicas, _as_it_is(view, rollout.revision))
+
+
+def _capacity(view: View) -> tuple[Action, ...]:
+    actions: list[Action] = []
+    for revision, replicas in serving_revisions(view).items():
+        workload = view.snapshot.workloads.get(revision)
+        if workload is not None and workload.stored:
+            actions.append(ScaleRevision(revision, replicas))
+        else:
+            actions.extend(_create(view, revision, replicas))
+        actions.append(EnsureDisruptionBudget(revision))
+    return tuple(actions)
+
+
+def _create(view: View, revision: str, replicas: int) -> tuple[Action, ...]:
+    """Render a revision for the first and only time; only the spec that names it can, and only once converted."""
+    if revision != view.target:
+        return ()
+    conversion = conversion_of(view.snapshot, job_name(view)) if view.status.rollout is not None else None
+    if not isinstance(conversion, Ready):
+        return ()
+    return (CreateRevision(revision, view.spec, conversion.artifact, replicas),)
+
+
+def _routes(view: View) -> tuple[Action, ...]:
+    if view.stable is None:
+        return ()
+    front = EnsureFront(view.stable)
+    traffic = view.traffic
+    is_due = traffic.verified_at is None or view.snapshot.route is None
+    if not view.has_gateway or not traffic.slots or not is_due:
+        return (front,)
+    return (front, EnsureRoute(tuple(traffic.slots), tuple(traffic.weights_ppm), view.spec))
+
+
+def _removals(view: View) -> tuple[Action, ...]:
+    """Scale down what has no traffic, forget what is too old; the route was verified before status said so."""
+    actions: list[Action] = []
+    wanted = serving_revisions(view)
+    kept = kept_revisions(view)
+    for revision, workload in view.snapshot.workloads.items():
+        if revision in wanted:
+            continue
+        if revision not in kept:
+            actions.append(DeleteRevision(revision))
+        elif workload.stored:
+            actions.append(ScaleRevision(revision, 0))
+    actions.extend(DeleteJob(job.name) for job in view.snapshot.jobs.values() if not _is_job_needed(view, job))
+    return tuple(actions)
+
+
+def _is_job_needed(view: View, job: JobState) -> bool:
+    """A Job stays while it is at work, until its report is recorded, or while its failure is the latest news."""
+    if job.revision == view.status.failed_revision:
+        return True
+    if view.status.rollout is None or job.name != job_name(view):
+        return False
+    return view.status.phase is Phase.CONVERTING
+
+
+def kept_revisions(view: View) -> frozenset[str]:
+    """Return the revisions whose objects stay: in use, holding a slot, or young enough to go back to."""
+    status = view.status
+    used = {view.stable, *view.traffic.slots, status.failed_revision}
+    if status.rollout is not None:
+        used |= {status.rollout.revision, status.rollout.previous}
+    others = [known.revision for known in status.revisions if known.revision not in used]
+    limit = view.spec.revision_history_limit
+    return frozenset(revision for revision in (*used, *others[:limit]) if revision)

@@ -1,0 +1,226 @@
+"""Moves on the recorded status: begin a rollout, change weights, turn back, finish.
+
+Each returns a new status and touches nothing else; `rollout` decides which one is due, `effects` carries out
+what the status then says.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from visionmodel_operator.api.conditions import Outcome, Phase, Reason
+from visionmodel_operator.api.status import (
+    ConversionStatus,
+    DrainStatus,
+    HistoryEntry,
+    HoldStatus,
+    KnownRevision,
+    RevisionStatus,
+    RolloutStatus,
+    SwapStage,
+    TrafficStatus,
+    VisionModelStatus,
+)
+from visionmodel_operator.core.judge_state import JudgeState, initial_state, state_from_dict, state_to_dict
+from visionmodel_operator.core.weights import TRACE, WHOLE, slots_with, weight_of, weights_with
+
+HISTORY_LIMIT = 10
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What a rollout keeps from the spec for its whole life."""
+
+    plan: tuple[Any, ...]
+    plan_digest: str
+    analysis: dict[str, Any]
+
+
+def evolve(
+    status: VisionModelStatus, phase: Phase, reason: Reason | str, message: str, **fields: Any
+) -> VisionModelStatus:
+    """Return the status in a phase; `fields` are attributes of the status."""
+    return status.model_copy(update={"phase": phase, "reason": str(reason), "message": message, **fields})
+
+
+def with_rollout(status: VisionModelStatus, **fields: Any) -> VisionModelStatus:
+    """Return the status with fields of its rollout changed."""
+    assert status.rollout is not None
+    return status.model_copy(update={"rollout": status.rollout.model_copy(update=fields)})
+
+
+def traffic_of(status: VisionModelStatus) -> TrafficStatus:
+    """Return the recorded split; an empty one before the first revision serves."""
+    return status.traffic if status.traffic is not None else TrafficStatus()
+
+
+def share_of(status: VisionModelStatus, revision: str) -> int:
+    """Return the recorded share of a revision in parts per million."""
+    traffic = traffic_of(status)
+    return weight_of(traffic.slots, traffic.weights_ppm, revision)
+
+
+def begin(status: VisionModelStatus, revision: str, attempt: int, frozen: Frozen, now: datetime) -> VisionModelStatus:
+    """Start the rollout of a revision: everything it is judged by is frozen here."""
+    rollout = RolloutStatus(
+        revision=revision,
+        attempt=attempt,
+        previous=status.stable.revision if status.stable else None,
+        started_at=now,
+        phase_started_at=now,
+        plan=list(frozen.plan),
+        plan_digest=frozen.plan_digest,
+        analysis=frozen.analysis,
+    )
+    return evolve(
+        status,
+        Phase.CONVERTING,
+        Reason.NEW_REVISION,
+        f"Revision {revision} begins.",
+        rollout=rollout,
+        target_revision=revision,
+        failed_revision=None,
+        failed_attempt=None,
+        conversion=ConversionStatus(revision=revision, started_at=now),
+        revisions=_known(status, revision, now),
+    )
+
+
+def _known(status: VisionModelStatus, revision: str, now: datetime) -> list[KnownRevision]:
+    others = [known for known in status.revisions if known.revision != revision]
+    return [KnownRevision(revision=revision, last_served_at=now), *others]
+
+
+def hold(status: VisionModelStatus, reason: Reason, message: str, now: datetime) -> VisionModelStatus:
+    """Stop where it is: weights stay, the judge keeps running."""
+    held = with_rollout(status, hold=HoldStatus(reason=reason, message=message[:1024], since=now))
+    return evolve(held, Phase.HELD, reason, message)
+
+
+def resume(status: VisionModelStatus, now: datetime) -> VisionModelStatus:
+    """Go on after a hold."""
+    return observe_step(with_rollout(status, hold=None), now)
+
+
+def observe_step(status: VisionModelStatus, now: datetime) -> VisionModelStatus:
+    """Return to the step at hand: routing until its weight is in force, observing afterwards."""
+    rollout = status.rollout
+    assert rollout is not None
+    reason = Reason.ROUTING if rollout.step_started_at is None else Reason.OBSERVING
+    fields = {} if status.phase is Phase.PROGRESSING else {"phase_started_at": now}
+    return evolve(
+        with_rollout(status, **fields), Phase.PROGRESSING, reason, f"Step {rollout.step + 1} of {len(rollout.plan)}."
+    )
+
+
+def enter_step(status: VisionModelStatus, step: int, now: datetime) -> VisionModelStatus:
+    """Begin a step: its weight is written once the canary has the pods for it."""
+    fresh = with_rollout(status, step=step, step_started_at=None, hold=None, phase_started_at=now)
+    return evolve(
+        fresh,
+        Phase.PROGRESSING,
+        Reason.ROUTING,
+        f"Step {step + 1} of {len(fresh.rollout.plan) if fresh.rollout else 0}.",
+    )
+
+
+def set_share(status: VisionModelStatus, revision: str, weight_ppm: int, now: datetime) -> VisionModelStatus:
+    """Record the split to be written: this share for the revision, the rest for the other slot."""
+    traffic = traffic_of(status)
+    other = status.stable.revision if status.stable else None
+    slots = slots_with(traffic.slots, other, revision)
+    weights = weights_with(slots, revision, weight_ppm)
+    changed = traffic.model_copy(
+        update={"slots": list(slots), "weights_ppm": list(weights), "changed_at": now, "verified_at": None}
+    )
+    return status.model_copy(update={"traffic": changed})
+
+
+def judge_state(rollout: RolloutStatus) -> JudgeState | None:
+    """Return the judge's memory, None before the canary had traffic."""
+    return state_from_dict(rollout.judge) if rollout.judge else None
+
+
+def start_judging(status: VisionModelStatus, baseline_at: datetime, warmup: float) -> VisionModelStatus:
+    """Record where evidence begins: when the canary's weight left 0; its warm-up is never judged."""
+    state = initial_state(baseline_at.timestamp() + warmup)
+    return with_rollout(status, baseline_at=baseline_at, judge=state_to_dict(state))
+
+
+def start_swap(status: VisionModelStatus, leaving: str, now: datetime) -> VisionModelStatus:
+    """Reduce a leaving revision to a trace."""
+    traffic = traffic_of(status)
+    staying = next((r for r in traffic.slots if r != leaving), leaving)
+    return with_rollout(set_share(status, staying, WHOLE - TRACE, now), swap=SwapStage.LEAVING, phase_started_at=now)
+
+
+def zero_share(status: VisionModelStatus, leaving: str, now: datetime) -> VisionModelStatus:
+    """Take the trace away."""
+    traffic = traffic_of(status)
+    staying = next((r for r in traffic.slots if r != leaving), leaving)
+    return with_rollout(set_share(status, staying, WHOLE, now), swap=SwapStage.ZERO, phase_started_at=now)
+
+
+def turn_back(status: VisionModelStatus, reason: Reason, message: str, now: datetime) -> VisionModelStatus:
+    """Begin to abort: all traffic to stable first, then an idle canary, then its pods."""
+    rollout = status.rollout
+    assert rollout is not None
+    ended = with_rollout(
+        status, ended=str(reason), ended_message=message[:4096], hold=None, drain=None, phase_started_at=now
+    )
+    if share_of(status, rollout.revision) > 0:
+        ended = start_swap(ended, rollout.revision, now)
+    else:
+        ended = with_rollout(ended, swap=SwapStage.DRAINED)
+    return evolve(ended, Phase.ABORTING, reason, message)
+
+
+def start_drain(status: VisionModelStatus, now: datetime) -> VisionModelStatus:
+    """Record when waiting for an idle revision began."""
+    return with_rollout(status, drain=DrainStatus(started_at=now), phase_started_at=now)
+
+
+def make_stable(status: VisionModelStatus, now: datetime) -> VisionModelStatus:
+    """Move the pointer: the revision on trial is the stable one from here on."""
+    rollout = status.rollout
+    assert rollout is not None
+    return status.model_copy(update={"stable": RevisionStatus(revision=rollout.revision, since=now)})
+
+
+def finish(
+    status: VisionModelStatus, outcome: Outcome, reason: Reason | str, message: str, now: datetime
+) -> VisionModelStatus:
+    """End the rollout and write it into the history."""
+    rollout = status.rollout
+    assert rollout is not None
+    judged = judge_state(rollout)
+    entry = HistoryEntry(
+        revision=rollout.revision,
+        attempt=rollout.attempt,
+        outcome=outcome,
+        reason=str(reason),
+        message=message[:2048],
+        started_at=rollout.started_at,
+        finished_at=now,
+        requests=judged.canary_requests if judged else 0,
+    )
+    return status.model_copy(
+        update={"rollout": None, "canary": None, "history": [entry, *status.history][:HISTORY_LIMIT]}
+    )
+
+
+def fail(
+    status: VisionModelStatus, outcome: Outcome, reason: Reason | str, message: str, now: datetime
+) -> VisionModelStatus:
+    """End the rollout as failed: this attempt at this revision is not tried again unless asked."""
+    rollout = status.rollout
+    assert rollout is not None
+    ended = finish(status, outcome, reason, message, now)
+    return evolve(
+        ended,
+        Phase.DEGRADED,
+        reason,
+        message,
+        failed_revision=rollout.revision,
+        failed_attempt=rollout.attempt,
+    )

@@ -1,0 +1,56 @@
+"""What people ask for by annotation: promote, abort, retry, pause.
+
+An action names the revision and the attempt it is meant for, and acts once: a stale annotation, one reverted
+by GitOps, or one left over from an earlier attempt does nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from visionmodel_operator.core import names
+
+
+@dataclass(frozen=True)
+class Requests:
+    """The annotations that name the rollout at hand and were not acted on before.
+
+    Attributes:
+        promote_step: number of the step to leave, counted from 1.
+        promote_full: skip the remaining gates.
+        consumed: the entries to record once one of them is acted on.
+    """
+
+    promote_step: int | None = None
+    promote_full: bool = False
+    abort: bool = False
+    retry: bool = False
+    pause: bool = False
+    consumed: tuple[str, ...] = ()
+
+
+def requests_for(annotations: Mapping[str, str], revision: str, attempt: int, consumed: Sequence[str]) -> Requests:
+    """Return what is asked of one attempt at one revision."""
+    mine = f"{revision}/{attempt}"
+    promote = _fresh("promote", annotations.get(names.ANNOTATION_PROMOTE, ""), consumed)
+    abort = _fresh("abort", annotations.get(names.ANNOTATION_ABORT, ""), consumed)
+    retry = _fresh("retry", annotations.get(names.ANNOTATION_RETRY, ""), consumed)
+    prefix, _, step = promote.rpartition("/")
+    return Requests(
+        promote_step=int(step) if prefix == mine and step.isdigit() else None,
+        promote_full=promote == mine,
+        abort=abort == mine,
+        retry=retry == mine,
+        pause=annotations.get(names.ANNOTATION_PAUSE) == "true",
+        consumed=tuple(
+            f"{verb}={value}" for verb, value in (("promote", promote), ("abort", abort), ("retry", retry)) if value
+        ),
+    )
+
+
+def _fresh(verb: str, value: str, consumed: Sequence[str]) -> str:
+    return "" if f"{verb}={value}" in consumed else value
+
+
+def remember(consumed: Sequence[str], requests: Requests, verb: str) -> list[str]:
+    """Return the recorded actions with the one that was just acted on; the eight newest are enough."""
+    return [*consumed, *(entry for entry in requests.consumed if entry.startswith(f"{verb}="))][-8:]

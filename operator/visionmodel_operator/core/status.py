@@ -1,0 +1,335 @@
+"""project_status: what people and machines read, computed once per pass from the recorded status and the snapshot.
+
+Nothing here is read back by a decision; conditions follow kstatus (Reconciling and Stalled are abnormal-true).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from visionmodel_operator.api.conditions import ACTIVE_PHASES, ConditionType, Phase, Reason
+from visionmodel_operator.api.status import (
+    CanaryStatus,
+    Condition,
+    ConditionStatus,
+    ConversionStatus,
+    RevisionStatus,
+    VisionModelStatus,
+)
+from visionmodel_operator.core import memory, names
+from visionmodel_operator.core.judge import config_from_analysis, verdict_of
+from visionmodel_operator.core.revision import plan_digest
+from visionmodel_operator.core.snapshot import Snapshot
+from visionmodel_operator.core.verdict import Harm, NoData
+from visionmodel_operator.core.view import View
+from visionmodel_operator.core.weights import WHOLE
+
+TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why this pass could not do what was decided.
+
+    Attributes:
+        reason: CamelCase constant.
+        message: what the server or the check said, and what to do.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class _Said:
+    status: ConditionStatus
+    reason: str
+    message: str = ""
+
+
+def project_status(
+    snapshot: Snapshot, recorded: VisionModelStatus, target: str | None, now: datetime, trouble: Trouble | None = None
+) -> VisionModelStatus:
+    """Return the status to write: the recorded memory with conditions, counts and the numbers people read."""
+    if snapshot.spec is None:
+        trouble = Trouble(Reason.INVALID_SPEC, snapshot.spec_error)
+        return _with_conditions(snapshot, recorded, _trouble_only(recorded, trouble), now)
+    view = View(snapshot, snapshot.spec, recorded, target or "", now)
+    status = recorded.model_copy(
+        update={
+            "target_revision": target,
+            "observed_generation": snapshot.generation,
+            "stable": _stable(view),
+            "canary": _canary(view),
+            "conversion": _conversion(view),
+            "message": _message(view),
+            "replicas": _live_replicas(view),
+            "selector": _selector(view),
+            "url": _url(view),
+            "simulated_accelerators": True if snapshot.platform.simulated_accelerators else None,
+        }
+    )
+    return _with_conditions(snapshot, status, _conditions(view.at(status), trouble), now)
+
+
+def _stable(view: View) -> RevisionStatus | None:
+    if view.status.stable is None:
+        return None
+    return view.status.stable.model_copy(update=_numbers(view, view.status.stable.revision))
+
+
+def _numbers(view: View, revision: str) -> dict[str, object]:
+    weight = memory.share_of(view.status, revision) * 100 / WHOLE
+    if not view.has_gateway:
+        weight = 100.0 if revision == view.stable else 0.0
+    return {
+        "ready_replicas": view.ready(revision),
+        "weight": round(weight, 4),
+        "artifact": _artifact_of(view, revision),
+    }
+
+
+def _artifact_of(view: View, revision: str) -> str | None:
+    conversion = view.status.conversion
+    known = view.snapshot.artifacts.get(conversion.key) if conversion and conversion.key else None
+    if conversion is not None and conversion.revision == revision and known and known.summary.artifact:
+        return known.summary.artifact.digest
+    for recorded in (view.snapshot.status.stable, view.snapshot.status.canary):
+        if recorded is not None and recorded.revision == revision:
+            return recorded.artifact
+    return None
+
+
+def _canary(view: View) -> CanaryStatus | None:
+    rollout = view.status.rollout
+    if rollout is None or rollout.revision == view.stable:
+        return None
+    return CanaryStatus.model_validate(
+        {
+            "revision": rollout.revision,
+            "since": rollout.started_at,
+            "step": rollout.step + 1 if rollout.plan else 0,
+            "steps": len(rollout.plan),
+            "step_started_at": rollout.step_started_at,
+            **_numbers(view, rollout.revision),
+        }
+    )
+
+
+def _conversion(view: View) -> ConversionStatus | None:
+    conversion = view.status.conversion
+    if conversion is None or view.status.phase is not Phase.CONVERTING:
+        return conversion
+    job = next((j for j in view.snapshot.jobs.values() if j.revision == conversion.revision), None)
+    if job is None:
+        return conversion
+    stage = job.progress_stage or (job.waiting or "Starting" if job.finished is None else "Recording")
+    return conversion.model_copy(update={"job": job.name, "stage": stage, "progress": job.progress_percent})
+
+
+def _message(view: View) -> str | None:
+    status, rollout = view.status, view.status.rollout
+    if rollout is None or status.phase is not Phase.PROGRESSING:
+        return status.message
+    state = memory.judge_state(rollout)
+    share = memory.share_of(status, rollout.revision) * 100 / WHOLE
+    where = f"Step {rollout.step + 1} of {len(rollout.plan)} at {share:g} %"
+    if state is None or status.reason != Reason.OBSERVING:
+        return f"{where}: {'waiting for the gateway' if status.reason == Reason.ROUTING else 'warming up'}"
+    verdict = verdict_of(state, config_from_analysis(view.analysis))
+    totals = verdict.totals
+    if isinstance(verdict, NoData):
+        return f"{where}: no data ({verdict.reason})"
+    seen = "harm seen" if isinstance(verdict, Harm) else "no harm seen"
+    return (
+        f"{where}: {totals.canary_requests:,} canary requests, {seen}"
+        f" (evidence {totals.evidence:.1f} of {totals.threshold:.1f})"
+    )
+
+
+def _live_replicas(view: View) -> int | None:
+    workload = view.snapshot.workloads.get(view.stable) if view.stable else None
+    return workload.replicas if workload is not None else None
+
+
+def _selector(view: View) -> str | None:
+    if view.stable is None:
+        return None
+    selector = names.revision_selector(view.snapshot.ref.name, view.stable)
+    return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+
+
+def _url(view: View) -> str | None:
+    name, namespace = view.snapshot.ref.name, view.snapshot.ref.namespace
+    if view.stable is None:
+        return None
+    hosts = [host for ref in view.spec.traffic.gateway_refs for host in ref.hostnames]
+    authority = hosts[0] if hosts and view.has_gateway else f"{name}.{namespace}.svc:{names.HTTP_PORT}"
+    return f"http://{authority}/v2/models/{name}"
+
+
+def _trouble_only(recorded: VisionModelStatus, trouble: Trouble) -> Mapping[ConditionType, _Said]:
+    known = {c.type: _Said(c.status, c.reason, c.message) for c in recorded.conditions}
+    return {**known, ConditionType.STALLED: _Said(TRUE, trouble.reason, trouble.message)}
+
+
+def _conditions(view: View, trouble: Trouble | None) -> Mapping[ConditionType, _Said]:
+    return {
+        ConditionType.READY: _ready(view),
+        ConditionType.RECONCILING: _reconciling(view, trouble),
+        ConditionType.STALLED: _stalled(view, trouble),
+        ConditionType.CONVERTED: _converted(view),
+        ConditionType.PARITY_PASSED: _parity(view),
+        ConditionType.WORKLOAD_AVAILABLE: _workload(view),
+        ConditionType.ROUTE_ACCEPTED: _route(view),
+        ConditionType.SPLIT_VERIFIED: _split(view),
+        ConditionType.METRICS_AVAILABLE: _metrics(view),
+        ConditionType.LATENCY_JUDGEABLE: _latency(view),
+        ConditionType.CANARY_HEALTHY: _canary_healthy(view),
+        ConditionType.PLAN_CHANGE_PENDING: _plan_change(view),
+    }
+
+
+def _ready(view: View) -> _Said:
+    if view.status.phase is Phase.SUSPENDED:
+        return _Said(FALSE, Reason.SUSPENDED, "Suspended by spec.suspend.")
+    if view.stable is None:
+        return _Said(FALSE, view.status.reason or Reason.UNKNOWN, "No revision serves yet.")
+    ready = view.ready(view.stable)
+    if ready == 0:
+        return _Said(FALSE, Reason.STABLE_UNAVAILABLE, f"No pod of the stable revision {view.stable} is ready.")
+    return _Said(TRUE, Reason.SERVING, f"Revision {view.stable} serves with {ready} ready pods.")
+
+
+def _reconciling(view: View, trouble: Trouble | None) -> _Said:
+    status = view.status
+    if trouble is not None:
+        return _Said(FALSE, trouble.reason, trouble.message)
+    if status.phase in ACTIVE_PHASES and _stalled(view, trouble).status is FALSE:
+        return _Said(TRUE, status.reason or Reason.UNKNOWN, status.message or "")
+    return _Said(FALSE, status.reason or Reason.UNKNOWN, "Nothing is under way.")
+
+
+def _stalled(view: View, trouble: Trouble | None) -> _Said:
+    status = view.status
+    if trouble is not None:
+        return _Said(TRUE, trouble.reason, trouble.message)
+    if status.phase is Phase.DEGRADED:
+        return _Said(TRUE, status.reason or Reason.UNKNOWN, status.message or "")
+    return _Said(FALSE, status.reason or Reason.SERVING, "")
+
+
+def _converted(view: View) -> _Said:
+    conversion = view.status.conversion
+    if conversion is None:
+        return _Said(UNKNOWN, Reason.UNKNOWN, "Nothing was converted yet.")
+    if conversion.report is not None:
+        return _Said(TRUE, Reason.ARTIFACT_VERIFIED, f"Artifact {conversion.key} for revision {conversion.revision}.")
+    if conversion.message is not None:
+        return _Said(FALSE, Reason.CONVERSION_FAILED, conversion.message)
+    stage = f" ({conversion.stage})" if conversion.stage else ""
+    return _Said(FALSE, Reason.CONVERTING, f"Revision {conversion.revision} is being converted{stage}.")
+
+
+def _parity(view: View) -> _Said:
+    conversion = view.status.conversion
+    if conversion is None or conversion.report is None:
+        failed = conversion is not None and conversion.message is not None
+        message = conversion.message if conversion is not None and conversion.message else ""
+        return _Said(FALSE if failed else UNKNOWN, Reason.CONVERSION_FAILED if failed else Reason.UNKNOWN, message)
+    goals = ", ".join(f"{g.metric} {g.value:.4g} ({g.goal} {g.limit:g})" for g in conversion.report.parity)
+    return _Said(TRUE, Reason.VERIFIED, goals or "The artifact agrees with its source.")
+
+
+def _workload(view: View) -> _Said:
+    if view.stable is None:
+        return _Said(FALSE, Reason.WAITING_FOR_PODS, "No revision serves yet.")
+    ready, full = view.ready(view.stable), view.full_replicas
+    if ready < full:
+        return _Said(FALSE, Reason.WAITING_FOR_PODS, f"{ready} of {full} pods of {view.stable} are ready.")
+    return _Said(TRUE, Reason.AVAILABLE, f"{ready} of {full} pods of {view.stable} are ready.")
+
+
+def _route(view: View) -> _Said:
+    if not view.spec.traffic.gateway_refs:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No gateway is asked for.")
+    if not view.snapshot.platform.gateway_api:
+        return _Said(FALSE, Reason.GATEWAY_API_MISSING, "The cluster serves no HTTPRoute: install the Gateway API.")
+    route = view.snapshot.route
+    if route is None:
+        return _Said(UNKNOWN, Reason.ROUTING, "No route yet.")
+    if not route.accepted:
+        return _Said(FALSE, route.reason or Reason.ROUTE_REJECTED, route.message)
+    return _Said(TRUE, Reason.ACCEPTED, "The gateway accepted the route.")
+
+
+def _split(view: View) -> _Said:
+    if not view.has_gateway or not view.traffic.slots:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "Nothing is split.")
+    if not view.is_route_as_recorded:
+        return _Said(FALSE, Reason.SPLIT_MISMATCH, "The route does not say what was decided.")
+    if view.traffic.verified_at is None:
+        return _Said(UNKNOWN, Reason.ROUTING, "The gateway has not accepted the split yet.")
+    return _Said(TRUE, Reason.VERIFIED, "The split that was decided is accepted.")
+
+
+def _metrics(view: View) -> _Said:
+    rollout, found = view.status.rollout, view.snapshot.evidence
+    state = memory.judge_state(rollout) if rollout else None
+    if found is not None and found.error:
+        return _Said(FALSE, Reason.METRICS_UNAVAILABLE, found.error)
+    if state is None or state.last_tick is None:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "Nothing is judged.")
+    if state.last_used != state.last_tick:
+        return _Said(FALSE, Reason.METRICS_UNAVAILABLE, f"The newest tick has no data: {state.last_reason}.")
+    return _Said(TRUE, Reason.AVAILABLE, "The newest tick has data.")
+
+
+def _latency(view: View) -> _Said:
+    rollout = view.status.rollout
+    state = memory.judge_state(rollout) if rollout else None
+    compared = [m for m in state.metrics if m.judged] if state else []
+    if not compared:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No latency was compared.")
+    return _Said(TRUE, Reason.AVAILABLE, "Canary and stable have latency histograms.")
+
+
+def _canary_healthy(view: View) -> _Said:
+    status, rollout = view.status, view.status.rollout
+    if rollout is not None and rollout.ended is not None:
+        return _Said(FALSE, rollout.ended, rollout.ended_message or "")
+    if status.failed_revision is not None and status.failed_revision == view.target:
+        return _Said(FALSE, status.reason or Reason.UNKNOWN, status.message or "")
+    if rollout is None or rollout.revision == view.stable:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No canary.")
+    return _Said(TRUE, status.reason or Reason.UNKNOWN, "No harm seen.")
+
+
+def _plan_change(view: View) -> _Said:
+    rollout = view.status.rollout
+    if rollout is not None and rollout.plan_digest != plan_digest(view.spec.rollout):
+        return _Said(TRUE, Reason.NEW_REVISION, "The edited plan applies to the next rollout.")
+    return _Said(FALSE, Reason.NOT_APPLICABLE, "")
+
+
+def _with_conditions(
+    snapshot: Snapshot, status: VisionModelStatus, said: Mapping[ConditionType, _Said], now: datetime
+) -> VisionModelStatus:
+    before = {condition.type: condition for condition in snapshot.status.conditions}
+    conditions = [
+        _condition(before.get(kind), kind, what, snapshot.generation, now)
+        for kind, what in sorted(said.items(), key=lambda item: list(ConditionType).index(item[0]))
+    ]
+    return status.model_copy(update={"conditions": conditions, "observed_generation": snapshot.generation})
+
+
+def _condition(before: Condition | None, kind: ConditionType, said: _Said, generation: int, now: datetime) -> Condition:
+    is_same = before is not None and before.status is said.status
+    return Condition(
+        type=kind,
+        status=said.status,
+        reason=str(said.reason),
+        message=said.message[:4096],
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if is_same and before is not None else now,
+    )

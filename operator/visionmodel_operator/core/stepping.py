@@ -1,0 +1,230 @@
+"""The steps of a canary: bring the weight into force, watch, hold, go on, take over."""
+
+from visionmodel_operator.api.base import duration_seconds
+from visionmodel_operator.api.conditions import Phase, Reason
+from visionmodel_operator.api.spec import OnInconclusive, OnMissingMetrics
+from visionmodel_operator.api.status import SwapStage, VisionModelStatus
+from visionmodel_operator.core import memory
+from visionmodel_operator.core.judge import Inconclusive, NoData, Pass, Verdict, start_step
+from visionmodel_operator.core.judge_state import state_to_dict
+from visionmodel_operator.core.requests import remember
+from visionmodel_operator.core.verdict import UPSTREAM_INCIDENT
+from visionmodel_operator.core.view import View
+from visionmodel_operator.core.weights import TRACE, WHOLE
+
+
+def routing(view: View) -> VisionModelStatus:
+    """Bring the step's weight into force: pods first, then the weight, then the gateway's word for it."""
+    status, rollout, step = view.status, view.rollout, view.step
+    assert step is not None
+    if view.ready(rollout.revision) < view.step_replicas:
+        if view.is_past_deadline():
+            message = f"Fewer than {view.step_replicas} canary pods were ready in time."
+            return memory.turn_back(status, Reason.PROGRESS_DEADLINE, message, view.now)
+        return status
+    if memory.share_of(status, rollout.revision) != step.weight_ppm:
+        return memory.set_share(status, rollout.revision, step.weight_ppm, view.now)
+    if view.is_split_in_force:
+        return _start_observing(view)
+    if view.waited(view.traffic.changed_at, view.spec.rollout.route_timeout):
+        reason = view.snapshot.route.message if view.snapshot.route else "the HTTPRoute does not exist"
+        return memory.hold(status, Reason.SPLIT_MISMATCH, f"The gateway has not accepted the split: {reason}", view.now)
+    return status
+
+
+def _start_observing(view: View) -> VisionModelStatus:
+    status, step = view.status, view.step
+    assert step is not None
+    if view.rollout.baseline_at is None and step.weight_ppm > 0:
+        baseline = view.traffic.verified_at or view.now
+        status = memory.start_judging(status, baseline, duration_seconds(view.analysis.warmup))
+    rollout = view.at(status).rollout
+    if rollout.judge:
+        state = memory.judge_state(rollout)
+        assert state is not None
+        status = memory.with_rollout(status, judge=state_to_dict(start_step(state)))
+    return memory.observe_step(memory.with_rollout(status, step_started_at=view.now), view.now)
+
+
+def observing(view: View, verdict: Verdict | None) -> VisionModelStatus:
+    """Watch one step until it is done, held or out of time; harm was handled before."""
+    status, rollout, step = view.status, view.rollout, view.step
+    assert step is not None
+    asked = _asked_to_go_on(view)
+    if asked is not None:
+        return asked
+    if _is_paused(view):
+        return memory.hold(status, Reason.PAUSED, _pause_message(view), view.now)
+    if isinstance(verdict, Inconclusive) and verdict.reason == UPSTREAM_INCIDENT:
+        return memory.hold(status, Reason.UPSTREAM_INCIDENT, verdict.message, view.now)
+    is_judged = _is_judged(step.weight_ppm)
+    if is_judged and _is_blind(view, verdict):
+        message = f"No metrics for {view.analysis.metrics_grace}: {_silence(view, verdict)}"
+        return memory.hold(status, Reason.METRICS_UNAVAILABLE, message, view.now)
+    is_long_enough = _observed_seconds(view) >= (step.min_seconds or 0.0)
+    if is_long_enough and (isinstance(verdict, Pass) or not is_judged):
+        return _next_step(view)
+    if view.waited(rollout.step_started_at, view.analysis.max_step_duration) and is_long_enough:
+        return _undecided(view, verdict)
+    return status
+
+
+def _is_judged(weight_ppm: int) -> bool:
+    """Only a real split compares: without canary or without stable requests a step is a matter of time."""
+    return 0 < weight_ppm < WHOLE - TRACE
+
+
+def _observed_seconds(view: View) -> float:
+    started = view.rollout.step_started_at
+    return 0.0 if started is None else (view.now - started).total_seconds()
+
+
+def _asked_to_go_on(view: View) -> VisionModelStatus | None:
+    requests = view.requests
+    if not requests.promote_full and requests.promote_step != view.rollout.step + 1:
+        return None
+    consumed = remember(view.status.consumed_actions, requests, "promote")
+    asked = view.at(view.status.model_copy(update={"consumed_actions": consumed}))
+    if requests.promote_full:
+        return promote(asked.at(memory.with_rollout(asked.status, full=True)))
+    return _next_step(asked)
+
+
+def _is_paused(view: View) -> bool:
+    step = view.step
+    is_plan_pause = step is not None and step.min_seconds is None and view.rollout.step_started_at is not None
+    return view.spec.rollout.paused or view.requests.pause or is_plan_pause
+
+
+def _pause_message(view: View) -> str:
+    if view.spec.rollout.paused:
+        return "Paused by spec.rollout.paused."
+    if view.requests.pause:
+        return "Paused by annotation."
+    rollout = view.rollout
+    return (
+        f"Step {rollout.step + 1} of {len(rollout.plan)} waits for promotion: annotate"
+        f" visionmodel.dev/promote={rollout.revision}/{rollout.attempt}/{rollout.step + 1}."
+    )
+
+
+def _is_blind(view: View, verdict: Verdict | None) -> bool:
+    state = memory.judge_state(view.rollout)
+    if state is None or not isinstance(verdict, NoData | None):
+        return False
+    last = state.started if state.last_used is None else state.last_used
+    return view.now.timestamp() - last >= duration_seconds(view.analysis.metrics_grace)
+
+
+def _silence(view: View, verdict: Verdict | None) -> str:
+    evidence = view.snapshot.evidence
+    if evidence is not None and evidence.error:
+        return evidence.error
+    return verdict.reason if isinstance(verdict, NoData) else "no new ticks"
+
+
+def _undecided(view: View, verdict: Verdict | None) -> VisionModelStatus:
+    detail = verdict.message if isinstance(verdict, Inconclusive) else "no data"
+    message = f"Undecided after {view.analysis.max_step_duration}: {detail}"
+    match view.analysis.on_inconclusive:
+        case OnInconclusive.ABORT:
+            return memory.turn_back(view.status, Reason.INCONCLUSIVE, message, view.now)
+        case OnInconclusive.PROMOTE:
+            return _next_step(view)
+        case OnInconclusive.HOLD:
+            return memory.hold(view.status, Reason.INCONCLUSIVE, message, view.now)
+
+
+def _next_step(view: View) -> VisionModelStatus:
+    following = view.rollout.step + 1
+    if following < len(view.rollout.plan):
+        return memory.enter_step(view.status, following, view.now)
+    return promote(view)
+
+
+def promote(view: View, note: str = "") -> VisionModelStatus:
+    """Begin to make the revision on trial the stable one."""
+    fresh = memory.with_rollout(view.status, swap=None, hold=None, phase_started_at=view.now)
+    message = f"Revision {view.rollout.revision} is brought to full scale. {note}".strip()
+    return memory.evolve(fresh, Phase.PROMOTING, Reason.SCALING, message)
+
+
+def held(view: View, verdict: Verdict | None) -> VisionModelStatus:
+    """Wait for the cause to go, or for a person; weights stay, and harm was handled before."""
+    hold = view.rollout.hold
+    assert hold is not None
+    if hold.reason == Reason.AWAITING_APPLY:
+        return _awaiting_apply(view)
+    asked = _asked_to_go_on(view)
+    if asked is not None:
+        return asked
+    match hold.reason:
+        case Reason.PAUSED:
+            is_over = not _is_paused(view)
+        case Reason.METRICS_UNAVAILABLE:
+            is_over = not _is_blind(view, verdict)
+            if not is_over and _metrics_overdue(view):
+                return memory.turn_back(view.status, Reason.METRICS_DEADLINE, hold.message, view.now)
+        case Reason.SPLIT_MISMATCH:
+            is_over = view.is_split_in_force
+        case Reason.UPSTREAM_INCIDENT:
+            is_over = not (isinstance(verdict, Inconclusive) and verdict.reason == UPSTREAM_INCIDENT)
+        case _:
+            is_over = False
+    return memory.resume(view.status, view.now) if is_over else view.status
+
+
+def _metrics_overdue(view: View) -> bool:
+    hold = view.rollout.hold
+    assert hold is not None
+    is_abort = view.analysis.on_missing_metrics is OnMissingMetrics.ABORT
+    return is_abort and view.waited(hold.since, view.analysis.metrics_deadline)
+
+
+def _awaiting_apply(view: View) -> VisionModelStatus:
+    if not view.spec.conversion.auto_apply and not view.requests.promote_full:
+        return view.status
+    consumed = remember(view.status.consumed_actions, view.requests, "promote")
+    status = view.status.model_copy(update={"consumed_actions": consumed})
+    fresh = memory.with_rollout(status, hold=None, phase_started_at=view.now)
+    return memory.evolve(fresh, Phase.PROVISIONING, Reason.WAITING_FOR_PODS, "Waiting for its pods.")
+
+
+def promoting(view: View) -> VisionModelStatus:
+    """Full scale first, then the weight in two writes, then the pointer moves; no pod is restarted."""
+    status, rollout, now = view.status, view.rollout, view.now
+    if rollout.swap is None:
+        return _full_scale(view)
+    if not view.is_split_in_force:
+        return status
+    assert rollout.previous is not None
+    if rollout.swap is SwapStage.LEAVING:
+        return memory.zero_share(status, rollout.previous, now)
+    return _take_over(view)
+
+
+def _full_scale(view: View) -> VisionModelStatus:
+    status, rollout, now = view.status, view.rollout, view.now
+    assert rollout.previous is not None
+    if view.ready(rollout.revision) < view.full_replicas:
+        if view.is_past_deadline():
+            message = f"Fewer than {view.full_replicas} pods were ready in time."
+            return memory.turn_back(status, Reason.PROGRESS_DEADLINE, message, now)
+        return status
+    if not view.has_gateway:
+        return _take_over(view)
+    if memory.share_of(status, rollout.revision) == 0:
+        return memory.set_share(status, rollout.revision, TRACE, now)
+    if not view.is_split_in_force:
+        return status
+    message = f"Revision {rollout.previous} is taken out of traffic."
+    return memory.evolve(memory.start_swap(status, rollout.previous, now), Phase.PROMOTING, Reason.SWAPPING, message)
+
+
+def _take_over(view: View) -> VisionModelStatus:
+    moved = memory.make_stable(view.status, view.now)
+    if not view.has_gateway:
+        moved = memory.set_share(moved, view.rollout.revision, WHOLE, view.now)
+    drained = memory.start_drain(memory.with_rollout(moved, swap=None), view.now)
+    message = f"Revision {view.rollout.revision} is stable; waiting for {view.rollout.previous} to be idle."
+    return memory.evolve(drained, Phase.DRAINING, Reason.DRAINING, message)
