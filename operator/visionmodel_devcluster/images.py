@@ -63,7 +63,7 @@ IMAGES = {
 
 def base_key() -> str:
     """Key of the base image: its inputs."""
-    return hashlib.sha256(f"{BASE_SUITE}/{BASE_PACKAGES}/1".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{BASE_SUITE}/{BASE_PACKAGES}/2".encode()).hexdigest()[:12]
 
 
 def base_reference() -> str:
@@ -94,8 +94,8 @@ def _bootstrap(archive: Path) -> None:
     """Debian's packages without documentation; written beside and renamed, so that a broken one is never used."""
     print("making the Debian base image", file=sys.stderr)
     scratch = archive.with_suffix(".partial.tar")
-    hidden = "--dpkgopt=path-exclude=/usr/share/{doc,man,locale}/*"
-    options = ["--variant=minbase", f"--include={BASE_PACKAGES}", hidden]
+    hidden = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale")]
+    options = ["--variant=minbase", f"--include={BASE_PACKAGES}", *hidden]
     _checked("mmdebstrap", "--quiet", *options, BASE_SUITE, str(scratch))
     scratch.rename(archive)
 
