@@ -4,14 +4,27 @@ Called by the work queue, which owns all retries. The ports are small protocols,
 in-memory fakes in `tests/fakes/` are held to the same contract tests as the adapters.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from visionmodel_operator.core.counters import Series
-from visionmodel_operator.core.operations import Operation
-from visionmodel_operator.core.snapshot import ObjectRef, Snapshot
+from visionmodel_operator.api.base import duration_seconds
+from visionmodel_operator.api.conditions import Phase
+from visionmodel_operator.api.spec import Analysis, MetricType
+from visionmodel_operator.api.status import VisionModelStatus
+from visionmodel_operator.core.counters import GatewaySamples, Series, sample_range, ticks_from_samples
+from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
+from visionmodel_operator.core.operations import Event, Operation, is_subset
+from visionmodel_operator.core.revision import revision_of
+from visionmodel_operator.core.rollout import Decision, decide
+from visionmodel_operator.core.snapshot import Evidence, ObjectRef, Snapshot
+from visionmodel_operator.core.status import Trouble, project_status
+from visionmodel_operator.errors import Retry, UserError
+from visionmodel_operator.render import operations
+from visionmodel_operator.render.promql import gateway_queries, threshold_query
+from visionmodel_operator.render.traffic import desired_route
 
 
 @dataclass(frozen=True)
@@ -60,3 +73,133 @@ class World:
     metrics: Metrics
     triton: Triton
     now: Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a pass ended, for the queue and the log.
+
+    Attributes:
+        wake_after: seconds until the next look, None when only a change can matter.
+    """
+
+    wake_after: float | None = None
+    phase: str = ""
+    reason: str = ""
+    revision: str = ""
+
+
+async def reconcile(world: World, namespace: str, name: str) -> Outcome:
+    """Carry one VisionModel one step towards its spec; safe to run at any time and to be killed at any point.
+
+    Raises:
+        Retry: something outside was not ready; the queue backs off.
+    """
+    seen = await world.kube.observe(namespace, name)
+    if seen is None or seen.deleting:
+        return Outcome()
+    now = world.now()
+    snapshot = await _with_measurements(world, seen, now)
+    decision = decide(snapshot, now)
+    trouble = await _perform(world, snapshot, decision)
+    target = revision_of(snapshot.spec) if snapshot.spec is not None else None
+    status = project_status(snapshot, decision.status, target, now, trouble)
+    if status != snapshot.status:
+        await world.kube.write_status(snapshot.ref, snapshot.resource_version, status.to_wire())
+    await _announce(world, snapshot, decision, trouble)
+    return _outcome(status, decision, trouble)
+
+
+async def _with_measurements(world: World, snapshot: Snapshot, now: datetime) -> Snapshot:
+    """Fill in what only measuring tells: route drift, the evidence that is due, the pods' own counters."""
+    route = snapshot.route
+    desired = desired_route(snapshot)
+    if route is not None and desired is not None:
+        snapshot = replace(snapshot, route=replace(route, ours=is_subset(desired["spec"], route.live.get("spec", {}))))
+    request = evidence_due(snapshot, now.timestamp())
+    if request is not None:
+        snapshot = replace(snapshot, evidence=await _evidence(world, snapshot, request))
+    if snapshot.status.phase in (Phase.DRAINING, Phase.ABORTING):
+        snapshot = await _with_pod_counters(world, snapshot)
+    return snapshot
+
+
+async def _evidence(world: World, snapshot: Snapshot, request: EvidenceRequest) -> Evidence:
+    """Ask Prometheus; an outage is told, never judged."""
+    start, end = sample_range(request.ends, request.window)
+    at = datetime.fromtimestamp(end, tz=world.now().tzinfo)
+    ref, platform = snapshot.ref, snapshot.platform
+    queries = gateway_queries(platform.gateway_profile, ref.namespace, ref.name, end - start)
+    try:
+        requests, buckets, up = await asyncio.gather(
+            *(world.metrics.samples(query, at) for query in (queries.requests, queries.buckets, queries.up))
+        )
+        values = await _threshold_values(world, snapshot, request)
+    except Retry as outage:
+        return Evidence(error=str(outage))
+    samples = GatewaySamples(requests, buckets, up)
+    return Evidence(ticks_from_samples(samples, request.ends, request.canary, request.stable, request.window), values)
+
+
+async def _threshold_values(
+    world: World, snapshot: Snapshot, request: EvidenceRequest
+) -> dict[float, dict[str, float | None]]:
+    rollout = snapshot.status.rollout
+    assert rollout is not None
+    analysis = Analysis.model_validate(rollout.analysis)
+    queries = {m.name: threshold_query(m, snapshot) for m in analysis.metrics if m.type is MetricType.THRESHOLD}
+    values: dict[float, dict[str, float | None]] = {}
+    for end in request.ends if queries else ():
+        at = datetime.fromtimestamp(end, tz=world.now().tzinfo)
+        values[end] = {name: await world.metrics.value(query, at) for name, query in queries.items()}
+    return values
+
+
+async def _with_pod_counters(world: World, snapshot: Snapshot) -> Snapshot:
+    """Ask each pod of the leaving revision how much it has finished; no answer stays None."""
+    rollout = snapshot.status.rollout
+    if rollout is None:
+        return snapshot
+    leaving = rollout.previous if snapshot.status.phase is Phase.DRAINING else rollout.revision
+    pods = snapshot.pods.get(leaving or "", ())
+    activities = await asyncio.gather(*(world.triton.activity(pod.ip) if pod.ip else _nothing() for pod in pods))
+    counted = tuple(
+        pod if seen is None else replace(pod, finished_requests=seen.finished, pending_requests=seen.pending)
+        for pod, seen in zip(pods, activities, strict=True)
+    )
+    return replace(snapshot, pods={**snapshot.pods, leaving or "": counted})
+
+
+async def _nothing() -> PodActivity | None:
+    return None
+
+
+async def _perform(world: World, snapshot: Snapshot, decision: Decision) -> Trouble | None:
+    """Carry out the effects in order; what only a person can mend becomes a condition, and stops the rest."""
+    try:
+        for action in decision.actions:
+            for operation in operations(action, snapshot):
+                await world.kube.perform(snapshot.ref, operation)
+    except UserError as error:
+        return Trouble(error.reason, str(error))
+    return None
+
+
+async def _announce(world: World, snapshot: Snapshot, decision: Decision, trouble: Trouble | None) -> None:
+    """Tell people, after the status that it is about was written; an event is news, never memory."""
+    known = {condition.reason for condition in snapshot.status.conditions if condition.status == "True"}
+    news = [Event(event.reason, event.message, event.warning) for event in decision.events]
+    if trouble is not None and trouble.reason not in known:
+        news.append(Event(trouble.reason, trouble.message, warning=True))
+    for event in news:
+        await world.kube.perform(snapshot.ref, event)
+
+
+def _outcome(status: VisionModelStatus, decision: Decision, trouble: Trouble | None) -> Outcome:
+    wake = TROUBLE_RETRY if trouble is not None else decision.wake_after
+    revision = status.rollout.revision if status.rollout else status.stable.revision if status.stable else ""
+    return Outcome(wake, str(status.phase or ""), status.reason or "", revision)
+
+
+TROUBLE_RETRY = duration_seconds("1m")
+"""The server refused something: looked at again now and then, because quotas and policies change without us."""

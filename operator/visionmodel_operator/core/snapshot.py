@@ -109,7 +109,9 @@ class RouteState:
         accepted: Accepted and ResolvedRefs by every parent, observed for the route's current generation.
         reason: the parent's reason when it is not accepted.
         message: the parent's message when it is not accepted.
-        ours: whether every field we would write stands in the live object.
+        ours: whether every field we would write stands in the live object; filled by the reconcile, which knows
+            what we would write.
+        live: the object as the API server has it.
         foreign_managers: other writers of the spec, from managedFields.
     """
 
@@ -120,6 +122,7 @@ class RouteState:
     message: str = ""
     ours: bool = True
     foreign_managers: tuple[str, ...] = ()
+    live: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
