@@ -1,0 +1,107 @@
+# The only list of commands. `make help` prints it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+export VISIONMODEL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/visionmodel
+export PYTHONPATH := operator:examples/models:tests
+UV_VERSION := 0.13.8
+UV := .tools/uv/bin/uv
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+SOURCES := operator examples/models tests scripts images
+LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
+        --custom-compile-command "make lock"
+
+.PHONY: help
+help: ## Print the targets
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+# ---------------------------------------------------------------------------------------------- environment
+
+$(UV):
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed; install it and run make again." >&2; exit 1; }
+	@$(PYTHON) -m venv .tools/uv 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -qqy python3-venv; \
+	  else echo "Python's venv module is missing; install python3-venv and run make again." >&2; exit 1; fi; \
+	  $(PYTHON) -m venv .tools/uv; }
+	@.tools/uv/bin/pip install --quiet "uv==$(UV_VERSION)"
+
+$(VENV)/.synced: requirements/dev.txt pyproject.toml | $(UV)
+	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: venv
+venv: $(VENV)/.synced ## Install the development environment into .venv
+
+.PHONY: lock
+lock: $(UV) ## Compile the hashed requirement files
+	$(LOCK) pyproject.toml --extra operator -o requirements/operator.txt
+	$(LOCK) pyproject.toml --extra converter -o requirements/converter.txt
+	$(LOCK) pyproject.toml --all-extras --group dev -o requirements/dev.txt
+	$(LOCK) requirements/triton.in -o requirements/triton.txt
+
+# ---------------------------------------------------------------------------------------------- generated files
+
+.PHONY: generate
+generate: venv ## Write crds/, the chart's CRD and the field reference from the API types
+	@$(BIN)/python scripts/generate.py
+
+.PHONY: verify
+verify: venv ## Check format, lint, types, layers and generated files; writes nothing
+	@$(BIN)/ruff format --quiet --check $(SOURCES)
+	@$(BIN)/ruff check --quiet $(SOURCES)
+	@$(BIN)/mypy operator examples/models tests scripts images
+	@$(BIN)/lint-imports --no-cache | tail -n 2
+	@$(BIN)/python scripts/generate.py --check
+
+.PHONY: format
+format: venv ## Format the sources
+	@$(BIN)/ruff format --quiet $(SOURCES)
+	@$(BIN)/ruff check --quiet --fix $(SOURCES)
+
+# ---------------------------------------------------------------------------------------------- tests
+
+.PHONY: test
+test: verify test-unit test-apiserver test-component test-e2e ## Everything: checks, unit, apiserver, component, e2e
+
+.PHONY: test-unit
+test-unit: venv ## Pure tests and generated files against models
+	@$(BIN)/pytest -q -m "not apiserver and not component and not e2e and not gpu" tests
+
+.PHONY: test-apiserver
+test-apiserver: venv ## Against a real etcd and kube-apiserver; no root needed
+	@$(BIN)/pytest -q -m apiserver tests
+
+.PHONY: test-component
+test-component: venv ## Real Triton, S3 server, registry and trained models
+	@$(BIN)/pytest -q -m component --timeout 600 tests
+
+.PHONY: test-e2e
+test-e2e: venv ## The whole dev cluster: rollouts under load
+	@$(BIN)/pytest -q -m e2e --timeout 1200 tests
+
+# ---------------------------------------------------------------------------------------------- cluster and demo
+
+.PHONY: cluster-up
+cluster-up: venv ## Start the dev cluster: a real single-node Kubernetes on this machine
+	@$(BIN)/python -m visionmodel_devcluster cluster up --fake-gpus 4
+
+.PHONY: cluster-down
+cluster-down: venv ## Stop the dev cluster and undo what it changed on this machine
+	@$(BIN)/python -m visionmodel_devcluster cluster down
+
+.PHONY: images
+images: venv ## Build the operator, converter and Triton images
+	@$(BIN)/python images/build.py operator converter triton
+
+.PHONY: demo
+demo: venv ## The whole story on a real cluster; ends with a report
+	@$(BIN)/python -m demo
+
+.PHONY: clean
+clean: ## Remove the environments and reports of this checkout; caches outside it stay
+	rm -rf .venv .tools demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
