@@ -1,0 +1,70 @@
+"""From actions to manifests and text; pure: the same action and snapshot give the same operations, byte for byte."""
+
+from typing import assert_never
+
+from visionmodel_operator.core.actions import (
+    Action,
+    CreateRevision,
+    DeleteJob,
+    DeleteRevision,
+    EmitEvent,
+    EnsureDisruptionBudget,
+    EnsureFront,
+    EnsureRoute,
+    ForgetArtifact,
+    RecordArtifact,
+    ScaleRevision,
+    StartConversion,
+)
+from visionmodel_operator.core.operations import Event, Operation
+from visionmodel_operator.core.snapshot import Snapshot
+from visionmodel_operator.render.artifact import forget_artifact, record_artifact
+from visionmodel_operator.render.conversion_job import delete_job, start_conversion
+from visionmodel_operator.render.serving import create_revision, delete_revision, disruption_budget, scale_revision
+from visionmodel_operator.render.traffic import ensure_front, ensure_route
+
+__all__ = ["operations"]
+
+
+def operations(action: Action, snapshot: Snapshot) -> tuple[Operation, ...]:
+    """Return what an action becomes, in the order in which it must happen.
+
+    Raises:
+        UserError: the spec cannot be rendered (unknown runtime, batching that does not fit the model).
+        Retry: the snapshot lacks what the action needs.
+    """
+    match action:
+        case StartConversion():
+            return start_conversion(action, snapshot)
+        case DeleteJob():
+            return delete_job(action)
+        case RecordArtifact():
+            return record_artifact(action, snapshot)
+        case ForgetArtifact():
+            return forget_artifact(action)
+        case CreateRevision() | ScaleRevision() | DeleteRevision() | EnsureDisruptionBudget():
+            return _of_revision(action, snapshot)
+        case EnsureFront():
+            return ensure_front(action, snapshot)
+        case EnsureRoute():
+            return ensure_route(action, snapshot)
+        case EmitEvent():
+            return (Event(action.reason, action.message, action.warning),)
+        case _:
+            assert_never(action)
+
+
+def _of_revision(
+    action: CreateRevision | ScaleRevision | DeleteRevision | EnsureDisruptionBudget, snapshot: Snapshot
+) -> tuple[Operation, ...]:
+    match action:
+        case CreateRevision():
+            return create_revision(action, snapshot)
+        case ScaleRevision():
+            return scale_revision(action, snapshot)
+        case DeleteRevision():
+            return delete_revision(action, snapshot)
+        case EnsureDisruptionBudget():
+            return disruption_budget(action, snapshot)
+        case _:
+            assert_never(action)

@@ -1,0 +1,159 @@
+"""The prepare Job: one request, one converter, no rights in the cluster.
+
+Created once and never applied again: a queueing system may own its suspension and placement from then on.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any, Final
+
+from visionmodel_contract.exits import PERMANENT_EXIT_CODES
+from visionmodel_operator.api.base import GROUP, duration_seconds
+from visionmodel_operator.api.spec import VisionModelSpec
+from visionmodel_operator.core import names
+from visionmodel_operator.core.actions import DeleteJob, StartConversion
+from visionmodel_operator.core.operations import Create, Delete, Operation
+from visionmodel_operator.core.snapshot import Platform, Snapshot
+from visionmodel_operator.render.objects import Json, owned_metadata
+from visionmodel_operator.render.pods import REGISTRY_CREDENTIALS, RESTRICTED_CONTAINER, RESTRICTED_POD
+from visionmodel_operator.render.quantity import canonical, smaller
+
+CONTAINER: Final = "converter"
+BACKOFF_LIMIT: Final = 2
+ANNOTATION_REQUEST: Final = f"{GROUP}/conversion-request"
+REQUEST_FOLDER: Final = "/etc/visionmodel"
+REQUEST_FILE: Final = "request.json"
+WORK_FOLDER: Final = "/work"
+WORK_SIZE_LIMIT: Final = "10Gi"
+"""The largest ONNX file (2 GiB) as source, simplified model, artifact layer and dataset, with room to spare."""
+SOURCE_CREDENTIALS: Final = "/var/run/secrets/visionmodel/source"
+CLAIM_FOLDER: Final = "/mnt/pvc"
+CLAIM_SCHEME: Final = "pvc://"
+CPU_REQUEST: Final = "250m"
+MEMORY_REQUEST: Final = "512Mi"
+
+
+def start_conversion(action: StartConversion, snapshot: Snapshot) -> tuple[Operation, ...]:
+    """Return the Job."""
+    ref = snapshot.ref
+    job_labels = names.object_labels(ref.name, "conversion", action.request.revision)
+    manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": owned_metadata(ref, action.job, job_labels),
+        "spec": {
+            "backoffLimit": BACKOFF_LIMIT,
+            "activeDeadlineSeconds": max(1, ceil(duration_seconds(action.spec.conversion.deadline))),
+            "podFailurePolicy": _pod_failure_policy(),
+            "template": {
+                "metadata": {
+                    # without the revision: the revision's Service and budget select their pods by it
+                    "labels": names.object_labels(ref.name, "conversion"),
+                    # as a file of the downward API: born and deleted with the Job, unlike a ConfigMap beside it
+                    "annotations": {ANNOTATION_REQUEST: action.request.to_json()},
+                },
+                "spec": _pod(action, snapshot.platform),
+            },
+        },
+    }
+    return (Create(manifest),)
+
+
+def delete_job(action: DeleteJob) -> tuple[Operation, ...]:
+    """Return the delete of a Job; its pods go with it."""
+    return (Delete("batch/v1", "Job", action.job),)
+
+
+def _pod_failure_policy() -> Json:
+    return {
+        "rules": [
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            {
+                "action": "FailJob",
+                "onExitCodes": {
+                    "containerName": CONTAINER,
+                    "operator": "In",
+                    "values": [int(code) for code in PERMANENT_EXIT_CODES],
+                },
+            },
+        ]
+    }
+
+
+def _pod(action: StartConversion, platform: Platform) -> Json:
+    mounts = [
+        ({"name": "request", "downwardAPI": {"items": [_request_item()]}}, REQUEST_FOLDER, True),
+        ({"name": "work", "emptyDir": {"sizeLimit": WORK_SIZE_LIMIT}}, WORK_FOLDER, False),
+        ({"name": "tmp", "emptyDir": {}}, "/tmp", False),
+        *_secret_mounts(action.spec, platform),
+        *(
+            ({"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}, path, True)
+            for index, (claim, path) in enumerate(_claims(action.spec))
+        ),
+    ]
+    pod: Json = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": dict(RESTRICTED_POD),
+        "containers": [_converter(platform, mounts)],
+        "volumes": [volume for volume, _, _ in mounts],
+    }
+    if platform.pull_secret is not None:
+        pod["imagePullSecrets"] = [{"name": platform.pull_secret}]
+    return pod
+
+
+def _request_item() -> Json:
+    return {"path": REQUEST_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_REQUEST}']"}}
+
+
+Mount = tuple[Mapping[str, Any], str, bool]
+"""A volume, where it is mounted, and whether read-only."""
+
+
+def _secret_mounts(spec: VisionModelSpec, platform: Platform) -> list[Mount]:
+    """Return the Secrets as files; the kubelet reads them, the operator never does."""
+    found: list[Mount] = []
+    if spec.model.secret_ref is not None:
+        found.append((_secret("source-credentials", spec.model.secret_ref.name), SOURCE_CREDENTIALS, True))
+    if platform.push_secret is not None:
+        found.append((_secret("registry-credentials", platform.push_secret), REGISTRY_CREDENTIALS, True))
+    return found
+
+
+def _secret(volume: str, secret: str) -> Json:
+    return {"name": volume, "secret": {"secretName": secret, "defaultMode": 0o440}}
+
+
+def _claims(spec: VisionModelSpec) -> list[tuple[str, str]]:
+    """Return each claim that a URI of the spec names, and its folder."""
+    uris = (spec.model.storage_uri, spec.conversion.gates.parity.dataset_uri or "")
+    claims = [uri.removeprefix(CLAIM_SCHEME).partition("/")[0] for uri in uris if uri.startswith(CLAIM_SCHEME)]
+    return [(claim, f"{CLAIM_FOLDER}/{claim}") for claim in dict.fromkeys(claims)]
+
+
+def _converter(platform: Platform, mounts: list[Mount]) -> Json:
+    return {
+        "name": CONTAINER,
+        "image": platform.converter_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["visionmodel-convert"],
+        "args": ["prepare", "--request", f"{REQUEST_FOLDER}/{REQUEST_FILE}", "--work", WORK_FOLDER],
+        "env": [{"name": "VISIONMODEL_ALLOW_HTTP", "value": "true" if platform.allow_http_sources else "false"}],
+        "resources": {
+            "requests": {
+                "cpu": smaller(CPU_REQUEST, platform.job_cpu_limit),
+                "memory": smaller(MEMORY_REQUEST, platform.job_memory_limit),
+            },
+            "limits": {"cpu": canonical(platform.job_cpu_limit), "memory": canonical(platform.job_memory_limit)},
+        },
+        "securityContext": dict(RESTRICTED_CONTAINER),
+        # the report, or after a crash that left none (out of memory), the end of the log
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": volume["name"], "mountPath": path, **({"readOnly": True} if read_only else {})}
+            for volume, path, read_only in mounts
+        ],
+    }

@@ -1,0 +1,242 @@
+"""The pod template of a serving revision: Triton, the artifact beside it, and nothing it could write to or call.
+
+Rendered once per revision and stored; a change here reaches new revisions only, never running pods.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from visionmodel_contract.conversion import ArtifactInfo
+from visionmodel_operator.api.base import GROUP
+from visionmodel_operator.api.spec import Accelerator, VisionModelSpec
+from visionmodel_operator.core import names
+from visionmodel_operator.core.snapshot import Platform
+from visionmodel_operator.render.objects import Json, without_empty
+from visionmodel_operator.render.quantity import canonical_map
+from visionmodel_operator.render.triton_config import model_version
+from visionmodel_operator.render.triton_flags import REPOSITORY, runtime_of, tritonserver_args
+
+LABEL_ACCELERATOR: Final = f"{GROUP}/accelerator"
+"""Index of the accelerator: keeps the selectors of one revision's Deployments apart."""
+
+CONTAINER: Final = "triton"
+TRITONSERVER: Final = "/opt/tritonserver/bin/tritonserver"
+"""Named in full: the vendor's images start through a script that needs a writable root."""
+USER_ID: Final = 1000
+GRACE_SECONDS: Final = 30
+PRE_STOP_SECONDS: Final = 5
+STARTUP_SECONDS: Final = 600
+"""Longest start; the rollout's own progress deadline usually ends it earlier."""
+
+GPU_PRODUCT_LABEL: Final = "nvidia.com/gpu.product"
+GPU_TOLERATION: Final = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+ARTIFACT_VOLUME: Final = "artifact"
+REGISTRY_CREDENTIALS: Final = "/var/run/secrets/visionmodel/registry"
+
+RESTRICTED_POD: Final[Mapping[str, Any]] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER_ID,
+    "runAsGroup": USER_ID,
+    "fsGroup": USER_ID,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+RESTRICTED_CONTAINER: Final[Mapping[str, Any]] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""Together they pass the Pod Security Standard `restricted`."""
+
+
+def serving_labels(name: str, revision: str, index: int) -> dict[str, str]:
+    """Return the pods' own labels; `track` and versions are never among them, as they move and pods must not."""
+    return {**names.object_labels(name, "serving", revision), LABEL_ACCELERATOR: str(index)}
+
+
+def serving_selector(name: str, revision: str, index: int) -> dict[str, str]:
+    """Return the selector of one Deployment of a revision."""
+    return {**names.revision_selector(name, revision), LABEL_ACCELERATOR: str(index)}
+
+
+def artifact_reference(artifact: ArtifactInfo) -> str:
+    """Return the artifact image by digest, so that a moved tag can never change what is served."""
+    return artifact.image if "@" in artifact.image else f"{artifact.image}@{artifact.digest}"
+
+
+def serving_template(
+    name: str,
+    revision: str,
+    spec: VisionModelSpec,
+    artifact: ArtifactInfo,
+    platform: Platform,
+    *,
+    index: int,
+    accelerator: Accelerator | None,
+) -> Json:
+    """Return the pod template of one Deployment; `accelerator` None is CPU only."""
+    options = spec.serving.pod
+    annotations = {
+        **options.annotations,
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(names.METRICS_PORT),
+        "prometheus.io/path": "/metrics",
+    }
+    pod: Json = {
+        **_placement(name, revision, spec, accelerator),
+        **_artifact(artifact, platform),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": dict(RESTRICTED_POD),
+        "containers": [_triton(name, revision, spec, platform, accelerator)],
+        **without_empty(
+            {
+                "imagePullSecrets": pull_secrets(platform, spec),
+                "priorityClassName": options.priority_class_name,
+                "runtimeClassName": options.runtime_class_name,
+            }
+        ),
+    }
+    pod["volumes"] = [*pod["volumes"], *_volumes(name, revision)]
+    metadata = {"labels": {**options.labels, **serving_labels(name, revision, index)}, "annotations": annotations}
+    return {"metadata": metadata, "spec": pod}
+
+
+def pull_secrets(platform: Platform, spec: VisionModelSpec) -> list[Json]:
+    """Return the Secrets for pulling images, the user's first, each once."""
+    wanted = [secret.name for secret in spec.serving.pod.image_pull_secrets]
+    if platform.pull_secret is not None:
+        wanted.append(platform.pull_secret)
+    return [{"name": secret} for secret in dict.fromkeys(wanted)]
+
+
+def _triton(
+    name: str, revision: str, spec: VisionModelSpec, platform: Platform, accelerator: Accelerator | None
+) -> Json:
+    runtime = runtime_of(spec.serving.runtime_version, platform)
+    model_path = f"{REPOSITORY}/{name}"
+    return {
+        "name": CONTAINER,
+        "image": runtime.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": [TRITONSERVER],
+        "args": tritonserver_args(runtime),
+        **without_empty({"env": [without_empty({"name": e.name, "value": e.value}) for e in spec.serving.pod.env]}),
+        "ports": [
+            {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
+            {"name": "grpc", "containerPort": names.GRPC_PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": names.METRICS_PORT, "protocol": "TCP"},
+        ],
+        **_probes(name),
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+        "resources": _resources(spec, accelerator),
+        "securityContext": dict(RESTRICTED_CONTAINER),
+        "volumeMounts": [
+            {
+                "name": ARTIFACT_VOLUME,
+                "mountPath": f"{model_path}/{model_version(revision)}",
+                "readOnly": True,
+            },
+            # one file: a whole ConfigMap mount would show Triton its ..data folders as models
+            {
+                "name": "config",
+                "mountPath": f"{model_path}/config.pbtxt",
+                "subPath": "config.pbtxt",
+                "readOnly": True,
+            },
+            {"name": "shm", "mountPath": "/dev/shm"},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }
+
+
+def _probes(name: str) -> Json:
+    """Return the probes; ready means that this model answers, since Triton with no models at all is ready too."""
+    model_ready = {"path": f"/v2/models/{name}/ready", "port": "http"}
+    return {
+        "startupProbe": {
+            "httpGet": model_ready,
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+            "failureThreshold": STARTUP_SECONDS,
+        },
+        "readinessProbe": {"httpGet": model_ready, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
+        "livenessProbe": {
+            "httpGet": {"path": "/v2/health/live", "port": "http"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+    }
+
+
+def _resources(spec: VisionModelSpec, accelerator: Accelerator | None) -> Json:
+    resources = spec.serving.resources
+    device = {} if accelerator is None else {accelerator.resource_name: str(accelerator.count)}
+    return without_empty(
+        {
+            "requests": {**canonical_map(resources.requests), **device},
+            "limits": {**canonical_map(resources.limits), **device},
+        }
+    )
+
+
+def _placement(name: str, revision: str, spec: VisionModelSpec, accelerator: Accelerator | None) -> Json:
+    placement: Json = {
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": names.revision_selector(name, revision)},
+            }
+        ]
+    }
+    if accelerator is not None:
+        product = {} if accelerator.product is None else {GPU_PRODUCT_LABEL: accelerator.product}
+        tolerations = [without_empty(toleration.to_wire()) for toleration in accelerator.tolerations]
+        placement |= without_empty({"nodeSelector": {**accelerator.node_selector, **product}})
+        placement["tolerations"] = [dict(GPU_TOLERATION), *tolerations]
+    return placement
+
+
+def _artifact(artifact: ArtifactInfo, platform: Platform) -> Json:
+    """Return the artifact's volume, and the init container that fills it where the cluster cannot mount images."""
+    reference = artifact_reference(artifact)
+    if platform.image_volumes:
+        image = {"reference": reference, "pullPolicy": "IfNotPresent"}
+        return {"volumes": [{"name": ARTIFACT_VOLUME, "image": image}]}
+    volumes: list[Json] = [{"name": ARTIFACT_VOLUME, "emptyDir": {}}]
+    mounts: list[Json] = [{"name": ARTIFACT_VOLUME, "mountPath": "/artifact"}]
+    if platform.pull_secret is not None:
+        volumes.append({"name": "registry", "secret": {"secretName": platform.pull_secret, "defaultMode": 0o440}})
+        mounts.append({"name": "registry", "mountPath": REGISTRY_CREDENTIALS, "readOnly": True})
+    volumes.append({"name": "fetch-tmp", "emptyDir": {}})
+    mounts.append({"name": "fetch-tmp", "mountPath": "/tmp"})
+    insecure = ["--insecure"] if platform.artifact_repository_insecure else []
+    return {
+        "initContainers": [
+            {
+                "name": "fetch-artifact",
+                "image": platform.converter_image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["visionmodel-convert"],
+                "args": ["fetch-artifact", "--image", reference, "--out", "/artifact", *insecure],
+                "resources": {
+                    "requests": {"cpu": "100m", "memory": "128Mi"},
+                    "limits": {"memory": "512Mi"},
+                },
+                "securityContext": dict(RESTRICTED_CONTAINER),
+                "volumeMounts": mounts,
+            }
+        ],
+        "volumes": volumes,
+    }
+
+
+def _volumes(name: str, revision: str) -> list[Json]:
+    return [
+        {"name": "config", "configMap": {"name": names.revision_config(name, revision), "defaultMode": 0o444}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "128Mi"}},
+        {"name": "tmp", "emptyDir": {}},
+    ]

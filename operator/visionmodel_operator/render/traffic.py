@@ -1,0 +1,136 @@
+"""How requests arrive: the front Service of the stable revision, and the HTTPRoute that splits between two slots.
+
+Every field that the API server would default is written out, so that comparing the route with what we want finds
+foreign edits and nothing else.
+"""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Final
+
+from visionmodel_operator.api.base import duration_seconds
+from visionmodel_operator.api.spec import GatewayRef, Traffic
+from visionmodel_operator.core import names
+from visionmodel_operator.core.actions import EnsureFront, EnsureRoute
+from visionmodel_operator.core.operations import Apply, Manifest, Operation
+from visionmodel_operator.core.snapshot import ObjectRef, Snapshot
+from visionmodel_operator.render.objects import Json, owned_metadata
+from visionmodel_operator.render.serving import service_ports
+
+GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
+FULL_PPM: Final = 1_000_000
+
+
+def ensure_front(action: EnsureFront, snapshot: Snapshot) -> tuple[Operation, ...]:
+    """Return the Service that always answers with the stable revision, with or without a gateway."""
+    ref = snapshot.ref
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": owned_metadata(ref, names.front_service(ref.name), names.object_labels(ref.name, "front")),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": names.revision_selector(ref.name, action.revision),
+            "ports": service_ports(metrics=False),
+        },
+    }
+    return (Apply(manifest),)
+
+
+def ensure_route(action: EnsureRoute, snapshot: Snapshot) -> tuple[Operation, ...]:
+    """Return the route with these slots and weights, or nothing where no gateway was named."""
+    if not action.spec.traffic.gateway_refs:
+        return ()
+    return (Apply(http_route(snapshot.ref, action.spec.traffic, action.slots, action.weights_ppm)),)
+
+
+def desired_route(snapshot: Snapshot) -> Manifest | None:
+    """Return the route that recorded status asks for, to compare with the live one; None where none should be."""
+    traffic = snapshot.status.traffic
+    if snapshot.spec is None or not snapshot.spec.traffic.gateway_refs or traffic is None or not any(traffic.slots):
+        return None
+    return http_route(snapshot.ref, snapshot.spec.traffic, traffic.slots, traffic.weights_ppm)
+
+
+def http_route(ref: ObjectRef, traffic: Traffic, slots: Sequence[str], weights_ppm: Sequence[int]) -> Manifest:
+    """Return the HTTPRoute.
+
+    One rule: the gateway names its counters by rule index and backend index, so both are part of the contract with
+    the judge.
+    """
+    gateways = traffic.gateway_refs
+    hostnames = list(dict.fromkeys(hostname for gateway in gateways for hostname in gateway.hostnames))
+    rule: Json = {
+        "matches": [{"path": {"type": "PathPrefix", "value": f"/v2/models/{ref.name}"}}],
+        "backendRefs": backend_refs(ref.name, slots, weights_ppm),
+        "timeouts": {"request": gateway_duration(traffic.request_timeout)},
+    }
+    spec: Json = {"parentRefs": [_parent_ref(ref, gateway) for gateway in gateways], "rules": [rule]}
+    if hostnames:
+        spec["hostnames"] = hostnames
+    return {
+        "apiVersion": f"{GATEWAY_GROUP}/v1",
+        "kind": "HTTPRoute",
+        "metadata": owned_metadata(ref, names.route(ref.name), names.object_labels(ref.name, "route")),
+        "spec": spec,
+    }
+
+
+def backend_refs(name: str, slots: Sequence[str], weights_ppm: Sequence[int]) -> list[Json]:
+    """Return one backend per slot, in slot order.
+
+    An empty last slot is left out. An empty first one cannot be, since the second would move into its place and
+    into its counters: it points at the other slot's Service with weight 0.
+
+    Raises:
+        ValueError: the weights are not the share of each slot in parts per million.
+    """
+    weights = dict(enumerate(weights_ppm))
+    filled = [revision for revision in slots if revision]
+    if len(slots) != len(weights_ppm) or sum(weights_ppm) != FULL_PPM or not filled:
+        raise ValueError(f"slots {list(slots)} do not match weights {list(weights_ppm)} of {FULL_PPM}")
+    if any(weights[index] != 0 for index, revision in enumerate(slots) if not revision):
+        raise ValueError(f"an empty slot of {list(slots)} has a weight: {list(weights_ppm)}")
+    last = max(index for index, revision in enumerate(slots) if revision)
+    return [_backend_ref(name, slots[index] or filled[0], weights[index]) for index in range(last + 1)]
+
+
+def _backend_ref(name: str, revision: str, weight: int) -> Json:
+    """Return one backend. Its filter names the revision to clients, and makes the gateway count it by itself."""
+    return {
+        "group": "",
+        "kind": "Service",
+        "name": names.revision_service(name, revision),
+        "port": names.HTTP_PORT,
+        "weight": weight,
+        "filters": [
+            {
+                "type": "ResponseHeaderModifier",
+                "responseHeaderModifier": {"set": [{"name": names.REVISION_HEADER, "value": revision}]},
+            }
+        ],
+    }
+
+
+def _parent_ref(ref: ObjectRef, gateway: GatewayRef) -> Json:
+    parent: Json = {
+        "group": GATEWAY_GROUP,
+        "kind": "Gateway",
+        "name": gateway.name,
+        "namespace": gateway.namespace or ref.namespace,
+    }
+    if gateway.section_name is not None:
+        parent["sectionName"] = gateway.section_name
+    return parent
+
+
+def gateway_duration(duration: str) -> str:
+    """Return a Duration in Gateway API's form: whole hours, seconds and milliseconds, at most five digits each.
+
+    Rounded up to a millisecond, so that a limit never becomes 0, which would mean none.
+    """
+    milliseconds = ceil(round(duration_seconds(duration) * 1000, 6))
+    hours, rest = divmod(milliseconds, 3_600_000)
+    seconds, millis = divmod(rest, 1000)
+    parts = [f"{number}{unit}" for number, unit in ((hours, "h"), (seconds, "s"), (millis, "ms")) if number]
+    return "".join(parts) or "0s"
