@@ -241,9 +241,9 @@ def write_configs(folders: NodeFolders, authority: Authority, settings: Settings
     snapshotter = snapshotter_for(filesystem_of(folders.content.resolve(), _read("/proc/self/mountinfo")))
     may_lower = has_capability(CAP_SYS_RESOURCE, _read("/proc/self/status"))
     containerd = containerd_config(folders, pause_image, snapshotter, may_lower_oom=may_lower)
-    (folders.etc / "containerd.toml").write_text(containerd, encoding="utf-8")
-    (folders.etc / "certs.d" / REGISTRY / "hosts.toml").write_text(registry_hosts(REGISTRY), encoding="utf-8")
-    (folders.cni / "net.d" / "10-bridge.conflist").write_text(json.dumps(cni_config(folders)), encoding="utf-8")
+    _write_changed(folders.etc / "containerd.toml", containerd)
+    _write_changed(folders.etc / "certs.d" / REGISTRY / "hosts.toml", registry_hosts(REGISTRY))
+    _write_changed(folders.cni / "net.d" / "10-bridge.conflist", json.dumps(cni_config(folders)))
     write_kubeconfig(settings, authority, "kubelet", folders.etc / "kubelet.kubeconfig")
     proxy_kubeconfig = write_kubeconfig(settings, authority, "kube-proxy", folders.etc / "kube-proxy.kubeconfig")
     for name, document in (
@@ -251,7 +251,13 @@ def write_configs(folders: NodeFolders, authority: Authority, settings: Settings
         ("kube-proxy", kube_proxy_config(proxy_kubeconfig)),
         ("registry", docker_registry_config(folders)),
     ):
-        (folders.etc / f"{name}.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+        _write_changed(folders.etc / f"{name}.yaml", yaml.safe_dump(document))
+
+
+def _write_changed(path: Path, text: str) -> None:
+    """kube-proxy watches its file and ends when it is written, so a repeated `up` must not touch it."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def remove_leftovers(folders: NodeFolders) -> bool:
