@@ -26,8 +26,8 @@ from visionmodel_devcluster.controlplane import (
     write_kubeconfig,
 )
 from visionmodel_devcluster.errors import DevClusterError
-from visionmodel_devcluster.health import answers, wait_for
 from visionmodel_devcluster.gpus import apply_fake_gpus
+from visionmodel_devcluster.health import answers, wait_for
 from visionmodel_devcluster.images import IMAGES, addon_reference, base_image, provide_addon
 from visionmodel_devcluster.kubectl import Kubectl
 from visionmodel_devcluster.locks import file_lock

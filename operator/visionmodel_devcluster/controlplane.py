@@ -91,7 +91,7 @@ def write_kubeconfig(settings: Settings, authority: Authority, user: str, path: 
 
 
 def etcd_program(settings: Settings, authority: Authority) -> Program:
-    """etcd on loopback with client certificates; without fsync, because its data lives as long as the cluster."""
+    """Etcd on loopback with client certificates; without fsync, because its data lives as long as the cluster."""
     certificate, key = authority.pair("etcd")
     client = f"https://127.0.0.1:{settings.endpoints.etcd_port}"
     peer = f"http://127.0.0.1:{settings.endpoints.etcd_peer_port}"
@@ -202,6 +202,7 @@ def _program(settings: Settings, name: str, flags: dict[str, object]) -> Program
 
 def wait_ready(url: str, authority: Authority, processes: ProcessFolder, name: str) -> None:
     """Wait until a health URL of an API server answers; fail at once when its process ended."""
+
     def is_ready() -> bool:
         if processes.running(name) is None:
             raise DevClusterError(f"{name} ended; the end of its log:\n{processes.log_tail(name)}")
@@ -234,9 +235,7 @@ class ControlPlane:
             return self.kubeconfig
         # Without setpriv a test run that is killed leaves its servers behind; that is no reason not to run.
         bound = not self._detached and shutil.which("setpriv") is not None
-        settings = Settings(
-            self.state_dir, free_endpoints("127.0.0.1"), publish_address=False, dies_with_parent=bound
-        )
+        settings = Settings(self.state_dir, free_endpoints("127.0.0.1"), publish_address=False, dies_with_parent=bound)
         authority = Authority(self.state_dir / "pki")
         start_control_plane(settings, authority, self.processes)
         write_kubeconfig(settings, authority, "admin", self.kubeconfig)

@@ -39,7 +39,7 @@ class NodeFolders:
 
     @property
     def socket(self) -> Path:
-        """containerd's socket."""
+        """Containerd's socket."""
         return self.state_dir / "run" / "containerd.sock"
 
     @property
@@ -74,7 +74,7 @@ class NodeFolders:
 
 
 def containerd_config(folders: NodeFolders, pause_image: str, snapshotter: str, *, may_lower_oom: bool) -> str:
-    """containerd 2's configuration. Values are written as JSON strings, which TOML reads the same."""
+    """Containerd 2's configuration. Values are written as JSON strings, which TOML reads the same."""
     text = json.dumps
     return f"""version = 3
 root = {text(str(folders.content))}
@@ -108,10 +108,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.traci
 
 
 def registry_hosts(registry: str) -> str:
-    """containerd's word for one registry: plain http is all right."""
-    return (
-        f'server = "http://{registry}"\n\n[host."http://{registry}"]\n  capabilities = ["pull", "resolve", "push"]\n'
-    )
+    """Containerd's word for one registry: plain http is all right."""
+    return f'server = "http://{registry}"\n\n[host."http://{registry}"]\n  capabilities = ["pull", "resolve", "push"]\n'
 
 
 def cni_config(folders: NodeFolders) -> dict[str, Any]:
@@ -289,7 +287,7 @@ def registry_program(folders: NodeFolders) -> Program:
 
 
 def containerd_program(folders: NodeFolders) -> Program:
-    """containerd finds its shim on the PATH."""
+    """Containerd finds its shim on the PATH."""
     program = binary("containerd")
     search = f"{program.parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     argv = (str(program), "--config", str(folders.etc / "containerd.toml"))
