@@ -1,0 +1,148 @@
+"""Deployments, serving pods and the route as the core sees them; pure."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL, waiting_reason
+from visionmodel_operator.adapters.reading import Raw, condition_of, field_of, is_true, label_of, name_of, time_of
+from visionmodel_operator.core.names import FIELD_MANAGER, LABEL_REVISION
+from visionmodel_operator.core.snapshot import PodState, RouteState, WorkloadState
+
+WORKLOAD_FILE = "workload.json"
+"""Key of a revision's ConfigMap: a JSON list of its Deployments and its Service as they were first rendered."""
+
+
+def workload_states(deployments: Iterable[Raw], configs: Iterable[Raw]) -> dict[str, WorkloadState]:
+    """Return the workloads by revision; a revision of which only the ConfigMap is left does not exist."""
+    stored = {r: _stored_manifests(config) for config in configs if (r := label_of(config, LABEL_REVISION))}
+    by_revision: dict[str, list[Raw]] = {}
+    for deployment in deployments:
+        if revision := label_of(deployment, LABEL_REVISION):
+            by_revision.setdefault(revision, []).append(deployment)
+    return {
+        revision: WorkloadState(
+            revision=revision,
+            replicas=sum(wanted_replicas(d) for d in by_revision.get(revision, [])),
+            ready=sum(ready_replicas(d) for d in by_revision.get(revision, [])),
+            exists=revision in by_revision,
+            stored=stored.get(revision, ()),
+        )
+        for revision in sorted({*stored, *by_revision})
+    }
+
+
+def _stored_manifests(config: Raw) -> tuple[Mapping[str, Any], ...]:
+    return tuple(json.loads(field_of(config, "data", WORKLOAD_FILE, default="[]")))
+
+
+def wanted_replicas(deployment: Raw) -> int:
+    """Pods that a Deployment asks for; the API server defaults an unset number to 1."""
+    return int(field_of(deployment, "spec", "replicas", default=1))
+
+
+def ready_replicas(deployment: Raw) -> int:
+    """Ready pods of the current template; 0 while the controller has not looked at the current generation."""
+    status: Raw = field_of(deployment, "status", default={})
+    if status.get("observedGeneration", 0) < field_of(deployment, "metadata", "generation", default=0):
+        return 0
+    return int(min(status.get("readyReplicas") or 0, status.get("updatedReplicas") or 0))
+
+
+def is_settled(deployment: Raw) -> bool:
+    """Whether every pod that is asked for is ready, and none besides."""
+    replicas = field_of(deployment, "status", "replicas", default=0)
+    return bool(ready_replicas(deployment) == wanted_replicas(deployment) == replicas)
+
+
+def pod_states(pods: Iterable[Raw]) -> dict[str, tuple[PodState, ...]]:
+    """Return the serving pods by revision; pods of Jobs and pods that have ended for good are left out."""
+    by_revision: dict[str, list[PodState]] = {}
+    for pod in pods:
+        revision = label_of(pod, LABEL_REVISION)
+        ended = field_of(pod, "status", "phase") in ("Succeeded", "Failed")
+        if revision and not ended and label_of(pod, JOB_NAME_LABEL) is None:
+            by_revision.setdefault(revision, []).append(_pod_state(pod, revision))
+    return {revision: tuple(sorted(states, key=lambda s: s.name)) for revision, states in by_revision.items()}
+
+
+def _pod_state(pod: Raw, revision: str) -> PodState:
+    conditions = field_of(pod, "status", "conditions", default=[])
+    ready = is_true(conditions, "Ready")
+    containers = field_of(pod, "status", "containerStatuses", default=[])
+    return PodState(
+        name=name_of(pod),
+        revision=revision,
+        ip=field_of(pod, "status", "podIP"),
+        ready=ready,
+        ready_since=time_of(condition_of(conditions, "Ready").get("lastTransitionTime")) if ready else None,
+        restarts=sum(int(c.get("restartCount") or 0) for c in containers),
+        terminating=field_of(pod, "metadata", "deletionTimestamp") is not None,
+        waiting=waiting_reason(pod),
+    )
+
+
+def route_state(route: Raw) -> RouteState:
+    """Return what the route says and whether its gateway has taken it over in its current generation."""
+    rules = field_of(route, "spec", "rules", default=[])
+    backends = field_of(rules[0] if rules else {}, "backendRefs", default=[])
+    reason, message = _refusal_of(route)
+    managers = _spec_managers(route)
+    return RouteState(
+        weights_ppm=tuple(int(field_of(backend, "weight", default=1)) for backend in backends),
+        backends=tuple(str(backend.get("name")) for backend in backends),
+        accepted=not reason,
+        reason=reason,
+        message=message,
+        ours=FIELD_MANAGER in managers,
+        foreign_managers=tuple(sorted(managers - {FIELD_MANAGER})),
+    )
+
+
+def _refusal_of(route: Raw) -> tuple[str, str]:
+    """Return reason and message of the first parent that has not taken the route over; empty when all have."""
+    generation = field_of(route, "metadata", "generation", default=0)
+    references = field_of(route, "spec", "parentRefs", default=[])
+    if not references:
+        return "NoParents", "The route names no Gateway."
+    namespace = field_of(route, "metadata", "namespace")
+    parents = field_of(route, "status", "parents", default=[])
+    for reference in references:
+        answers = [
+            p for p in parents if _parent_key(p.get("parentRef"), namespace) == _parent_key(reference, namespace)
+        ]
+        refusal = _refusal_in(answers, generation, str(reference.get("name")))
+        if refusal[0]:
+            return refusal
+    return "", ""
+
+
+def _parent_key(reference: Raw | None, namespace: str | None) -> tuple[Any, ...]:
+    return (
+        field_of(reference, "namespace", default=namespace),
+        field_of(reference, "name"),
+        field_of(reference, "sectionName"),
+        field_of(reference, "port"),
+    )
+
+
+def _refusal_in(answers: list[Raw], generation: int, gateway: str) -> tuple[str, str]:
+    for answer in answers:
+        conditions = field_of(answer, "conditions", default=[])
+        for kind in ("Accepted", "ResolvedRefs"):
+            condition = condition_of(conditions, kind)
+            if not condition or condition.get("observedGeneration", 0) < generation:
+                return "Pending", f"Gateway {gateway} has not seen generation {generation} of the route yet."
+            if condition.get("status") != "True":
+                return str(condition.get("reason") or kind), str(condition.get("message") or "")
+    return ("", "") if answers else ("Pending", f"Gateway {gateway} has not answered yet.")
+
+
+def _spec_managers(route: Raw) -> frozenset[str]:
+    """Who owns fields of the spec; writers of the status alone do not count."""
+    entries = field_of(route, "metadata", "managedFields", default=[])
+    return frozenset(
+        str(entry.get("manager"))
+        for entry in entries
+        if not entry.get("subresource") and "f:spec" in field_of(entry, "fieldsV1", default={})
+    )

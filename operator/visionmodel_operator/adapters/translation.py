@@ -1,0 +1,138 @@
+"""From the API server's objects to the core's `Snapshot`; pure, so that the fake of the tests uses it too."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from visionmodel_contract.conversion import Failure, GateResult, ReportSummary
+from visionmodel_operator.adapters.job_translation import job_states
+from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of
+from visionmodel_operator.adapters.serving_translation import is_settled, pod_states, route_state, workload_states
+from visionmodel_operator.api.conditions import ACTIVE_PHASES
+from visionmodel_operator.api.spec import VisionModelSpec
+from visionmodel_operator.api.status import VisionModelStatus
+from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
+from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, artifact_config
+from visionmodel_operator.core.revision import artifact_key
+from visionmodel_operator.core.snapshot import KnownArtifact, ObjectRef, Platform, Snapshot
+from visionmodel_operator.errors import UserError
+
+SUMMARY_FILE = "summary.json"
+"""Key of an artifact's ConfigMap: the ReportSummary of the Job that made it or failed for good."""
+VERDICT_PREFIX, VERDICT_SUFFIX = "gates-", ".json"
+"""Keys `gates-<gate key>.json` of an artifact's ConfigMap: `{"results": [...], "failure": {...} or absent}`."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one look at the API server returned, before anybody reads it.
+
+    Attributes:
+        children: Deployments, Services, ConfigMaps and Jobs with the VisionModel's label; `kind` is set on each.
+        pods: pods of the revisions and of the Jobs, as far as they were asked for.
+        artifacts: ConfigMaps `artifact-<key>`.
+        progress: last line of the log, by Job.
+    """
+
+    model: Raw
+    children: tuple[Raw, ...] = ()
+    pods: tuple[Raw, ...] = ()
+    route: Raw | None = None
+    artifacts: tuple[Raw, ...] = ()
+    progress: Mapping[str, str] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> tuple[Raw, ...]:
+        """Children of a kind."""
+        return tuple(child for child in self.children if child["kind"] == kind)
+
+
+def ref_of(model: Raw) -> ObjectRef:
+    """Identity of a VisionModel."""
+    metadata = model["metadata"]
+    return ObjectRef(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
+
+
+def parsed_spec(model: Raw) -> tuple[VisionModelSpec | None, str]:
+    """Return the spec, or None and what is wrong with it."""
+    try:
+        return parse_spec(field_of(model, "spec", default={})), ""
+    except UserError as error:
+        return None, str(error)
+
+
+def snapshot_from(observed: Observed, platform: Platform) -> Snapshot:
+    """Return the frozen picture; evidence and the pods' own counters are left to others."""
+    model = observed.model
+    metadata = model["metadata"]
+    spec, spec_error = parsed_spec(model)
+    known = (known_artifact(config) for config in observed.artifacts)
+    return Snapshot(
+        ref=ref_of(model),
+        generation=int(metadata.get("generation") or 0),
+        resource_version=str(metadata["resourceVersion"]),
+        spec=spec,
+        spec_error=spec_error,
+        annotations=dict(metadata.get("annotations") or {}),
+        status=parse_status(model.get("status")),
+        platform=platform,
+        artifacts={artifact.key: artifact for artifact in known if artifact is not None},
+        jobs=job_states(observed.of_kind("Job"), observed.pods, observed.progress),
+        workloads=workload_states(observed.of_kind("Deployment"), observed.of_kind("ConfigMap")),
+        pods=pod_states(observed.pods),
+        route=None if observed.route is None else route_state(observed.route),
+        deleting=metadata.get("deletionTimestamp") is not None,
+    )
+
+
+def needs_serving_pods(model: Raw, deployments: Iterable[Raw]) -> bool:
+    """Whether a pass must list the serving pods: a rollout is under way, or not every pod is ready."""
+    status = field_of(model, "status", default={})
+    if status.get("rollout") is not None or status.get("phase") in ACTIVE_PHASES:
+        return True
+    return not all(is_settled(deployment) for deployment in deployments)
+
+
+def wanted_artifact_keys(spec: VisionModelSpec | None, status: VisionModelStatus) -> frozenset[str]:
+    """Return the keys whose ConfigMaps a pass reads: of the spec's artifact and of the recorded conversion."""
+    recorded = status.conversion.key if status.conversion else None
+    wanted = None if spec is None else artifact_key(spec)
+    return frozenset(key for key in (wanted, recorded) if key)
+
+
+def kept_artifact_keys(model: Raw) -> frozenset[str]:
+    """Return the keys that a VisionModel keeps from being collected: wanted ones and those of kept revisions.
+
+    Reads the raw status, because one unreadable VisionModel must not stop the collection of the others.
+    """
+    spec, _ = parsed_spec(model)
+    status = field_of(model, "status", default={})
+    recorded = field_of(status, "conversion", "key")
+    revisions = (field_of(revision, "artifactKey") for revision in field_of(status, "revisions", default=[]))
+    wanted = None if spec is None else artifact_key(spec)
+    return frozenset(str(key) for key in (wanted, recorded, *revisions) if key)
+
+
+def reported_keys(observed: Observed) -> frozenset[str]:
+    """Return the keys that finished Jobs report; another VisionModel may have recorded the artifact already."""
+    states = job_states(observed.of_kind("Job"), observed.pods, {}).values()
+    return frozenset(s.summary.artifact.key for s in states if s.summary is not None and s.summary.artifact is not None)
+
+
+def known_artifact(config: Raw) -> KnownArtifact | None:
+    """Return what an artifact's ConfigMap says; None when it cannot be read, and the artifact is made again."""
+    data: Mapping[str, str] = field_of(config, "data", default={})
+    key = label_of(config, LABEL_ARTIFACT_KEY) or name_of(config).removeprefix(artifact_config(""))
+    verdicts: dict[str, tuple[GateResult, ...]] = {}
+    failures: dict[str, Failure] = {}
+    try:
+        summary = ReportSummary.model_validate_json(data.get(SUMMARY_FILE, ""))
+        for name, text in data.items():
+            if name.startswith(VERDICT_PREFIX) and name.endswith(VERDICT_SUFFIX):
+                gate_key = name.removeprefix(VERDICT_PREFIX).removesuffix(VERDICT_SUFFIX)
+                document = json.loads(text)
+                verdicts[gate_key] = tuple(GateResult.model_validate(gate) for gate in document["results"])
+                if "failure" in document:
+                    failures[gate_key] = Failure.model_validate(document["failure"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return KnownArtifact(key=key, summary=summary, verdicts=verdicts, gate_failures=failures)
