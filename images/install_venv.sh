@@ -11,7 +11,6 @@ has_ensurepip() { python3 -c 'import ensurepip' 2>/dev/null; }
 
 if wheel=$(ls /wheels/pip-*.whl 2>/dev/null); then
     python3 -m venv --without-pip "$venv"
-    # Run as another user than the build's, a wheelhouse outside the image must stay as it is: nothing is written to it.
     "$venv/bin/python" "$wheel/pip" install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
         --no-index --find-links /wheels --no-deps --require-hashes --requirement "$requirements"
 else

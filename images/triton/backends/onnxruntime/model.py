@@ -10,22 +10,17 @@ the model; a configuration that asks for these is refused when the model loads.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
-from model_contract import (
-    TensorContract,
-    check_tensors,
-    configured_tensors,
-    error_text,
-    max_batch_size,
-    model_file,
-    session_settings,
-    shape_of,
-    slices_of,
-)
+
+if TYPE_CHECKING:
+    from images.triton.backends.onnxruntime import model_contract as contract
+else:
+    # The stub puts this file's folder on the path; its parents are no packages there.
+    import model_contract as contract
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -38,17 +33,17 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         if args["model_instance_kind"] != "CPU":
             raise pb_utils.TritonModelException(f"model '{config['name']}': this server runs on the CPU only")
-        path = model_file(config, Path(args["model_repository"]) / args["model_version"])
+        path = contract.model_file(config, Path(args["model_repository"]) / args["model_version"])
         self._session = onnxruntime.InferenceSession(
             str(path), sess_options=_session_options(config), providers=["CPUExecutionProvider"]
         )
-        inputs = configured_tensors(config, "input")
-        outputs = configured_tensors(config, "output")
-        check_tensors(config, "input", inputs, _provided(self._session.get_inputs()))
-        check_tensors(config, "output", outputs, _provided(self._session.get_outputs()))
+        inputs = contract.configured_tensors(config, "input")
+        outputs = contract.configured_tensors(config, "output")
+        contract.check_tensors(config, "input", inputs, _provided(self._session.get_inputs()))
+        contract.check_tensors(config, "output", outputs, _provided(self._session.get_outputs()))
         self._inputs = tuple(tensor.name for tensor in inputs)
         self._outputs = tuple(tensor.name for tensor in outputs)
-        self._batched = max_batch_size(config) > 0
+        self._batched = contract.max_batch_size(config) > 0
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer requests that the scheduler found to be of equal shapes, in their order."""
@@ -58,7 +53,7 @@ class TritonPythonModel:
         # onnxruntime's exceptions share no base class below Exception, and all of them are a failed run.
         except Exception as error:
             # Raised, not returned in the responses: Triton counts a response that carries an error as a success.
-            raise pb_utils.TritonModelException(error_text(str(error))) from None
+            raise pb_utils.TritonModelException(contract.error_text(str(error))) from None
         return [_response(request, result) for request, result in zip(requests, results, strict=True)]
 
     def _run_joined(self, feeds: Sequence[Arrays]) -> list[Arrays]:
@@ -66,7 +61,7 @@ class TritonPythonModel:
             return [self._run(feeds[0])]
         joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in self._inputs}
         result = self._run(joined)
-        places = slices_of([len(feed[self._inputs[0]]) for feed in feeds])
+        places = contract.slices_of([len(feed[self._inputs[0]]) for feed in feeds])
         return [{name: result[name][place] for name in self._outputs} for place in places]
 
     def _run(self, feed: Arrays) -> Arrays:
@@ -74,7 +69,7 @@ class TritonPythonModel:
 
 
 def _session_options(config: Mapping[str, Any]) -> Any:
-    settings = session_settings(config)
+    settings = contract.session_settings(config)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.intra_op_threads
     options.inter_op_num_threads = settings.inter_op_threads
@@ -84,8 +79,8 @@ def _session_options(config: Mapping[str, Any]) -> Any:
     return options
 
 
-def _provided(nodes: Sequence[Any]) -> tuple[TensorContract, ...]:
-    return tuple(TensorContract(node.name, node.type, shape_of(node.shape)) for node in nodes)
+def _provided(nodes: Sequence[Any]) -> tuple[contract.TensorContract, ...]:
+    return tuple(contract.TensorContract(node.name, node.type, contract.shape_of(node.shape)) for node in nodes)
 
 
 def _array(request: Any, name: str) -> np.ndarray[Any, Any]:
@@ -95,7 +90,5 @@ def _array(request: Any, name: str) -> np.ndarray[Any, Any]:
 
 def _response(request: Any, result: Arrays) -> Any:
     wanted = set(request.requested_output_names())
-    tensors = [
-        pb_utils.Tensor(name, np.ascontiguousarray(value)) for name, value in result.items() if name in wanted
-    ]
+    tensors = [pb_utils.Tensor(name, np.ascontiguousarray(value)) for name, value in result.items() if name in wanted]
     return pb_utils.InferenceResponse(output_tensors=tensors)

@@ -64,7 +64,7 @@ def model_file(config: Mapping[str, Any], version_dir: Path) -> Path:
 
 
 def shape_of(dims: Sequence[int | str | None]) -> tuple[int, ...]:
-    """onnxruntime's shape: a symbolic or unknown dimension is a wildcard."""
+    """Shape as onnxruntime gives it: a symbolic or unknown dimension is a wildcard."""
     return tuple(dim if isinstance(dim, int) and dim >= 0 else WILDCARD for dim in dims)
 
 

@@ -1,0 +1,147 @@
+"""Runs the Triton image's own server without a cluster, the way a restricted pod would run it.
+
+The image's files are mounted read-only in a mount namespace of the process, with a memory /tmp and /dev/shm, the model
+repository read-only at /models, and user 1000. The process is the server itself, so signals reach it.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVER = "/opt/tritonserver/bin/tritonserver"
+# $1 root, $2 repository; the rest is the command. Everything below is undone by the end of the mount namespace.
+ENTER = """
+set -eu
+root=$1 repository=$2
+shift 2
+mount --bind "$root" "$root"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mount --rbind /proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=1777,size=128m tmpfs "$root/dev/shm"
+mount --bind "$repository" "$root/models"
+mount -o remount,bind,ro "$root/models"
+mount -o remount,bind,ro "$root"
+exec chroot --userspec=1000:1000 "$root" "$@"
+"""
+START_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that is mounted: its root folder and its environment."""
+
+    root: Path
+    environment: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, its ports on loopback, and the file that it logs to."""
+
+    process: subprocess.Popen[bytes]
+    http: int
+    grpc: int
+    metrics: int
+    log: Path
+
+    def status(self, path: str) -> int:
+        """HTTP status of a GET; 0 while nothing listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            return 0
+
+    def post(self, path: str, body: Mapping[str, object]) -> tuple[int, object]:
+        """HTTP status and decoded answer of a POST of JSON."""
+        url = f"http://127.0.0.1:{self.http}{path}"
+        request = urllib.request.Request(url, data=json.dumps(body).encode(), method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return int(answer.status), json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def samples(self) -> dict[str, float]:
+        """All metrics, by name with labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+
+@contextmanager
+def mounted(reference: str) -> Iterator[Image]:
+    """Mount an image of buildah's storage for as long as the context lasts."""
+    description = json.loads(_output("buildah", "inspect", "--type", "image", reference))
+    environment = description["OCIv1"]["config"]["Env"]
+    container = _output("buildah", "from", "--pull-never", reference).strip()
+    try:
+        root = Path(_output("buildah", "mount", container).strip())
+        (root / "models").mkdir(exist_ok=True)
+        yield Image(root, tuple(environment))
+    finally:
+        _output("buildah", "rm", container)
+
+
+@contextmanager
+def running(image: Image, repository: Path, log: Path, *flags: str) -> Iterator[Server]:
+    """Start a server; when the context ends it is stopped if it still runs."""
+    http, grpc, metrics = free_ports(3)
+    ports = (f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}")
+    address = ("--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1")
+    command = ("env", "-i", *image.environment, SERVER, "--model-repository=/models", *ports, *address, *flags)
+    enter = ("unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "enter")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*enter, str(image.root), str(repository), *command], stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        yield Server(process, http, grpc, metrics, log)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until(condition: Callable[[], bool], server: Server, seconds: float = START_SECONDS) -> None:
+    """Wait for a condition; fails with the end of the log when the server ends or the time is over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if server.process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"exit {server.process.poll()}:\n{server.log.read_text()[-4000:]}")
+        time.sleep(0.05)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _output(*command: str) -> str:
+    environment = {**os.environ, "LC_ALL": "C"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
