@@ -1,0 +1,127 @@
+"""A real S3 server in the cluster, for the models of demo and tests."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import obstore
+from demo.kube import wait_for
+from demo.platform import Platform, provide_namespace
+from obstore.store import S3Store
+from visionmodel_devcluster import binary
+
+NAMESPACE = "storage"
+PORT = 7070
+BUCKET = "models"
+ACCESS_KEY, SECRET_KEY = "demo-access", "demo-secret-not-for-production"
+SECRET_NAME = "models-s3"
+
+
+def provide_store(platform: Platform) -> None:
+    """Start the server in the cluster, with an empty bucket the first time."""
+    image = _image(platform)
+    provide_namespace(platform, NAMESPACE)
+    platform.kube.apply(*_manifests(image))
+    platform.kube.run("rollout", "status", "deployment/s3", "-n", NAMESPACE, "--timeout=120s")
+
+
+def provide_credentials(platform: Platform, namespace: str) -> None:
+    """Put the Secret that a VisionModel names into its namespace."""
+    data = {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ENDPOINT_URL": f"http://s3.{NAMESPACE}.svc:{PORT}",
+        "AWS_REGION": "us-east-1",
+    }
+    metadata = {"name": SECRET_NAME, "namespace": namespace}
+    platform.kube.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+
+
+def upload(platform: Platform, files: dict[str, Path]) -> None:
+    """Copy files into the bucket, by key."""
+    with platform.kube.forward("service/s3", NAMESPACE, PORT) as port:
+        store = S3Store(
+            BUCKET,
+            endpoint=f"http://127.0.0.1:{port}",
+            access_key_id=ACCESS_KEY,
+            secret_access_key=SECRET_KEY,
+            region="us-east-1",
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": True},
+        )
+        for key, path in files.items():
+            obstore.put(store, key, path)
+
+
+def _image(platform: Platform) -> str:
+    """Build and push the server's image; the tag names the build of its program."""
+    program = binary("versitygw")
+    reference = f"{platform.registry}/visionmodel/s3:{program.parent.name}"
+    engine = shutil.which("buildah") or shutil.which("docker")
+    if engine is None:
+        raise RuntimeError("buildah or docker is needed to build the image of the S3 server")
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(program, Path(folder) / "versitygw")
+        shutil.copy(Path(__file__).parent / "store" / "Dockerfile", folder)
+        isolation = ["--isolation", "chroot"] if engine.endswith("buildah") else []
+        _run(engine, "build", *isolation, "--tag", reference, folder)
+    plain = ["--tls-verify=false"] if platform.is_ours and engine.endswith("buildah") else []
+    _run(engine, "push", *plain, reference)
+    return reference
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+
+
+def _manifests(image: str) -> tuple[dict[str, object], ...]:
+    labels = {"app": "s3"}
+    container = {
+        "name": "s3",
+        "image": image,
+        "args": ["--port", f":{PORT}", "--health", "/health", "posix", "/data"],
+        "env": [
+            {"name": "ROOT_ACCESS_KEY", "value": ACCESS_KEY},
+            {"name": "ROOT_SECRET_KEY", "value": SECRET_KEY},
+        ],
+        "ports": [{"containerPort": PORT}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": PORT}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "fsGroup": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    }
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "s3", "namespace": NAMESPACE},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "s3", "namespace": NAMESPACE},
+        "spec": {"selector": labels, "ports": [{"port": PORT}]},
+    }
+    return deployment, service

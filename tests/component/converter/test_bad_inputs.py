@@ -1,0 +1,325 @@
+"""Twenty-odd ways to bring something that must not be served: each has its own reason, words and remedy."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from unit.converter import tiny_models
+from visionmodel_contract.exits import ExitCode
+
+from .conftest import JobRunner, S3Server, TlsServer
+
+GOOD = tiny_models.to_bytes(tiny_models.classifier())
+NONE = "0" * 64
+X = np.random.default_rng(3).random((6, 4), np.float32)
+LABEL = np.zeros(6, np.int64)
+TOP1 = {"name": "top1", "goal": "threshold", "value": 0.5}
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + NONE.encode()
+
+
+def npz(**arrays: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name.replace("input_", "input:"): array for name, array in arrays.items()})
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Bad:
+    """What is in the claim, what is asked, and how it must end; `says` must all be in the message."""
+
+    name: str
+    reason: str
+    code: ExitCode
+    says: tuple[str, ...]
+    model: bytes = GOOD
+    path: str = "m.onnx"
+    request: dict[str, Any] = field(default_factory=dict)
+    dataset: bytes | None = None
+    metrics: tuple[dict[str, Any], ...] = (TOP1,)
+
+
+M, E = "pvc://models/m.onnx", ExitCode
+CORPUS = [
+    Bad("truncated", "NotOnnx", E.INVALID_MODEL, (M, "truncated", "upload it again"), GOOD[:-40]),
+    Bad("html-page", "NotOnnx", E.INVALID_MODEL, (M, "HTML"), b"<!DOCTYPE html><h1>Sign in</h1>"),
+    Bad("lfs-pointer", "NotOnnx", E.INVALID_MODEL, (M, "git lfs pull"), LFS),
+    Bad("pytorch", "NotOnnx", E.INVALID_MODEL, (M, "export the model to ONNX"), b"PK\x03\x04" + b"\0" * 64),
+    Bad("random-bytes", "NotOnnx", E.INVALID_MODEL, (M,), np.random.default_rng(1).bytes(4096)),
+    Bad("empty", "EmptySource", E.INVALID_MODEL, (M, "empty file", "upload it again"), b""),
+    Bad(
+        "wrong-digest",
+        "DigestMismatch",
+        E.DIGEST_MISMATCH,
+        (M, hashlib.sha256(GOOD).hexdigest(), NONE, "set digest"),
+        request={"source": {"digest": f"sha256:{NONE}"}},
+    ),
+    Bad("not-found", "SourceNotFound", E.SOURCE_NOT_FOUND, ("pvc://models/absent.onnx", "check"), path="absent.onnx"),
+    Bad("claim-traversal", "UnsafePath", E.BAD_REQUEST, ("'..'",), path="../../secret/m.onnx"),
+    Bad("claim-symlink", "UnsafePath", E.BAD_REQUEST, ("symbolic link", "name the real file"), path="link.onnx"),
+    Bad("claim-linked-folder", "UnsafePath", E.BAD_REQUEST, ("symbolic link",), path="linked/m.onnx"),
+    Bad("claim-folder", "UnsafePath", E.BAD_REQUEST, ("no regular file",), path="folder"),
+    Bad(
+        "future-opset",
+        "UnsupportedOpset",
+        E.UNSUPPORTED_MODEL,
+        (M, "opset 27", "11 to 26", "opset_version="),
+        tiny_models.to_bytes(tiny_models.classifier(opset=27)),
+    ),
+    Bad(
+        "old-opset",
+        "UnsupportedOpset",
+        E.UNSUPPORTED_MODEL,
+        (M, "opset 9"),
+        tiny_models.to_bytes(tiny_models.classifier(opset=9)),
+    ),
+    Bad(
+        "future-ir",
+        "UnsupportedIRVersion",
+        E.UNSUPPORTED_MODEL,
+        (M, "IR version 14", "up to 13"),
+        tiny_models.to_bytes(tiny_models.classifier(ir_version=14)),
+    ),
+    Bad(
+        "custom-operator",
+        "CustomOperator",
+        E.UNSUPPORTED_MODEL,
+        ("'act/swish'", "acme.ops::Swish", "standard ONNX"),
+        tiny_models.to_bytes(tiny_models.with_custom_operator()),
+    ),
+    Bad(
+        "nan-weights",
+        "NonFiniteWeights",
+        E.INVALID_MODEL,
+        ("tensor 'w'", "1 NaN", "export an earlier"),
+        tiny_models.to_bytes(tiny_models.with_nan_weights()),
+    ),
+    Bad(
+        "external-data-traversal",
+        "ExternalData",
+        E.INVALID_MODEL,
+        ("tensor 'w'", "../../etc/passwd", "single file"),
+        tiny_models.to_bytes(tiny_models.with_external_data("../../etc/passwd")),
+    ),
+    Bad(
+        "zero-size-dimension",
+        "UnsupportedTensor",
+        E.UNSUPPORTED_MODEL,
+        ("input 'x'", "[-1, 0, 3]"),
+        tiny_models.to_bytes(tiny_models.with_zero_size_dimension()),
+    ),
+    Bad(
+        "static-batch",
+        "StaticBatch",
+        E.UNSUPPORTED_MODEL,
+        ("'x'", "[1, 4]", "dynamic_axes"),
+        tiny_models.to_bytes(tiny_models.classifier(batch=1)),
+    ),
+    Bad(
+        "batch-lost",
+        "StaticBatch",
+        E.UNSUPPORTED_MODEL,
+        ("output 'y'", "[4]", "batch"),
+        tiny_models.to_bytes(tiny_models.with_batch_lost()),
+    ),
+    Bad(
+        "dangling-input",
+        "InvalidGraph",
+        E.INVALID_MODEL,
+        (M, "no_such_weight", "check_model"),
+        tiny_models.to_bytes(tiny_models.with_dangling_input()),
+    ),
+    Bad(
+        "nan-output",
+        "ParityFailed",
+        E.PARITY_FAILED,
+        ("output 'y'", "NaN", "range of its inputs"),
+        tiny_models.to_bytes(tiny_models.with_nan_output()),
+    ),
+    Bad(
+        "gate-fails",
+        "GateFailed",
+        E.GATE_FAILED,
+        ("top1 is", "over 6 samples", ">= 0.99", "nothing was published"),
+        dataset=npz(input_x=X, label=np.array([2, 2, 2, 0, 0, 0], np.int64)),
+        metrics=({"name": "top1", "goal": "threshold", "value": 0.99},),
+    ),
+    Bad(
+        "agreement-goal-out-of-reach",
+        "ParityFailed",
+        E.PARITY_FAILED,
+        ("maxAbsError is", "<= -1"),
+        metrics=({"name": "maxAbsError", "goal": "threshold", "value": -1.0},),
+    ),
+    Bad(
+        "dataset-with-pickle",
+        "DatasetInvalid",
+        E.DATASET_INVALID,
+        ("pvc://models/eval.npz", "'label'", "Python objects"),
+        dataset=npz(input_x=X, label=np.array([{"a": 1}] * 6, object)),
+    ),
+    Bad(
+        "dataset-lacks-input",
+        "DatasetInvalid",
+        E.DATASET_INVALID,
+        ("'input:x'", "missing"),
+        dataset=npz(label=LABEL),
+    ),
+    Bad("dataset-lacks-label", "DatasetInvalid", E.DATASET_INVALID, ("'label'", "top1"), dataset=npz(input_x=X)),
+    Bad(
+        "dataset-nan",
+        "DatasetInvalid",
+        E.DATASET_INVALID,
+        ("'input:x'", "NaN", "[2, 1]"),
+        dataset=npz(input_x=np.where(np.arange(24).reshape(6, 4) == 9, np.nan, X).astype(np.float32), label=LABEL),
+    ),
+    Bad(
+        "dataset-wrong-shape",
+        "DatasetInvalid",
+        E.DATASET_INVALID,
+        ("'input:x'", "[6, 3]", "[-1, 4]"),
+        dataset=npz(input_x=X[:, :3], label=LABEL),
+    ),
+    Bad(
+        "dataset-empty",
+        "DatasetInvalid",
+        E.DATASET_INVALID,
+        ("'input:x'", "no samples"),
+        dataset=npz(input_x=X[:0], label=LABEL[:0]),
+    ),
+    Bad("dataset-no-npz", "DatasetInvalid", E.DATASET_INVALID, ("eval.npz", "numpy.savez"), dataset=b"a,b\n1,2\n"),
+    Bad(
+        "unknown-metric",
+        "UnknownMetric",
+        E.BAD_REQUEST,
+        ("'accuracy'", "top1", "map50"),
+        metrics=({"name": "accuracy", "goal": "threshold", "value": 0.9},),
+        dataset=npz(input_x=X, label=LABEL),
+    ),
+    Bad("metric-without-dataset", "MetricNotApplicable", E.BAD_REQUEST, ("top1", "datasetUri"), metrics=(TOP1,)),
+    Bad(
+        "metric-of-another-task",
+        "MetricNotApplicable",
+        E.BAD_REQUEST,
+        ("map50", "'boxes'", "'logits' [-1, 3]"),
+        metrics=({"name": "map50", "goal": "threshold", "value": 0.5},),
+        dataset=npz(input_x=X, gt_boxes=np.tile(np.float32([0, 0, 1, 1]), (6, 1, 1)), gt_labels=LABEL[:, None]),
+    ),
+    Bad(
+        "unknown-format",
+        "UnsupportedSource",
+        E.BAD_REQUEST,
+        ("'torchscript'",),
+        request={"source": {"format": "torchscript"}},
+    ),
+    Bad("newer-request", "BadRequest", E.BAD_REQUEST, ("formatVersion",), request={"formatVersion": 2}),
+]
+
+
+@pytest.mark.parametrize("bad", CORPUS, ids=lambda bad: bad.name)
+def test_ends_with_its_own_reason_and_publishes_nothing(
+    bad: Bad, claim_job: tuple[JobRunner, Callable[[str, bytes], str]]
+) -> None:
+    job, put = claim_job
+    put("m.onnx", bad.model)
+    claim = job.pvc_root / "models"
+    (job.folder / "outside.onnx").write_bytes(GOOD)
+    (claim / "link.onnx").symlink_to(job.folder / "outside.onnx")
+    (claim / "folder").mkdir()
+    (claim / "linked").symlink_to(claim)
+    request = job.request(f"pvc://models/{bad.path}", **bad.request)
+    asks_goals = bad.metrics != (TOP1,) or bad.dataset is not None or bad.name == "metric-without-dataset"
+    if asks_goals:
+        request["parity"] = {"metrics": list(bad.metrics)}
+    if bad.dataset is not None:
+        request["parity"]["datasetUri"] = put("eval.npz", bad.dataset)
+
+    before = job.tags()
+    done = job.run(request)
+    failure = done.summary.failure
+    assert failure is not None, done.stderr
+    assert (failure.reason, done.code, failure.exit_code) == (bad.reason, bad.code, bad.code), failure.message
+    assert [words for words in bad.says if words not in failure.message] == [], failure.message
+    assert (done.summary.result, done.summary.artifact) == ("Failed", None)
+    assert job.tags() == before == []
+    assert done.progress[-1]["stage"] == bad.reason
+    assert "Traceback" not in done.stderr
+
+
+def test_corpus_has_readable_unique_names() -> None:
+    assert len({bad.name for bad in CORPUS}) == len(CORPUS) >= 15
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "code", "says"),
+    [
+        ("status/404", "SourceNotFound", E.SOURCE_NOT_FOUND, "check the URI"),
+        ("status/410", "SourceNotFound", E.SOURCE_NOT_FOUND, "HTTP 410"),
+        ("status/403", "SourceForbidden", E.SOURCE_FORBIDDEN, "Secret of model.secretRef"),
+        ("private/m.onnx", "SourceForbidden", E.SOURCE_FORBIDDEN, "username and password, or token"),
+        ("status/503", "SourceUnavailable", E.SOURCE_UNAVAILABLE, "HTTP 503"),
+        ("plain", "BadRequest", E.BAD_REQUEST, "VISIONMODEL_ALLOW_HTTP"),
+    ],
+)
+def test_https_refusals(
+    job: JobRunner, tls_server: TlsServer, path: str, reason: str, code: ExitCode, says: str
+) -> None:
+    (job.source_secret / "ca.crt").write_bytes(tls_server.ca_pem)
+    done = job.run(job.request(f"{tls_server.url}/{path}"))
+    assert done.summary.failure is not None
+    assert (done.summary.failure.reason, done.code) == (reason, code), done.stderr
+    assert says in done.summary.failure.message
+    assert job.tags() == []
+
+
+def test_unknown_authority_is_not_trusted(job: JobRunner, tls_server: TlsServer) -> None:
+    done = job.run(job.request(f"{tls_server.url}/m.onnx"))
+    assert done.summary.failure is not None
+    assert (done.summary.failure.reason, done.code) == ("SourceUnavailable", E.SOURCE_UNAVAILABLE)
+    assert "certificate" in done.summary.failure.message.lower()
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "reason"),
+    [
+        ({}, "absent.onnx", "SourceNotFound"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "m.onnx", "SourceForbidden"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "m.onnx", "SourceForbidden"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "m.onnx", "SourceUnavailable"),
+    ],
+    ids=["absent-key", "wrong-secret", "anonymous", "store-down"],
+)
+def test_s3_refusals(s3_job: JobRunner, s3: S3Server, change: dict[str, str], key: str, reason: str) -> None:
+    s3.put("models", "m.onnx", GOOD)
+    for name, value in change.items():
+        (s3_job.source_secret / name).write_text(value)
+    done = s3_job.run(s3_job.request(f"s3://models/{key}"))
+    assert done.summary.failure is not None
+    assert done.summary.failure.reason == reason, done.stderr
+    assert f"s3://models/{key}" in done.summary.failure.message
+    assert s3_job.tags() == []
+
+
+def test_plain_http_store_needs_the_platform_teams_word(s3_job: JobRunner, s3: S3Server) -> None:
+    s3.put("models", "m.onnx", GOOD)
+    done = s3_job.with_environment(VISIONMODEL_ALLOW_HTTP="false").run(s3_job.request("s3://models/m.onnx"))
+    assert done.summary.failure is not None
+    assert (done.summary.failure.reason, done.code) == ("BadRequest", E.BAD_REQUEST)
+    assert "VISIONMODEL_ALLOW_HTTP" in done.summary.failure.message
+
+
+def test_damaged_artifact_is_not_unpacked(
+    claim_job: tuple[JobRunner, Callable[[str, bytes], str]], tmp_path: Path
+) -> None:
+    job, put = claim_job
+    artifact = job.run(job.request(put("m.onnx", GOOD))).summary.artifact
+    assert artifact is not None
+    missing = artifact.image.rsplit("@", 1)[0] + f"@sha256:{NONE}"
+    assert job.fetch_artifact(missing, tmp_path / "out") == E.REGISTRY_UNAVAILABLE
+    assert not (tmp_path / "out").exists()
