@@ -1,0 +1,76 @@
+"""Promises of the Dockerfiles that a build alone does not show."""
+
+import re
+
+import pytest
+from images.build import IMAGES, ROOT, ImageSource
+
+ALL = [pytest.param(image, id=name) for name, image in IMAGES.items()]
+LABELS = {"title", "description", "licenses", "version", "revision"}
+
+
+def instructions(image: ImageSource) -> list[str]:
+    text = (ROOT / image.dockerfile).read_text(encoding="utf-8").replace("\\\n", " ")
+    return [" ".join(line.split()) for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def copied(image: ImageSource) -> set[str]:
+    """Paths of the repository that a Dockerfile copies."""
+    sources = [line.split()[1:-1] for line in instructions(image) if line.startswith("COPY ") and "--from" not in line]
+    return {path for paths in sources for path in paths}
+
+
+def shown(image: ImageSource) -> set[str]:
+    """Paths that the build may see."""
+    lines = (ROOT / f"{image.dockerfile}.dockerignore").read_text(encoding="utf-8").splitlines()
+    return {line.removeprefix("!") for line in lines if line.startswith("!")}
+
+
+def is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
+@pytest.mark.parametrize("image", ALL)
+def test_the_build_sees_nothing_but_what_it_copies(image: ImageSource) -> None:
+    unseen = {path for path in copied(image) if not any(is_in(path, one) for one in shown(image))}
+    unused = {one for one in shown(image) if not any(is_in(path, one) for path in copied(image))}
+    assert (unseen, unused) == (set(), set())
+
+
+@pytest.mark.parametrize("image", ALL)
+def test_what_is_copied_counts_for_the_tag(image: ImageSource) -> None:
+    counted = {"images/install_venv.sh", str(image.lock), str(image.folder), *image.inputs}
+    assert {path for path in copied(image) if not any(is_in(path, one) for one in counted)} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [
+        ("operator", {"visionmodel_contract", "visionmodel_operator"}),
+        ("converter", {"visionmodel_contract", "visionmodel_converter"}),
+        ("triton", set()),
+    ],
+)
+def test_packages(name: str, packages: set[str]) -> None:
+    found = {path.removeprefix("operator/") for path in copied(IMAGES[name]) if path.startswith("operator/")}
+    assert found == packages
+
+
+@pytest.mark.parametrize("image", ALL)
+def test_every_final_stage_is_an_unprivileged_user_by_number(image: ImageSource) -> None:
+    stages = re.split(r"(?m)^FROM ", "\n".join(instructions(image)))
+    users = [re.findall(r"(?m)^USER (.+)$", stage) for stage in stages]
+    finals = [found[-1] for stage, found in zip(stages, users, strict=True) if found and "AS builder" not in stage]
+    assert finals
+    assert set(finals) == {"1000:1000"}
+
+
+@pytest.mark.parametrize("image", ALL)
+def test_labels(image: ImageSource) -> None:
+    assert set(re.findall(r"org\.opencontainers\.image\.(\w+)=", "\n".join(instructions(image)))) == LABELS
+
+
+@pytest.mark.parametrize("image", ALL)
+def test_every_base_is_the_argument(image: ImageSource) -> None:
+    bases = {line.split()[1] for line in instructions(image) if line.startswith("FROM ")}
+    assert bases <= {"${BASE}", "scratch", "common"}
