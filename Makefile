@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export VISIONMODEL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/visionmodel
-export PYTHONPATH := operator:examples/models:tests
+export PYTHONPATH := operator:examples/models:examples/demo:tests
 UV_VERSION := 0.13.8
 UV := .tools/uv/bin/uv
 VENV := .venv
@@ -100,7 +100,7 @@ images: venv ## Build the operator, converter and Triton images
 
 .PHONY: demo
 demo: venv ## The whole story on a real cluster; ends with a report
-	@$(BIN)/python -m demo
+	@$(BIN)/python -m visionmodel_demo
 
 .PHONY: clean
 clean: ## Remove the environments and reports of this checkout; caches outside it stay

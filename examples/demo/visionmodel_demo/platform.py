@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.kube import Kube, wait_for
+from visionmodel_demo.kube import Kube, wait_for
 from visionmodel_devcluster import Cluster, ClusterOptions, binary
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SYSTEM_NAMESPACE = "visionmodel-system"
 RELEASE = "visionmodel-operator"
 RUNTIME_VERSION = "24.10"

@@ -4,11 +4,12 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import obstore
-from demo.kube import wait_for
-from demo.platform import Platform, provide_namespace
 from obstore.store import S3Store
+
+from visionmodel_demo.platform import Platform, provide_namespace
 from visionmodel_devcluster import binary
 
 NAMESPACE = "storage"
@@ -77,7 +78,7 @@ def _run(*command: str) -> None:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
 
 
-def _manifests(image: str) -> tuple[dict[str, object], ...]:
+def _manifests(image: str) -> tuple[dict[str, Any], ...]:
     labels = {"app": "s3"}
     container = {
         "name": "s3",
