@@ -87,6 +87,8 @@ def write_staged(family: Family, folder: Path, report: Report) -> None:
 
     write_family(family, folder, report)
     files = verified_files(folder, family)
+    for row in files:
+        report(f"{row['file']}: {row['metric']} {row['value']}")
     (folder / MANIFEST).write_text(json.dumps(files, indent=2) + "\n")
 
 
@@ -104,10 +106,10 @@ def _train(families: Sequence[Family], entry: Path, report: Report) -> None:
             report(f"{family}: training")
             runs.append((family, subprocess.Popen(command, env=_training_environment())))
         failed = [family for family, process in runs if process.wait() != 0]
-        if failed:
-            raise TrainingFailedError(f"training of {', '.join(failed)} failed, see above")
-        for family in families:
+        for family in set(families).difference(failed):
             (Path(staging) / family).rename(entry / family)
+    if failed:
+        raise TrainingFailedError(f"training of {', '.join(failed)} failed, see above")
 
 
 def _training_environment() -> dict[str, str]:

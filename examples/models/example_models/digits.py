@@ -40,10 +40,10 @@ def _picture(rng: np.random.Generator, digit: int) -> NDArray[np.float32]:
     )
     blurred = bent.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.8)))
     ink = np.asarray(blurred, np.float32) / 255
-    paper, pen = rng.uniform(0, 0.4), rng.uniform(0.6, 1.0)
+    paper, pen = rng.uniform(0, 0.3), rng.uniform(0.7, 1.0)
     if rng.random() < 0.3:
         paper, pen = pen, paper
-    noisy = paper + ink * (pen - paper) + rng.normal(0, 0.08, ink.shape)
+    noisy = paper + ink * (pen - paper) + rng.normal(0, 0.05, ink.shape)
     return (np.rint(np.clip(noisy, 0, 1) * 255) / 255).astype(np.float32)
 
 
@@ -64,7 +64,7 @@ def _glyph(digit: int, stroke: int) -> Image.Image:
 
 def _affine(rng: np.random.Generator) -> tuple[float, ...]:
     """Output pixel to canvas pixel: rotate, shear, scale and shift about the middle."""
-    angle, shear = rng.uniform(-0.35, 0.35), rng.uniform(-0.3, 0.3)
+    angle, shear = rng.uniform(-0.25, 0.25), rng.uniform(-0.2, 0.2)
     zoom = _CANVAS / SIZE / rng.uniform(0.8, 1.15, 2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1, shear], [0, 1]]) @ np.diag(zoom)

@@ -22,10 +22,10 @@ EVALUATION_COUNT = 300
 DIGITS_EVALUATION_COUNT = 1000
 
 
-SHAPES_SCHEDULE = Schedule(epochs=10, batch=16, rate=2e-3)
+SHAPES_SCHEDULE = Schedule(epochs=12, batch=16, rate=2e-3)
 V1_EPOCHS = 3
 V4_SCHEDULE = Schedule(epochs=1, batch=16, rate=2e-3)
-DIGITS_SCHEDULE = Schedule(epochs=10, batch=32, rate=2e-3)
+DIGITS_SCHEDULE = Schedule(epochs=6, batch=32, rate=2e-3)
 
 
 def write_family(family: Family, folder: Path, report: Report) -> None:
@@ -40,7 +40,7 @@ def write_family(family: Family, folder: Path, report: Report) -> None:
 
 
 def _write_shapes(folder: Path, report: Report) -> None:
-    data = shapes.dataset(_rng(0), 3000, bright_share=shapes.BRIGHT_SHARE)
+    data = shapes.dataset(_rng(0), 2500, bright_share=shapes.BRIGHT_SHARE)
     evaluation = shapes.dataset(_rng(1), EVALUATION_COUNT, bright_share=0)
     _write_evaluation(folder, evaluation.images, gt_boxes=evaluation.gt_boxes, gt_labels=evaluation.gt_labels)
     states = _epochs(detector.trained(data, SHAPES_SCHEDULE, _rng(2)), report, "shapes v2")
@@ -55,7 +55,7 @@ def _write_shapes(folder: Path, report: Report) -> None:
 
 
 def _write_digits(folder: Path, report: Report) -> None:
-    data = digits.dataset(_rng(5), 6000)
+    data = digits.dataset(_rng(5), 12000)
     evaluation = digits.dataset(_rng(6), DIGITS_EVALUATION_COUNT)
     _write_evaluation(folder, evaluation.images, label=evaluation.labels)
     states = _epochs(classifier.trained(data, DIGITS_SCHEDULE, _rng(7)), report, "digits v1")
