@@ -1,0 +1,28 @@
+"""The gateway's own counters, read from its proxy directly: the second opinion on who got how many requests."""
+
+import urllib.request
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from visionmodel_demo.kube import Kube
+
+SYSTEM = "envoy-gateway-system"
+SELECTOR = "gateway.envoyproxy.io/owning-gateway-name"
+STATS_PORT = 19001
+
+
+def requests_by_slot(kube: Kube, gateway: str, namespace: str, route: str) -> dict[int, int]:
+    """Return how many requests each backend slot of a route has answered, over all proxies."""
+    counted: dict[int, int] = {}
+    prefix = f"httproute/{namespace}/{route}/rule/0/backend/"
+    for pod in kube.items("pods", SYSTEM, f"{SELECTOR}={gateway}"):
+        with kube.forward(f"pod/{pod['metadata']['name']}", SYSTEM, STATS_PORT) as port:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10) as answer:
+                text = answer.read().decode()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                cluster = sample.labels.get("envoy_cluster_name", "")
+                if sample.name == "envoy_cluster_upstream_rq_xx" and cluster.startswith(prefix):
+                    slot = int(cluster.removeprefix(prefix))
+                    counted[slot] = counted.get(slot, 0) + int(sample.value)
+    return counted
