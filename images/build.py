@@ -18,7 +18,7 @@ import tempfile
 import tomllib
 import venv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visionmodel_devcluster import base_image
@@ -169,6 +169,7 @@ def build_images(
     tag: str | None = None,
     archive_dir: Path | None = None,
     revision: str = "unknown",
+    triton_server: str = "wheel",
 ) -> dict[str, str]:
     """Provide images and return their references by name.
 
@@ -181,6 +182,7 @@ def build_images(
         tag: Tag instead of the digest of the inputs.
         archive_dir: Folder for an archive `<image>.tar` of each image.
         revision: Commit that is written into the labels.
+        triton_server: "vendor" when `base` is the vendor's Triton image, "wheel" for any other.
 
     Raises:
         BuildFailed: A command failed.
@@ -190,7 +192,7 @@ def build_images(
     request = Request(chosen, _version(), revision)
     references = {}
     for name in names:
-        image = IMAGES[name]
+        image = replace(IMAGES[name], target=triton_server) if name == "triton" else IMAGES[name]
         stored = _provide(engine, image, request)
         reference = final_reference(image, stored, registry, tag)
         if reference != stored:
@@ -268,11 +270,20 @@ def _provide(engine: Engine, image: ImageSource, request: Request) -> str:
             archive.touch()
         else:
             log.info("building %s", reference)
-            wheels = wheelhouse(image.lock, request.base.python) if request.base.python else None
-            _run(engine.build(image, reference, request, wheels))
+            _build(engine, image, request, reference)
             _keep(engine, reference, archive)
         _prune(folder, image.repository)
     return reference
+
+
+def _build(engine: Engine, image: ImageSource, request: Request, reference: str) -> None:
+    """Build under another name first: a file saved meanwhile must not end up behind the digest of its predecessor."""
+    wheels = wheelhouse(image.lock, request.base.python) if request.base.python else None
+    unverified = f"localhost/{image.repository}:unverified"
+    _run(engine.build(image, unverified, request, wheels))
+    if not reference.endswith(f":{input_digest(image, request)}"):
+        raise BuildFailed(f"a file of the {image.name} image changed while it was built; build again")
+    _run(engine.tag(unverified, reference))
 
 
 def _keep(engine: Engine, reference: str, archive: Path) -> None:
@@ -342,6 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tag", help="tag instead of the digest of the inputs")
     parser.add_argument("--archive", type=Path, metavar="DIR", help="write <image>.tar (docker archive) there")
     parser.add_argument("--revision", default="unknown", help="commit for the labels")
+    parser.add_argument("--triton-server", choices=("wheel", "vendor"), default="wheel", help="see its Dockerfile")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - IMAGES.keys())
     if unknown:
@@ -357,6 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tag=options.tag,
             archive_dir=options.archive,
             revision=options.revision,
+            triton_server=options.triton_server,
         )
     except BuildFailed as failure:
         sys.stderr.write(f"{failure}\n")
