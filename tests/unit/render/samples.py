@@ -1,0 +1,191 @@
+"""The canonical VisionModels of the rendering tests, and the writer of their golden files.
+
+`python -m unit.render.samples` (with `tests` and `operator` on the path) rewrites the golden files; read the diff.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from visionmodel_contract.conversion import (
+    ArtifactInfo,
+    ConversionOptions,
+    ConversionRequest,
+    ParityRequest,
+    PublishTarget,
+    SourceRequest,
+    TensorSpec,
+)
+from visionmodel_contract.precision import Precision
+from visionmodel_operator.api.spec import VisionModelSpec
+from visionmodel_operator.api.status import VisionModelStatus
+from visionmodel_operator.core.actions import (
+    Action,
+    CreateRevision,
+    DeleteRevision,
+    EnsureDisruptionBudget,
+    EnsureFront,
+    EnsureRoute,
+    StartConversion,
+)
+from visionmodel_operator.core.operations import Operation
+from visionmodel_operator.core.snapshot import ObjectRef, Platform, Runtime, Snapshot
+from visionmodel_operator.render import operations
+
+GOLDEN = Path(__file__).parent / "golden"
+
+REVISION = "7c9f2a41d0"
+CANARY = "91be04c7aa"
+REF = ObjectRef(namespace="vision", name="shapes", uid="6f6f0a3e-9f7e-4a39-9d5e-6f1f2b8f0c11")
+DIGEST = "sha256:" + "ab" * 32
+
+
+def artifact(**changes: Any) -> ArtifactInfo:
+    values: dict[str, Any] = {
+        "key": "0123456789abcdef0123456789abcdef",
+        "image": f"registry.example:5000/visionmodel/artifacts@{DIGEST}",
+        "digest": DIGEST,
+        "model_digest": "sha256:" + "cd" * 32,
+        "report_digest": "sha256:" + "ef" * 32,
+        "precision": Precision.FP32,
+        "size_bytes": 123456,
+        "nodes_before": 90,
+        "nodes_after": 60,
+        "inputs": (TensorSpec(name="images", dtype="float32", dims=(-1, 3, 64, 64)),),
+        "outputs": (TensorSpec(name="grid", dtype="float32", dims=(-1, 8, 8, 8)),),
+        "opset": 17,
+    }
+    return ArtifactInfo(**{**values, **changes})
+
+
+def spec(**sections: Any) -> VisionModelSpec:
+    document = {"model": {"storageUri": "s3://models/shapes/1/model.onnx"}, "task": {"type": "Tensor"}, **sections}
+    return VisionModelSpec.model_validate_json(json.dumps(document))
+
+
+CPU_SPEC = spec(
+    model={"storageUri": "s3://models/shapes/1/model.onnx", "secretRef": {"name": "models-s3"}},
+    serving={
+        "replicas": 2,
+        "resources": {"requests": {"cpu": "0.5", "memory": "512Mi"}, "limits": {"cpu": "2000m", "memory": "2Gi"}},
+    },
+    traffic={
+        "gatewayRefs": [
+            {"name": "vision", "namespace": "gateways", "sectionName": "http", "hostnames": ["vision.example"]}
+        ]
+    },
+)
+GPU_SPEC = spec(
+    accelerators=[
+        {"product": "NVIDIA-L4", "tolerations": [{"key": "team", "operator": "Equal", "value": "vision"}]},
+        {"resourceName": "nvidia.com/mig-1g.10gb", "count": 2, "nodeSelector": {"zone": "a"}},
+    ],
+    serving={
+        "runtimeVersion": "26.07",
+        "replicas": 3,
+        "instances": 2,
+        "resources": {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "4Gi"}},
+        "batching": {"maxBatchSize": 32, "preferredBatchSizes": [8, 16], "maxQueueSize": 64, "queueTimeout": "250ms"},
+        "pod": {
+            "labels": {"team": "vision", "visionmodel.dev/revision": "forged"},
+            "annotations": {"prometheus.io/scrape": "false", "note": "mine"},
+            "priorityClassName": "serving",
+            "runtimeClassName": "nvidia",
+            "imagePullSecrets": [{"name": "team-registry"}, {"name": "pull"}],
+            "env": [{"name": "MODE", "value": "fast"}, {"name": "EMPTY"}],
+        },
+    },
+)
+
+PLATFORM = Platform(
+    runtimes={
+        "24.10": Runtime("24.10", "registry.example/triton-cpu:24.10", "2.51.0"),
+        "26.07": Runtime("26.07", "registry.example/triton:26.07", "2.71.0"),
+    },
+    default_runtime="24.10",
+    converter_image="registry.example/visionmodel-converter:0.1.0",
+    artifact_repository="registry.example:5000/visionmodel/artifacts",
+    push_secret="push",
+    pull_secret="pull",
+)
+
+
+def snapshot(**changes: Any) -> Snapshot:
+    base = Snapshot(
+        ref=REF,
+        generation=1,
+        resource_version="1",
+        spec=CPU_SPEC,
+        spec_error="",
+        annotations={},
+        status=VisionModelStatus(),
+        platform=PLATFORM,
+    )
+    return replace(base, **changes)
+
+
+def status(**fields: Any) -> VisionModelStatus:
+    return VisionModelStatus.model_validate_json(json.dumps(fields))
+
+
+def request(**changes: Any) -> ConversionRequest:
+    values: dict[str, Any] = {
+        "namespace": REF.namespace,
+        "name": REF.name,
+        "revision": REVISION,
+        "source": SourceRequest(uri="s3://models/shapes/1/model.onnx"),
+        "options": ConversionOptions(),
+        "parity": ParityRequest(),
+        "publish": PublishTarget(repository=PLATFORM.artifact_repository),
+    }
+    return ConversionRequest(**{**values, **changes})
+
+
+def plain(found: Iterable[Operation]) -> list[dict[str, Any]]:
+    """Return operations as JSON: {"operation": class name, ...fields}; texts within texts are opened up."""
+    return [{"operation": type(one).__name__, **_opened(json.loads(json.dumps(asdict(one))))} for one in found]
+
+
+def _opened(value: Any) -> Any:
+    match value:
+        case {"data": {"config.pbtxt": str(config), "workload.json": str(workload)}, **rest}:
+            return {
+                **_opened(rest),
+                "data": {"config.pbtxt": config.splitlines(), "workload.json": json.loads(workload)},
+            }
+        case {"visionmodel.dev/conversion-request": str(text)}:
+            # the contract's own tests hold its wire format
+            return {"visionmodel.dev/conversion-request": "as sent" if text == request().to_json() else text}
+        case dict():
+            return {key: _opened(item) for key, item in value.items()}
+        case list():
+            return [_opened(item) for item in value]
+        case _:
+            return value
+
+
+CASES: Mapping[str, tuple[Action, Snapshot]] = {
+    "cpu-create": (CreateRevision(REVISION, CPU_SPEC, artifact(), 2), snapshot()),
+    "gpu-create": (CreateRevision(REVISION, GPU_SPEC, artifact(), 3), snapshot(spec=GPU_SPEC)),
+    "cpu-create-without-image-volumes": (
+        CreateRevision(REVISION, CPU_SPEC, artifact(), 1),
+        snapshot(platform=replace(PLATFORM, image_volumes=False, artifact_repository_insecure=True)),
+    ),
+    "conversion": (StartConversion(f"shapes-{REVISION}-prepare", request(), CPU_SPEC), snapshot()),
+    "route": (EnsureRoute((REVISION, CANARY), (950_000, 50_000), CPU_SPEC), snapshot()),
+    "front": (EnsureFront(REVISION), snapshot()),
+    "budget": (EnsureDisruptionBudget(REVISION), snapshot()),
+    "delete": (DeleteRevision(REVISION), snapshot()),
+}
+
+
+def write_golden_files() -> None:
+    for name, (action, picture) in CASES.items():
+        text = json.dumps(plain(operations(action, picture)), indent=2, ensure_ascii=False)
+        (GOLDEN / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_golden_files()

@@ -1,0 +1,121 @@
+"""The shared memory of artifacts: reports without verdicts, verdicts by gate, nothing of others lost."""
+
+import json
+from typing import Any
+
+import pytest
+
+from unit.render.samples import artifact, snapshot
+from visionmodel_contract.conversion import Failure, GateResult, ReportSummary
+from visionmodel_contract.exits import ExitCode
+from visionmodel_contract.precision import Goal
+from visionmodel_operator.core.actions import ForgetArtifact, RecordArtifact
+from visionmodel_operator.core.operations import Apply, Delete
+from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot
+from visionmodel_operator.render import operations
+
+KEY = artifact().key
+ARTIFACT_WIRE = json.loads(artifact().to_json())
+
+
+def gate(passed: bool = True) -> GateResult:
+    return GateResult(metric="cosine", goal=Goal.THRESHOLD, limit=0.99, value=1.0, passed=passed, samples=32)
+
+
+GATE_WIRE = json.loads(gate().to_json())
+MISSED = Failure(reason="ParityFailed", message="cosine is 0.5", exit_code=ExitCode.PARITY_FAILED)
+INVALID = Failure(reason="NotOnnx", message="an HTML page", exit_code=ExitCode.INVALID_MODEL)
+SUCCEEDED = ReportSummary(result="Succeeded", artifact=artifact(), gate_key="g1", gates=(gate(),))
+
+
+def data_of(summary: ReportSummary, gate_key: str, known: KnownArtifact | None = None) -> dict[str, Any]:
+    picture: Snapshot = snapshot(artifacts={KEY: known} if known else {})
+    (operation,) = operations(RecordArtifact(KEY, summary, gate_key), picture)
+    assert isinstance(operation, Apply)
+    return {name: json.loads(text) for name, text in operation.manifest["data"].items()}
+
+
+REPORT = {"formatVersion": 1, "result": "Succeeded", "artifact": ARTIFACT_WIRE, "cached": False}
+
+
+@pytest.mark.parametrize(
+    ("summary", "gate_key", "known", "expected"),
+    [
+        pytest.param(
+            SUCCEEDED, "g1", None, {"summary.json": REPORT, "gate-g1.json": {"gates": [GATE_WIRE]}}, id="first success"
+        ),
+        pytest.param(
+            SUCCEEDED,
+            "g2",
+            KnownArtifact(KEY, SUCCEEDED, {"g1": (), "g3": ()}, {"g3": MISSED}),
+            {
+                "summary.json": REPORT,
+                "gate-g1.json": {"gates": []},
+                "gate-g2.json": {"gates": [GATE_WIRE]},
+                "gate-g3.json": {"gates": [], "failure": json.loads(MISSED.to_json())},
+            },
+            id="verdicts of other gates stay",
+        ),
+        pytest.param(
+            ReportSummary(result="Failed", failure=MISSED, gates=(gate(passed=False),)),
+            "g2",
+            KnownArtifact(KEY, SUCCEEDED, {"g1": (gate(),)}),
+            {
+                "summary.json": REPORT,
+                "gate-g1.json": {"gates": [GATE_WIRE]},
+                "gate-g2.json": {
+                    "gates": [json.loads(gate(passed=False).to_json())],
+                    "failure": json.loads(MISSED.to_json()),
+                },
+            },
+            id="a missed gate leaves the artifact",
+        ),
+        pytest.param(
+            ReportSummary(result="Failed", failure=MISSED),
+            "g1",
+            None,
+            {
+                "summary.json": {"formatVersion": 1, "result": "Failed", "cached": False},
+                "gate-g1.json": {"gates": [], "failure": json.loads(MISSED.to_json())},
+            },
+            id="a missed gate before anything was published",
+        ),
+        pytest.param(
+            SUCCEEDED,
+            "g1",
+            KnownArtifact(KEY, SUCCEEDED, {"g1": ()}, {"g1": MISSED}),
+            {"summary.json": REPORT, "gate-g1.json": {"gates": [GATE_WIRE]}},
+            id="a later success clears the failure",
+        ),
+        pytest.param(
+            ReportSummary(result="Failed", failure=INVALID),
+            "g1",
+            None,
+            {
+                "summary.json": {
+                    "formatVersion": 1,
+                    "result": "Failed",
+                    "cached": False,
+                    "failure": json.loads(INVALID.to_json()),
+                }
+            },
+            id="content that can never be converted",
+        ),
+    ],
+)
+def test_record(summary: ReportSummary, gate_key: str, known: KnownArtifact | None, expected: dict[str, Any]) -> None:
+    assert data_of(summary, gate_key, known) == expected
+
+
+def test_nobody_owns_what_is_shared() -> None:
+    (operation,) = operations(RecordArtifact(KEY, SUCCEEDED, "g1"), snapshot())
+    assert isinstance(operation, Apply)
+    metadata = operation.manifest["metadata"]
+    assert metadata["name"] == f"artifact-{KEY}"
+    assert "ownerReferences" not in metadata
+    assert metadata["labels"]["visionmodel.dev/artifact-key"] == KEY
+    assert "visionmodel.dev/name" not in metadata["labels"]
+
+
+def test_forget() -> None:
+    assert operations(ForgetArtifact(KEY), snapshot()) == (Delete("v1", "ConfigMap", f"artifact-{KEY}"),)

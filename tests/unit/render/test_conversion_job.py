@@ -1,0 +1,119 @@
+"""The prepare Job: what it may read, when it is given up, and that nobody takes its pods for servers."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from unit.render.samples import CPU_SPEC, PLATFORM, REVISION, request, snapshot, spec
+from visionmodel_contract.conversion import ConversionRequest
+from visionmodel_contract.exits import PERMANENT_EXIT_CODES
+from visionmodel_operator.api.spec import VisionModelSpec
+from visionmodel_operator.core import names
+from visionmodel_operator.core.actions import DeleteJob, EmitEvent, StartConversion
+from visionmodel_operator.core.operations import Create, Delete, Event
+from visionmodel_operator.core.snapshot import Platform
+from visionmodel_operator.render import operations
+
+
+def job_of(of: VisionModelSpec = CPU_SPEC, platform: Platform = PLATFORM) -> Mapping[str, Any]:
+    action = StartConversion(f"shapes-{REVISION}-prepare", request(), of)
+    (operation,) = operations(action, snapshot(platform=platform))
+    assert isinstance(operation, Create)
+    return operation.manifest
+
+
+def pod_of(of: VisionModelSpec = CPU_SPEC, platform: Platform = PLATFORM) -> Mapping[str, Any]:
+    pod: Mapping[str, Any] = job_of(of, platform)["spec"]["template"]["spec"]
+    return pod
+
+
+def test_the_request_travels_with_the_pod() -> None:
+    (annotation,) = job_of()["spec"]["template"]["metadata"]["annotations"].values()
+    assert ConversionRequest.model_validate_json(annotation) == request()
+
+
+def test_services_and_budgets_never_select_a_conversion() -> None:
+    job = job_of()
+    assert names.LABEL_REVISION in job["metadata"]["labels"]
+    assert names.LABEL_REVISION not in job["spec"]["template"]["metadata"]["labels"]
+
+
+def test_permanent_failures_end_the_job_and_evictions_do_not_count() -> None:
+    rules = job_of()["spec"]["podFailurePolicy"]["rules"]
+    assert [rule["action"] for rule in rules] == ["Ignore", "FailJob"]
+    assert rules[1]["onExitCodes"]["values"] == list(PERMANENT_EXIT_CODES)
+    assert rules[1]["onExitCodes"]["containerName"] == pod_of()["containers"][0]["name"]
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [("60m", 3600), ("90s", 90), ("1500ms", 2), ("1us", 1)])
+def test_deadline(deadline: str, seconds: int) -> None:
+    assert job_of(spec(conversion={"deadline": deadline}))["spec"]["activeDeadlineSeconds"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("of", "platform", "secrets"),
+    [
+        pytest.param(
+            CPU_SPEC,
+            PLATFORM,
+            {"/var/run/secrets/visionmodel/source": "models-s3", "/var/run/secrets/visionmodel/registry": "push"},
+            id="both",
+        ),
+        pytest.param(spec(), replace(PLATFORM, push_secret=None, pull_secret=None), {}, id="none"),
+    ],
+)
+def test_secrets_are_files(of: VisionModelSpec, platform: Platform, secrets: dict[str, str]) -> None:
+    pod = pod_of(of, platform)
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounted = {mount["mountPath"]: volumes[mount["name"]] for mount in pod["containers"][0]["volumeMounts"]}
+    assert {path: volume["secret"]["secretName"] for path, volume in mounted.items() if "secret" in volume} == secrets
+    assert ("imagePullSecrets" in pod) == (platform.pull_secret is not None)
+
+
+def test_claims_are_mounted_once_and_read_only() -> None:
+    pod = pod_of(
+        spec(
+            model={"storageUri": "pvc://models/shapes/model.onnx"},
+            conversion={"gates": {"parity": {"datasetUri": "pvc://models/shapes/eval.npz"}}},
+        )
+    )
+    assert [volume["persistentVolumeClaim"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume] == [
+        {"claimName": "models", "readOnly": True}
+    ]
+    assert {"name": "claim-0", "mountPath": "/mnt/pvc/models", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+
+
+def test_another_claim_for_the_dataset() -> None:
+    pod = pod_of(spec(conversion={"gates": {"parity": {"datasetUri": "pvc://data.v1/eval.npz"}}}))
+    assert {"name": "claim-0", "mountPath": "/mnt/pvc/data.v1", "readOnly": True} in pod["containers"][0][
+        "volumeMounts"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "expected"),
+    [
+        ("1", "2Gi", {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}),
+        (
+            "0.1",
+            "256Mi",
+            {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "100m", "memory": "256Mi"}},
+        ),
+    ],
+)
+def test_requests_never_exceed_the_limits(cpu: str, memory: str, expected: dict[str, dict[str, str]]) -> None:
+    platform = replace(PLATFORM, job_cpu_limit=cpu, job_memory_limit=memory)
+    assert pod_of(platform=platform)["containers"][0]["resources"] == expected
+
+
+@pytest.mark.parametrize(("allowed", "value"), [(True, "true"), (False, "false")])
+def test_plain_http_is_the_platforms_choice(allowed: bool, value: str) -> None:
+    (container,) = pod_of(platform=replace(PLATFORM, allow_http_sources=allowed))["containers"]
+    assert container["env"] == [{"name": "VISIONMODEL_ALLOW_HTTP", "value": value}]
+
+
+def test_delete_and_event() -> None:
+    assert operations(DeleteJob("j"), snapshot()) == (Delete("batch/v1", "Job", "j"),)
+    assert operations(EmitEvent("Promoted", "done", True), snapshot()) == (Event("Promoted", "done", True),)
