@@ -94,7 +94,7 @@ def route_state(route: Raw) -> RouteState:
         accepted=not reason,
         reason=reason,
         message=message,
-        ours=FIELD_MANAGER in managers,
+        live=route,
         foreign_managers=tuple(sorted(managers - {FIELD_MANAGER})),
     )
 

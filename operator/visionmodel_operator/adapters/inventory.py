@@ -1,0 +1,124 @@
+"""What the resync asks for: all VisionModels with the artifacts they keep, all artifact ConfigMaps, and discovery."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from visionmodel_operator.adapters.connection import Connection
+from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of, time_of
+from visionmodel_operator.adapters.resources import GATEWAY_API_VERSION, collection_path, group_path, object_path
+from visionmodel_operator.adapters.translation import kept_artifact_keys
+from visionmodel_operator.api.base import API_VERSION, KIND, PLURAL
+from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY
+from visionmodel_operator.errors import Retry
+
+PAGE = "500"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """One VisionModel as the resync needs it."""
+
+    namespace: str
+    name: str
+    artifact_keys: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ArtifactRecord:
+    """One ConfigMap `artifact-<key>`."""
+
+    namespace: str
+    name: str
+    key: str
+    uid: str
+    resource_version: str
+    created: datetime
+
+
+class Inventory:
+    """Lists over the watched namespaces; all of them when `namespaces` is empty."""
+
+    def __init__(self, connection: Connection, namespaces: Sequence[str] = ()) -> None:
+        self._connection = connection
+        self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
+
+    async def models(self) -> tuple[KnownModel, ...]:
+        """Return every VisionModel. Raises Retry when a list could not be read to its end."""
+        return tuple(
+            [
+                KnownModel(raw["metadata"]["namespace"], name_of(raw), kept_artifact_keys(raw))
+                async for raw in self._pages(API_VERSION, KIND, {})
+            ]
+        )
+
+    async def artifacts(self) -> tuple[ArtifactRecord, ...]:
+        """Return every artifact ConfigMap."""
+        query = {"labelSelector": LABEL_ARTIFACT_KEY}
+        return tuple(
+            [
+                _record(raw)
+                async for raw in self._pages("v1", "ConfigMap", query, METADATA_LIST)
+                if label_of(raw, LABEL_ARTIFACT_KEY)
+            ]
+        )
+
+    async def delete_artifact(self, record: ArtifactRecord) -> None:
+        """Delete one, if it is still the one that was listed."""
+        preconditions = {"uid": record.uid, "resourceVersion": record.resource_version}
+        await self._connection.request(
+            "DELETE",
+            object_path("v1", "ConfigMap", record.namespace, record.name),
+            body={"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions},
+            allow=(404, 409),
+        )
+
+    async def _pages(
+        self, api_version: str, kind: str, query: dict[str, str], accept: str = "application/json"
+    ) -> AsyncIterator[Raw]:
+        for namespace in self._namespaces:
+            path, token = collection_path(api_version, kind, namespace), ""
+            while True:
+                page = {**query, "limit": PAGE, **({"continue": token} if token else {})}
+                answer = await self._connection.request("GET", path, query=page, accept=accept, allow=(410,))
+                if answer.status == 410:
+                    raise Retry(f"the list of {kind} took too long to read")
+                for item in answer.body.get("items") or []:
+                    yield item
+                token = field_of(answer.body, "metadata", "continue", default="")
+                if not token:
+                    break
+
+    async def server_version(self) -> tuple[int, int]:
+        """Return (major, minor) of the API server."""
+        version = (await self._connection.request("GET", "/version")).body
+        return int(version["major"]), int("".join(filter(str.isdigit, version["minor"])))
+
+    async def serves_models(self) -> bool:
+        """Whether the VisionModel CRD is served."""
+        return await self._serves(API_VERSION, PLURAL)
+
+    async def serves_routes(self) -> bool:
+        """Whether the Gateway API's HTTPRoute is served."""
+        return await self._serves(GATEWAY_API_VERSION, "httproutes")
+
+    async def _serves(self, api_version: str, plural: str) -> bool:
+        answer = await self._connection.request("GET", group_path(api_version), allow=(404,))
+        if answer.status == 404:
+            return False
+        return any(resource.get("name") == plural for resource in field_of(answer.body, "resources", default=[]))
+
+
+def _record(raw: Raw) -> ArtifactRecord:
+    metadata = raw["metadata"]
+    created = time_of(metadata["creationTimestamp"])
+    assert created is not None
+    return ArtifactRecord(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        key=metadata["labels"][LABEL_ARTIFACT_KEY],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        created=created,
+    )

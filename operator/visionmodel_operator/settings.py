@@ -1,0 +1,191 @@
+"""Settings of the operator process: frozen, read once from the environment (Helm values), wrong ones named."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+PREFIX = "VISIONMODEL_"
+T = TypeVar("T")
+
+
+class SettingsError(Exception):
+    """A variable that is missing or cannot be read; the text names it."""
+
+
+@dataclass(frozen=True)
+class RuntimeSetting:
+    """One row of the runtime table: a Triton release that users may ask for."""
+
+    image: str
+    triton_version: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the platform team decides.
+
+    Attributes:
+        runtimes: by release, such as 24.10.
+        image_volumes: None: by the server's version (1.35 and newer have them).
+        watch_namespaces: empty: all.
+        namespace: where the Lease lives; the operator's own.
+        identity: name of this process in the Lease and in events.
+        resync_seconds: time between full lists.
+        tls_strict: keep Python's strict certificate checks, which the CAs of some clouds fail.
+    """
+
+    prometheus_url: str
+    converter_image: str
+    runtimes: Mapping[str, RuntimeSetting]
+    default_runtime: str
+    artifact_repository: str
+    artifact_repository_insecure: bool = False
+    push_secret: str | None = None
+    pull_secret: str | None = None
+    gateway_profile: str = "envoy-gateway"
+    image_volumes: bool | None = None
+    simulated_accelerators: bool = False
+    job_cpu_limit: str = "1"
+    job_memory_limit: str = "2Gi"
+    canary_cpu_limit: str | None = None
+    allow_http_sources: bool = False
+    watch_namespaces: tuple[str, ...] = ()
+    leader_election: bool = True
+    lease_namespace: str = "default"
+    lease_name: str = "visionmodel-operator"
+    identity: str = "visionmodel-operator"
+    log_level: str = "INFO"
+    resync_seconds: float = 300.0
+    workers: int = 8
+    http_port: int = 8080
+    tls_strict: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class _Reader:
+    """Reads variables by name without the prefix; every failure names the variable."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._environment.get(PREFIX + name) or default
+        if value is None:
+            raise SettingsError(f"{PREFIX}{name} must be set")
+        return value
+
+    def optional(self, name: str) -> str | None:
+        return self._environment.get(PREFIX + name) or None
+
+    def parsed(self, name: str, default: str | None, parse: Callable[[str], T], expected: str) -> T:
+        text = self.text(name, default)
+        try:
+            return parse(text)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SettingsError(f"{PREFIX}{name} must be {expected}, not {text!r}") from error
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        return self.parsed(name, str(default).lower(), _flag, "true or false")
+
+
+def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: the first variable that is missing or wrong.
+    """
+    read = _Reader(environment)
+    runtimes = read.parsed("RUNTIMES", None, _runtimes, 'JSON like {"26.07": {"image": "…", "tritonVersion": "2.71"}}')
+    default_runtime = read.text("DEFAULT_RUNTIME", next(iter(runtimes)))
+    if default_runtime not in runtimes:
+        known = ", ".join(runtimes)
+        raise SettingsError(
+            f"{PREFIX}DEFAULT_RUNTIME must be one of {PREFIX}RUNTIMES ({known}), not {default_runtime!r}"
+        )
+    pod = read.text("POD_NAME", environment.get("HOSTNAME") or "visionmodel-operator")
+    return Settings(
+        prometheus_url=read.parsed("PROMETHEUS_URL", None, _url, "an http:// or https:// URL"),
+        converter_image=read.text("CONVERTER_IMAGE"),
+        runtimes=runtimes,
+        default_runtime=default_runtime,
+        artifact_repository=read.text("ARTIFACT_REPOSITORY"),
+        artifact_repository_insecure=read.flag("ARTIFACT_REPOSITORY_INSECURE", default=False),
+        push_secret=read.optional("PUSH_SECRET"),
+        pull_secret=read.optional("PULL_SECRET"),
+        gateway_profile=read.text("GATEWAY_PROFILE", "envoy-gateway"),
+        image_volumes=read.parsed("IMAGE_VOLUMES", "auto", _flag_or_auto, "auto, true or false"),
+        simulated_accelerators=read.flag("SIMULATED_ACCELERATORS", default=False),
+        job_cpu_limit=read.text("JOB_CPU_LIMIT", "1"),
+        job_memory_limit=read.text("JOB_MEMORY_LIMIT", "2Gi"),
+        canary_cpu_limit=read.optional("CANARY_CPU_LIMIT"),
+        allow_http_sources=read.flag("ALLOW_HTTP_SOURCES", default=False),
+        watch_namespaces=_names(environment.get(PREFIX + "WATCH_NAMESPACES", "")),
+        leader_election=read.flag("LEADER_ELECTION", default=True),
+        lease_namespace=read.text("LEASE_NAMESPACE", environment.get("POD_NAMESPACE") or "default"),
+        lease_name=read.text("LEASE_NAME", "visionmodel-operator"),
+        identity=pod,
+        log_level=read.parsed("LOG_LEVEL", "INFO", _log_level, f"one of {', '.join(LOG_LEVELS)}"),
+        resync_seconds=read.parsed("RESYNC_SECONDS", "300", _positive, "a positive number of seconds"),
+        workers=read.parsed("WORKERS", "8", _count, "a whole number from 1 to 256"),
+        http_port=read.parsed("HTTP_PORT", "8080", _port, "a port from 1 to 65535"),
+        tls_strict=read.flag("TLS_STRICT", default=False),
+        environment=dict(environment),
+    )
+
+
+def _runtimes(text: str) -> dict[str, RuntimeSetting]:
+    table: dict[str, Any] = json.loads(text)
+    runtimes = {
+        version: RuntimeSetting(image=str(row["image"]), triton_version=str(row["tritonVersion"]))
+        for version, row in table.items()
+    }
+    if not runtimes:
+        raise ValueError("empty")
+    return runtimes
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "false": False}[text.strip().lower()]
+
+
+def _flag_or_auto(text: str) -> bool | None:
+    return None if text.strip().lower() == "auto" else _flag(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
+def _log_level(text: str) -> str:
+    return LOG_LEVELS[LOG_LEVELS.index(text.upper())]
+
+
+def _positive(text: str) -> float:
+    if not 0 < float(text) < float("inf"):
+        raise ValueError(text)
+    return float(text)
+
+
+def _between(low: int, high: int, text: str) -> int:
+    if not low <= int(text) <= high:
+        raise ValueError(text)
+    return int(text)
+
+
+def _count(text: str) -> int:
+    return _between(1, 256, text)
+
+
+def _port(text: str) -> int:
+    return _between(1, 65535, text)
