@@ -87,7 +87,7 @@ def _prepare(
     from visionmodel_converter.registry import Reference, open_registry
     from visionmodel_converter.session import cpu_threads
 
-    request = ConversionRequest.model_validate_json(options.request.read_bytes())
+    request = _request(options.request)
     options.work.mkdir(parents=True, exist_ok=True)
     target = Reference.parse(request.publish.repository)
     threads = cpu_threads(CGROUP, len(os.sched_getaffinity(0)))
@@ -95,6 +95,20 @@ def _prepare(
         target.host, target.name, insecure=request.publish.insecure, environment=environment
     ) as registry:
         return prepare(Job(request, options.work, environment, registry, journal, threads, command))
+
+
+def _request(path: Path) -> ConversionRequest:
+    try:
+        return ConversionRequest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
+        )
+        raise ConversionFailure(
+            Reason.BAD_REQUEST,
+            f"the conversion request cannot be read ({problems}); operator and converter differ: use the images "
+            "of one release",
+        ) from error
 
 
 def _fetch_artifact(options: argparse.Namespace, environment: Environment) -> None:
@@ -124,24 +138,13 @@ def _environment() -> Environment:
 
 
 def _failure_of(error: Exception) -> Failure:
-    match error:
-        case ConversionFailure():
-            return Failure(reason=error.reason, message=error.message, exit_code=error.exit_code)
-        case ValidationError():
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
-            )
-            return Failure(
-                reason=Reason.BAD_REQUEST,
-                message=f"the conversion request cannot be read ({problems}); operator and converter differ",
-                exit_code=ExitCode.BAD_REQUEST,
-            )
-        case _:
-            return Failure(
-                reason=Reason.INTERNAL_ERROR,
-                message=f"a defect of the converter: {type(error).__name__}: {error}",
-                exit_code=ExitCode.INTERNAL,
-            )
+    if isinstance(error, ConversionFailure):
+        return Failure(reason=error.reason, message=error.message, exit_code=error.exit_code)
+    return Failure(
+        reason=Reason.INTERNAL_ERROR,
+        message=f"a defect of the converter: {type(error).__name__}: {error}",
+        exit_code=ExitCode.INTERNAL,
+    )
 
 
 def _leave(path: Path, summary: ReportSummary) -> None:

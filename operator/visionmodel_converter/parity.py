@@ -29,6 +29,8 @@ LABELLED_METRICS: Final = {"top1": True, "map50": True}
 HIGHER_IS_BETTER: Final = AGREEMENT_METRICS | LABELLED_METRICS
 PERFECT_AGREEMENT: Final = {"maxAbsError": 0.0, "maxRelativeError": 0.0, "cosine": 1.0}
 """The source compared with itself: what max-degradation of an agreement metric starts from."""
+ROUNDING: Final = 1e-9
+"""So that 0.96 - 0.95 counts as 0.01, which in binary it exceeds."""
 DEFAULT_GOAL: Final = MetricGoal(name="maxRelativeError", goal=Goal.THRESHOLD, value=DEFAULT_RELATIVE_ERROR)
 
 
@@ -79,7 +81,7 @@ def goal_met(goal: MetricGoal, measured: Measured) -> bool:
             return measured.value >= goal.value if higher else measured.value <= goal.value
         case Goal.MAX_DEGRADATION:
             loss = measured.source_value - measured.value
-            return (loss if higher else -loss) <= goal.value
+            return (loss if higher else -loss) <= goal.value + ROUNDING
 
 
 def judge(goals: tuple[MetricGoal, ...], measured: dict[str, Measured]) -> tuple[GateResult, ...]:

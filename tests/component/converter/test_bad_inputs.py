@@ -1,7 +1,6 @@
 """Twenty-odd ways to bring something that must not be served: each has its own reason, words and remedy."""
 
 import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from unit.converter import tiny_models
+from unit.converter.tiny_models import npz
 from visionmodel_contract.exits import ExitCode
 
 from .conftest import JobRunner, S3Server, TlsServer
@@ -22,12 +21,6 @@ X = np.random.default_rng(3).random((6, 4), np.float32)
 LABEL = np.zeros(6, np.int64)
 TOP1 = {"name": "top1", "goal": "threshold", "value": 0.5}
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + NONE.encode()
-
-
-def npz(**arrays: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name.replace("input_", "input:"): array for name, array in arrays.items()})
-    return buffer.getvalue()
 
 
 @dataclass(frozen=True)
@@ -209,7 +202,9 @@ CORPUS = [
         E.BAD_REQUEST,
         ("map50", "'boxes'", "'logits' [-1, 3]"),
         metrics=({"name": "map50", "goal": "threshold", "value": 0.5},),
-        dataset=npz(input_x=X, gt_boxes=np.tile(np.float32([0, 0, 1, 1]), (6, 1, 1)), gt_labels=LABEL[:, None]),
+        dataset=npz(
+            input_x=X, gt_boxes=np.tile(np.array([0, 0, 1, 1], np.float32), (6, 1, 1)), gt_labels=LABEL[:, None]
+        ),
     ),
     Bad(
         "unknown-format",

@@ -1,7 +1,6 @@
 """A prepare Job as a process, against a real registry, a real S3 server and real TLS."""
 
 import hashlib
-import io
 import json
 import os
 import signal
@@ -10,14 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
-from numpy.typing import NDArray
 
 from unit.converter import tiny_models
+from unit.converter.tiny_models import npz
 from visionmodel_contract.conversion import ConversionOptions, GateResult, TensorSpec
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.keys import prepare_key
@@ -30,12 +28,6 @@ CLASSIFIER = tiny_models.to_bytes(tiny_models.classifier())
 PUSH_SECRET_BCRYPT = "$2b$04$j6QHm8xsDucQghGk2oQ18uylEMOX.LO0DRouPvQANLzhp8Z9Jri.C"
 """bcrypt of `push-secret`, four rounds, made for this test."""
 DIGEST = "sha256:" + hashlib.sha256(CLASSIFIER).hexdigest()
-
-
-def npz(**arrays: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name.replace("input_", "input:"): array for name, array in arrays.items()})
-    return buffer.getvalue()
 
 
 def labelled_digits(samples: int = 20, *, wrong: int = 0) -> bytes:

@@ -1,6 +1,8 @@
 """Small ONNX graphs for the converter's tests, written node by node so that each test sees what it needs."""
 
+import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -139,3 +141,10 @@ def with_nan_output() -> ModelProto:
         inputs={"x": ["batch", FEATURES]},
         outputs={"y": ["batch", FEATURES]},
     )
+
+
+def npz(**arrays: Any) -> bytes:
+    """A dataset file; `input_x` becomes the array `input:x`, which no keyword can be called."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name.replace("input_", "input:"): array for name, array in arrays.items()})
+    return buffer.getvalue()

@@ -1,0 +1,110 @@
+"""Logins, challenges and references; the client itself runs against a real registry in the component tests."""
+
+import base64
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from visionmodel_converter.failures import ConversionFailure
+from visionmodel_converter.registry import ChallengeAuth, Reference, Registry, login_for
+
+DIGEST = "sha256:" + "b" * 64
+AUTH = base64.b64encode(b"user:pa:ss").decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("r.example.com/a/b:t", Reference("r.example.com", "a/b", "t", None)),
+        (f"127.0.0.1:5000/a@{DIGEST}", Reference("127.0.0.1:5000", "a", None, DIGEST)),
+        (f"r:5/a/b:t@{DIGEST}", Reference("r:5", "a/b", "t", DIGEST)),
+        ("r.example.com/a", Reference("r.example.com", "a", None, None)),
+    ],
+)
+def test_reference(text: str, expected: Reference) -> None:
+    assert Reference.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "name-only", "r/UPPER", "r/a@sha256:short", "http://r/a", "r/a:b:c"])
+def test_bad_reference(text: str) -> None:
+    with pytest.raises(ConversionFailure, match="no image reference"):
+        Reference.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "expected"),
+    [
+        (".dockerconfigjson", {"auths": {"r:5": {"auth": AUTH}}}, ("user", "pa:ss")),
+        ("config.json", {"auths": {"r:5": {"username": "u", "password": "p"}}}, ("u", "p")),
+        ("config.json", {"auths": {"https://r:5": {"auth": AUTH}}}, ("user", "pa:ss")),
+        ("config.json", {"auths": {"other": {"auth": AUTH}}}, None),
+        ("config.json", {}, None),
+    ],
+    ids=["secret-key", "plain-fields", "with-scheme", "other-registry", "empty"],
+)
+def test_login(tmp_path: Path, name: str, document: object, expected: tuple[str, str] | None) -> None:
+    (tmp_path / name).write_text(json.dumps(document))
+    assert login_for("r:5", tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["{", '{"auths": {"r:5": {"auth": "secret-not-base64!"}}}', '{"auths": {"r:5": {"username": "u"}}}']
+)
+def test_damaged_login_is_not_repeated(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConversionFailure, match="cannot be read") as caught:
+        login_for("r:5", tmp_path)
+    assert "secret" not in caught.value.message.replace("registry Secret", "")
+
+
+def token_server(requests: list[httpx.Request], *, realm: str) -> httpx.MockTransport:
+    """A registry that wants a token per scope, and the token service beside it."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        if request.url.path == "/token":
+            return httpx.Response(200, json={"token": f"for {request.url.params['scope']}"})
+        scope = "repository:a/b:pull" if request.method == "GET" else "repository:a/b:pull,push"
+        if request.headers.get("Authorization") != f"Bearer for {scope}":
+            challenge = f'Bearer realm="{realm}",service="r",scope="{scope}"'
+            return httpx.Response(401, headers={"WWW-Authenticate": challenge})
+        return httpx.Response(404 if request.method == "GET" else 201)
+
+    return httpx.MockTransport(answer)
+
+
+def client(transport: httpx.MockTransport, *, allow_http: bool = False) -> httpx.Client:
+    auth = ChallengeAuth(("user", "pw"), allow_http=allow_http)
+    return httpx.Client(base_url="https://r", transport=transport, auth=auth)
+
+
+def test_bearer_token_is_fetched_once_per_scope() -> None:
+    requests: list[httpx.Request] = []
+    with Registry("r", "a/b", client(token_server(requests, realm="https://auth/token"))) as registry:
+        assert registry.manifest("prepare-x") is None
+        assert registry.manifest("prepare-y") is None
+    assert [request.url.path for request in requests] == [
+        "/v2/a/b/manifests/prepare-x",
+        "/token",
+        "/v2/a/b/manifests/prepare-x",
+        "/v2/a/b/manifests/prepare-y",
+    ]
+    assert requests[1].headers["Authorization"] == "Basic " + base64.b64encode(b"user:pw").decode()
+
+
+def test_login_is_not_sent_to_a_plain_http_realm() -> None:
+    requests: list[httpx.Request] = []
+    with (
+        Registry("r", "a/b", client(token_server(requests, realm="http://evil/token"))) as registry,
+        pytest.raises(ConversionFailure, match="refuses access"),
+    ):
+        registry.manifest("prepare-x")
+    assert [request.url.host for request in requests] == ["r"]
+
+
+def test_manifest_that_is_not_its_digest_is_refused() -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"{}"))
+    with Registry("r", "a/b", client(transport)) as registry, pytest.raises(ConversionFailure, match="has digest"):
+        registry.manifest(DIGEST)

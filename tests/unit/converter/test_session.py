@@ -1,0 +1,53 @@
+"""Thread counts from cgroup files, seeded inputs, and a runtime that refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unit.converter import tiny_models
+from visionmodel_contract.conversion import TensorSpec
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.session import cpu_threads, open_session, random_inputs
+
+
+@pytest.mark.parametrize(
+    ("files", "online", "threads"),
+    [
+        ({}, 8, 8),
+        ({"cpu.max": "max 100000\n"}, 8, 8),
+        ({"cpu.max": "200000 100000\n"}, 8, 2),
+        ({"cpu.max": "150000 100000\n"}, 8, 2),
+        ({"cpu.max": "10000 100000\n"}, 8, 1),
+        ({"cpu.max": "1600000 100000\n"}, 8, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4, 4),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4, 3),
+    ],
+    ids=["no-cgroup", "v2-unlimited", "v2-two", "v2-rounds-up", "v2-at-least-one", "v2-above", "v1-unlimited", "v1"],
+)
+def test_threads_follow_the_cpu_limit(tmp_path: Path, files: dict[str, str], online: int, threads: int) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cpu_threads(tmp_path, online) == threads
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [("float32", 0, 1), ("float16", 0, 1), ("uint8", 0, 255), ("int64", 0, 1), ("bool", 0, 1)],
+)
+def test_random_inputs_are_plausible_and_repeatable(dtype: str, low: int, high: int) -> None:
+    specs = (TensorSpec(name="x", dtype=dtype, dims=(-1, 3, -1)),)
+    first, second = (random_inputs(specs, batch=2, seed=9)["x"] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert (first.shape, first.dtype.name) == ((2, 3, 128), dtype)
+    assert low <= first.min() < first.max() <= high
+
+
+def test_refusals_name_the_model_and_the_shapes() -> None:
+    run = open_session(tiny_models.to_bytes(tiny_models.classifier()), shown="m.onnx", threads=1)
+    with pytest.raises(ConversionFailure) as caught:
+        run({"x": np.ones((1, 5), np.float32)})
+    assert caught.value.reason is Reason.RUNTIME_REFUSES
+    assert "m.onnx" in caught.value.message
+    assert "{'x': [1, 5]}" in caught.value.message

@@ -1,0 +1,40 @@
+"""Which stages are left after the look-up, and that progress never falls."""
+
+from itertools import pairwise, product
+
+import pytest
+
+from visionmodel_converter.stages import FIRST_STAGES, STARTS_AT, Stage, stages_after_lookup
+
+CHECK, SIMPLIFY, PARITY, GATE, PUBLISH = (
+    Stage.CHECK,
+    Stage.SIMPLIFY,
+    Stage.PARITY,
+    Stage.GATE,
+    Stage.PUBLISH,
+)
+
+
+@pytest.mark.parametrize(
+    ("published", "gate_passed", "simplify", "stages"),
+    [
+        (False, False, True, (CHECK, SIMPLIFY, PARITY, GATE, PUBLISH)),
+        (False, False, False, (CHECK, PARITY, GATE, PUBLISH)),
+        (False, True, True, (CHECK, SIMPLIFY, PARITY, GATE, PUBLISH)),
+        (True, False, True, (CHECK, PARITY, GATE)),
+        (True, True, True, ()),
+    ],
+    ids=["new", "new-unsimplified", "verdict-without-artifact", "changed-goals", "all-known"],
+)
+def test_plan(published: bool, gate_passed: bool, simplify: bool, stages: tuple[Stage, ...]) -> None:
+    assert stages_after_lookup(published=published, gate_passed=gate_passed, simplify=simplify) == stages
+
+
+def test_every_plan_rises_and_judges_before_it_publishes() -> None:
+    for published, passed, simplify in product((True, False), repeat=3):
+        plan = (
+            *FIRST_STAGES,
+            *stages_after_lookup(published=published, gate_passed=passed, simplify=simplify),
+        )
+        assert all(STARTS_AT[earlier] < STARTS_AT[later] for earlier, later in pairwise(plan))
+        assert PUBLISH not in plan or plan.index(GATE) < plan.index(PUBLISH)
