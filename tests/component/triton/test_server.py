@@ -1,8 +1,10 @@
 """The Triton image of demo and tests: what it must have in common with the vendor's server."""
 
+import http.client
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +173,19 @@ def test_sigterm_ends_the_server(image: Image, tmp_path: Path) -> None:
         wait_until(lambda: server.status("/v2/models/lookup/ready") == 200, server)
         server.process.send_signal(signal.SIGTERM)
         # 15 s of exit timeout, and the machine may be busy.
-        assert server.process.wait(30) == 0
+        assert server.process.wait(60) == 0
+
+
+def test_a_kept_connection_holds_the_server_up_to_its_exit_timeout_only(image: Image, tmp_path: Path) -> None:
+    write_model(tmp_path / "models", "lookup")
+    # Of two flags of a name the last one holds; 15 s would only make the test longer.
+    with running(image, tmp_path / "models", tmp_path / "log", *FLAGS, "--exit-timeout-secs=3") as server:
+        wait_until(lambda: server.status("/v2/models/lookup/ready") == 200, server)
+        with closing(http.client.HTTPConnection("127.0.0.1", server.http)) as connection:
+            connection.request("GET", "/v2/health/live")
+            connection.getresponse().read()
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(60) == 1
 
 
 def test_a_model_that_does_not_load_ends_the_server(image: Image, tmp_path: Path) -> None:
