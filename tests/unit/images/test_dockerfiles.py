@@ -74,3 +74,8 @@ def test_labels(image: ImageSource) -> None:
 def test_every_base_is_the_argument(image: ImageSource) -> None:
     bases = {line.split()[1] for line in instructions(image) if line.startswith("FROM ")}
     assert bases <= {"${BASE}", "scratch", "common"}
+
+
+@pytest.mark.parametrize("name", ["converter", "triton"])
+def test_onnxruntime_reports_to_nobody(name: str) -> None:
+    assert any(line.startswith("ENV ") and "ORT_DISABLE_TELEMETRY=1" in line for line in instructions(IMAGES[name]))
