@@ -19,6 +19,7 @@ GOOD = tiny_models.to_bytes(tiny_models.classifier())
 NONE = "0" * 64
 X = np.random.default_rng(3).random((6, 4), np.float32)
 LABEL = np.zeros(6, np.int64)
+UNIT_BOXES = np.tile(np.array([0, 0, 1, 1], np.float32), (6, 1, 1))
 TOP1 = {"name": "top1", "goal": "threshold", "value": 0.5}
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + NONE.encode()
 
@@ -202,9 +203,7 @@ CORPUS = [
         E.BAD_REQUEST,
         ("map50", "'boxes'", "'logits' [-1, 3]"),
         metrics=({"name": "map50", "goal": "threshold", "value": 0.5},),
-        dataset=npz(
-            input_x=X, gt_boxes=np.tile(np.array([0, 0, 1, 1], np.float32), (6, 1, 1)), gt_labels=LABEL[:, None]
-        ),
+        dataset=npz(input_x=X, gt_boxes=UNIT_BOXES, gt_labels=LABEL[:, None]),
     ),
     Bad(
         "unknown-format",

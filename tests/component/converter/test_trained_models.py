@@ -1,0 +1,54 @@
+"""The example models through the Job: the gates agree with the trainers' own metric and keep the bad one out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from example_models.build import build
+from example_models.families import BANDS
+from visionmodel_contract.exits import ExitCode
+
+from .conftest import Finished, JobRunner
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    """The cached example models; trained first if this machine never did (about a minute)."""
+    return build()
+
+
+PUBLISHED = ["shapes/v1", "shapes/v2", "shapes/v3-failing", "shapes/v3-slow", "digits/v1"]
+
+
+def run(job: JobRunner, trained: Path, name: str, limit: float) -> Finished:
+    family = name.split("/")[0]
+    goal = {"name": BANDS[name].metric, "goal": "threshold", "value": limit}
+    dataset = f"pvc://{trained.name}/{family}/evaluation.npz"
+    mounted = job.with_environment(VISIONMODEL_PVC_ROOT=str(trained.parent))
+    request = job.request(f"pvc://{trained.name}/{name}/model.onnx", parity={"datasetUri": dataset, "metrics": [goal]})
+    return mounted.run(request)
+
+
+def promised(trained: Path, name: str) -> float:
+    files = json.loads((trained / "models.json").read_text())["files"]
+    return float(next(entry["value"] for entry in files if entry["file"] == f"{name}/model.onnx"))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_good_model_is_published_with_its_metric(job: JobRunner, trained: Path, name: str) -> None:
+    done = run(job, trained, name, BANDS[name].low)
+    assert done.code == 0, done.stderr
+    (gate,) = done.summary.gates
+    assert gate.passed
+    assert gate.source_value == pytest.approx(gate.value, abs=1e-3)
+    assert gate.value == pytest.approx(promised(trained, name), abs=0.02)  # 101 points here, every point there
+    assert len(job.tags()) == 1
+
+
+def test_bad_detector_is_kept_out(job: JobRunner, trained: Path) -> None:
+    done = run(job, trained, "shapes/v4", 0.7)
+    assert done.summary.failure is not None
+    assert (done.code, done.summary.failure.reason) == (ExitCode.GATE_FAILED, "GateFailed")
+    assert done.summary.gates[0].value < 0.3
+    assert job.tags() == []
