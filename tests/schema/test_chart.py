@@ -1,0 +1,318 @@
+"""The chart, rendered by the pinned helm: its values are checked, its rights are the least, its pod is restricted."""
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, assert_never
+
+import pytest
+import yaml
+
+from unit.render.samples import CASES
+from visionmodel_devcluster.builds import binary
+from visionmodel_operator.adapters.resources import PLURALS
+from visionmodel_operator.core.operations import Apply, Create, Delete, Event, Operation
+from visionmodel_operator.render import operations
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "visionmodel-operator"
+MINIMAL = CHART / "ci" / "minimal-values.yaml"
+FULL = CHART / "ci" / "full-values.yaml"
+
+pytestmark = pytest.mark.timeout(600)  # the first run may have to build helm
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    return binary("helm")
+
+
+def run(helm: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [str(helm), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def rendered(helm: Path, *arguments: str, values: Path = MINIMAL) -> list[Document]:
+    done = run(helm, "template", "vm", CHART, "--namespace", "vm-system", "-f", values, *arguments)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def of_kind(documents: Iterable[Document], kind: str) -> list[Document]:
+    return [document for document in documents if document["kind"] == kind]
+
+
+def container_of(documents: Iterable[Document]) -> Document:
+    (deployment,) = of_kind(documents, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def environment_of(documents: Iterable[Document]) -> dict[str, str | None]:
+    return {entry["name"]: entry.get("value") for entry in container_of(documents)["env"]}
+
+
+@pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["minimal", "full"])
+def test_lint(helm: Path, values: Path) -> None:
+    done = run(helm, "lint", CHART, "--strict", "-f", values)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_value_has_a_schema_and_a_default() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert_same_keys(values, schema, "")
+
+
+def assert_same_keys(values: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> None:
+    properties = schema["properties"]
+    assert schema["additionalProperties"] is False, f"{path or 'values'} accepts unknown keys"
+    assert set(properties) - {"global"} == set(values), f"{path or 'values'} and its schema differ"
+    for key, value in values.items():
+        if isinstance(value, Mapping) and "properties" in properties[key]:
+            assert_same_keys(value, properties[key], f"{path}.{key}")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "immage.tag=1",
+        "image.digest=latest",
+        "imageVolumes=maybe",
+        "logLevel=loud",
+        "workers=0",
+        "resyncInterval=5",
+        "artifacts.repository=no-slash",
+        "gateway.profile=nginx",
+        "prometheus.url=prometheus:9090",
+        "watchNamespaces={Bad_Name}",
+        "runtimes.latest.image=x",
+        "jobResources.cpu=fast",
+    ],
+)
+def test_wrong_values_are_refused(helm: Path, setting: str) -> None:
+    done = run(helm, "template", "vm", CHART, "-f", MINIMAL, "--set", setting)
+    assert done.returncode != 0
+    assert "values.schema.json" in done.stderr or "don't meet the specifications of the schema" in done.stderr
+
+
+def test_the_artifact_repository_must_be_said(helm: Path) -> None:
+    done = run(helm, "template", "vm", CHART)
+    assert done.returncode != 0
+    assert "artifacts.repository is needed" in done.stderr
+
+
+def rules_of(documents: Iterable[Document]) -> list[Document]:
+    return [rule for kind in ("Role", "ClusterRole") for role in of_kind(documents, kind) for rule in role["rules"]]
+
+
+@pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["cluster", "namespaced"])
+def test_rights_are_the_least(helm: Path, values: Path) -> None:
+    rules = rules_of(rendered(helm, values=values))
+    assert rules
+    words = {word for rule in rules for part in ("apiGroups", "resources", "verbs") for word in rule[part]}
+    assert not words & {"*", "secrets", "nodes", "escalate", "bind", "impersonate", "serviceaccounts", "pods/exec"}
+    assert all("nonResourceURLs" not in rule for rule in rules)
+
+
+def granted(documents: Iterable[Document], role_name: str) -> set[tuple[str, str, str]]:
+    """Return (group, resource, verb) of the roles of a name."""
+    roles = [role for kind in ("Role", "ClusterRole") for role in of_kind(documents, kind)]
+    return {
+        (group, resource, verb)
+        for role in roles
+        if role["metadata"]["name"] == role_name
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def verbs_for(operation: Operation) -> tuple[tuple[str, ...], tuple[str, str]]:
+    match operation:
+        case Create(manifest):
+            return ("get", "list", "create"), (manifest["apiVersion"], manifest["kind"])
+        case Apply(manifest):
+            return ("get", "list", "create", "patch"), (manifest["apiVersion"], manifest["kind"])
+        case Delete(api_version, kind):
+            return ("delete",), (api_version, kind)
+        case Event():
+            return ("get", "create", "patch"), ("events.k8s.io/v1", "Event")
+        case _:
+            assert_never(operation)
+
+
+def needed() -> set[tuple[str, str, str]]:
+    """Return what the rendered operations need, with reading before every write."""
+    found = set()
+    for action, picture in CASES.values():
+        for operation in operations(action, picture):
+            verbs, kind = verbs_for(operation)
+            group = kind[0].rpartition("/")[0]
+            found |= {(group, PLURALS[kind], verb) for verb in verbs}
+    return found
+
+
+@pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["cluster", "namespaced"])
+def test_rights_are_enough_for_what_is_rendered(helm: Path, values: Path) -> None:
+    has = granted(rendered(helm, values=values), "vm-visionmodel-operator")
+    assert needed() - has == set()
+    assert {("visionmodel.dev", "visionmodels", verb) for verb in ("get", "list", "watch")} <= has
+    assert {("", "pods/log", "get"), ("events.k8s.io", "events", "create")} <= has
+    assert ("visionmodel.dev", "visionmodels/status", "update") in has
+    assert ("visionmodel.dev", "visionmodels", "update") not in has
+
+
+def bindings(documents: Iterable[Document]) -> list[tuple[str, str | None, str]]:
+    return sorted(
+        (kind, binding["metadata"].get("namespace"), binding["roleRef"]["name"])
+        for kind in ("ClusterRoleBinding", "RoleBinding")
+        for binding in of_kind(documents, kind)
+    )
+
+
+def test_cluster_mode_binds_one_cluster_role(helm: Path) -> None:
+    assert bindings(rendered(helm)) == [
+        ("ClusterRoleBinding", None, "vm-visionmodel-operator"),
+        ("RoleBinding", "vm-system", "vm-visionmodel-operator-leader"),
+    ]
+
+
+def test_namespaced_mode_binds_nothing_in_the_cluster(helm: Path) -> None:
+    documents = rendered(helm, values=FULL)
+    assert bindings(documents) == [
+        ("RoleBinding", "team-a", "vm-visionmodel-operator"),
+        ("RoleBinding", "vision", "vm-visionmodel-operator"),
+        ("RoleBinding", "vm-system", "vm-visionmodel-operator-leader"),
+    ]
+    assert environment_of(documents)["VISIONMODEL_WATCH_NAMESPACES"] == "vision,team-a"
+
+
+@pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["minimal", "full"])
+def test_the_operator_runs_restricted(helm: Path, values: Path) -> None:
+    documents = rendered(helm, values=values)
+    (deployment,) = of_kind(documents, "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "runAsGroup": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container_of(documents)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["volumes"] == [{"name": "tmp", "emptyDir": {}}]
+
+
+def test_environment_of_the_full_values(helm: Path) -> None:
+    environment = environment_of(rendered(helm, values=FULL))
+    runtimes = environment.pop("VISIONMODEL_RUNTIMES")
+    assert json.loads(runtimes or "") == {
+        "24.10": {"image": "registry.example/triton-cpu:24.10", "tritonVersion": "2.51.0"},
+        "26.07": {"image": "registry.example/triton:26.07", "tritonVersion": "2.71.0"},
+    }
+    assert environment == {
+        "VISIONMODEL_PROMETHEUS_URL": "http://prometheus.monitoring:9090",
+        "VISIONMODEL_CONVERTER_IMAGE": "registry.example/visionmodel-converter:0.1.0",
+        "VISIONMODEL_DEFAULT_RUNTIME": "24.10",
+        "VISIONMODEL_ARTIFACT_REPOSITORY": "registry.example:5000/visionmodel/artifacts",
+        "VISIONMODEL_ARTIFACT_REPOSITORY_INSECURE": "true",
+        "VISIONMODEL_PUSH_SECRET": "push",
+        "VISIONMODEL_PULL_SECRET": "pull",
+        "VISIONMODEL_GATEWAY_PROFILE": "envoy-gateway",
+        "VISIONMODEL_IMAGE_VOLUMES": "false",
+        "VISIONMODEL_SIMULATED_ACCELERATORS": "true",
+        "VISIONMODEL_JOB_CPU_LIMIT": "500m",
+        "VISIONMODEL_JOB_MEMORY_LIMIT": "1Gi",
+        "VISIONMODEL_ALLOW_HTTP_SOURCES": "true",
+        "VISIONMODEL_WATCH_NAMESPACES": "vision,team-a",
+        "VISIONMODEL_LEADER_ELECTION": "true",
+        "VISIONMODEL_LEASE_NAMESPACE": "vm-system",
+        "VISIONMODEL_LEASE_NAME": "vm-visionmodel-operator",
+        "VISIONMODEL_POD_NAME": None,
+        "VISIONMODEL_LOG_LEVEL": "debug",
+        "VISIONMODEL_RESYNC_SECONDS": "90",
+        "VISIONMODEL_WORKERS": "8",
+        "VISIONMODEL_HTTP_PORT": "8080",
+        "SSL_CERT_FILE": "/etc/ssl/ca.pem",
+    }
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"), [("90s", "90"), ("5m", "300"), ("2h", "7200")], ids=["seconds", "minutes", "hours"]
+)
+def test_resync_interval(helm: Path, interval: str, seconds: str) -> None:
+    environment = environment_of(rendered(helm, "--set", f"resyncInterval={interval}"))
+    assert environment["VISIONMODEL_RESYNC_SECONDS"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("settings", "image"),
+    [
+        pytest.param((), "visionmodel-operator:0.1.0", id="the chart's version"),
+        pytest.param(("--set", "image.tag=1.2.3"), "visionmodel-operator:1.2.3", id="tag"),
+        pytest.param(
+            ("--set", "image.tag=1.2.3", "--set", f"image.digest=sha256:{'a' * 64}"),
+            f"visionmodel-operator@sha256:{'a' * 64}",
+            id="a digest wins",
+        ),
+    ],
+)
+def test_image(helm: Path, settings: tuple[str, ...], image: str) -> None:
+    assert container_of(rendered(helm, *settings))["image"] == image
+
+
+def test_without_a_lease_two_operators_never_overlap(helm: Path) -> None:
+    documents = rendered(helm, "--set", "leaderElection=false")
+    (deployment,) = of_kind(documents, "Deployment")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert "leases" not in {resource for rule in rules_of(documents) for resource in rule["resources"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "annotations"),
+    [
+        pytest.param((), [{"helm.sh/resource-policy": "keep"}], id="kept"),
+        pytest.param(("--set", "crds.keep=false"), [None], id="removed with the chart"),
+        pytest.param(("--set", "crds.install=false"), [], id="not installed"),
+    ],
+)
+def test_crd(helm: Path, settings: tuple[str, ...], annotations: list[dict[str, str] | None]) -> None:
+    crds = of_kind(rendered(helm, *settings), "CustomResourceDefinition")
+    assert [crd["metadata"].get("annotations") for crd in crds] == annotations
+
+
+@pytest.mark.parametrize(
+    ("values", "kinds"),
+    [
+        pytest.param(MINIMAL, {"NetworkPolicy": 0, "PodMonitor": 0, "PodDisruptionBudget": 0, "Service": 1}, id="off"),
+        pytest.param(FULL, {"NetworkPolicy": 1, "PodMonitor": 1, "PodDisruptionBudget": 1, "Service": 1}, id="on"),
+    ],
+)
+def test_options(helm: Path, values: Path, kinds: dict[str, int]) -> None:
+    documents = rendered(helm, values=values)
+    assert {kind: len(of_kind(documents, kind)) for kind in kinds} == kinds
+
+
+@pytest.mark.parametrize("where", ["Pod", "Service", "None"])
+def test_metrics_are_announced_once(helm: Path, where: str) -> None:
+    documents = rendered(helm, "--set", f"metrics.scrapeAnnotations={where}")
+    (deployment,) = of_kind(documents, "Deployment")
+    (service,) = of_kind(documents, "Service")
+    announced = {
+        "Pod": deployment["spec"]["template"]["metadata"]["annotations"].get("prometheus.io/port"),
+        "Service": service["metadata"].get("annotations", {}).get("prometheus.io/port"),
+    }
+    assert announced == {place: "8080" if place == where else None for place in ("Pod", "Service")}
+
+
+def test_aggregated_roles_never_write_status(helm: Path) -> None:
+    documents = rendered(helm)
+    edit = granted(documents, "vm-visionmodel-operator-edit") | granted(documents, "vm-visionmodel-operator-view")
+    assert {verb for _, resource, verb in edit if resource == "visionmodels/status"} == {"get"}
