@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 PREFIX = "VISIONMODEL_"
@@ -61,7 +61,6 @@ class Settings:
     workers: int = 8
     http_port: int = 8080
     tls_strict: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -134,7 +133,6 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         workers=read.parsed("WORKERS", "8", _count, "a whole number from 1 to 256"),
         http_port=read.parsed("HTTP_PORT", "8080", _port, "a port from 1 to 65535"),
         tls_strict=read.flag("TLS_STRICT", default=False),
-        environment=dict(environment),
     )
 
 
