@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from visionmodel_devcluster import base_image
+from visionmodel_devcluster import DevClusterError, base_image
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.paths import cache_dir
 
@@ -156,7 +156,9 @@ class Engine:
         """Push to the registry of the reference; docker takes insecure registries from its daemon's settings only."""
         if not self.is_buildah:
             return ["docker", "push", "--quiet", reference]
-        return ["buildah", "push", "--quiet", f"--tls-verify={str(not insecure).lower()}", reference]
+        # A registry without TLS is on this machine: compressing would take longer than it saves.
+        own = ["--tls-verify=false", "--disable-compression"] if insecure else []
+        return ["buildah", "push", "--quiet", *own, reference]
 
 
 def build_images(
@@ -371,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             revision=options.revision,
             triton_server=options.triton_server,
         )
-    except BuildFailed as failure:
+    except (BuildFailed, DevClusterError) as failure:
         sys.stderr.write(f"{failure}\n")
         return 1
     sys.stdout.writelines(f"{name}={reference}\n" for name, reference in references.items())
