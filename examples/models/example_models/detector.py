@@ -23,7 +23,7 @@ from example_models.shapes import CLASS_NAMES, PADDING, SIZE, Dataset, Pixels
 GRID = 8
 CELL = SIZE // GRID
 CHANNELS = 4 + len(CLASS_NAMES)
-BOX_WEIGHT = 1.0
+BOX_WEIGHT = 3.0
 CLASS_WEIGHT = 8.0
 
 NETWORK = Network(

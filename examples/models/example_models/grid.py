@@ -85,7 +85,9 @@ def draw_boxes(image: Image.Image | Pixels, detections: Sequence[Detection], *, 
         colour = COLOURS[detection.label % len(COLOURS)]
         x1, y1, x2, y2 = (value * scale for value in detection.box)
         draw.rectangle((x1, y1, x2, y2), outline=colour, width=max(1, scale // 2))
-        draw.text((x1 + scale, y1 + 2), f"{detection.name} {detection.score:.2f}", fill=colour)
+        caption, corner = f"{detection.name} {detection.score:.2f}", (x1, max(0, y1 - 12))
+        draw.rectangle(draw.textbbox(corner, caption), fill="#202020")
+        draw.text(corner, caption, fill=colour)
     return enlarged
 
 
