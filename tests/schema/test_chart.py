@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -14,6 +15,7 @@ from visionmodel_devcluster.builds import binary
 from visionmodel_operator.adapters.resources import PLURALS
 from visionmodel_operator.core.operations import Apply, Create, Delete, Event, Operation
 from visionmodel_operator.render import operations
+from visionmodel_operator.settings import PREFIX, RuntimeSetting, Settings, settings_from
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "visionmodel-operator"
 MINIMAL = CHART / "ci" / "minimal-values.yaml"
@@ -98,10 +100,11 @@ def test_wrong_values_are_refused(helm: Path, setting: str) -> None:
     assert "values.schema.json" in done.stderr or "don't meet the specifications of the schema" in done.stderr
 
 
-def test_the_artifact_repository_must_be_said(helm: Path) -> None:
-    done = run(helm, "template", "vm", CHART)
+@pytest.mark.parametrize("value", ["artifacts.repository", "prometheus.url"])
+def test_some_values_must_be_said(helm: Path, value: str) -> None:
+    done = run(helm, "template", "vm", CHART, "-f", MINIMAL, "--set", f"{value}=")
     assert done.returncode != 0
-    assert "artifacts.repository is needed" in done.stderr
+    assert f"{value} is needed" in done.stderr
 
 
 def rules_of(documents: Iterable[Document]) -> list[Document]:
@@ -188,7 +191,6 @@ def test_namespaced_mode_binds_nothing_in_the_cluster(helm: Path) -> None:
         ("RoleBinding", "vision", "vm-visionmodel-operator"),
         ("RoleBinding", "vm-system", "vm-visionmodel-operator-leader"),
     ]
-    assert environment_of(documents)["VISIONMODEL_WATCH_NAMESPACES"] == "vision,team-a"
 
 
 @pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["minimal", "full"])
@@ -210,46 +212,72 @@ def test_the_operator_runs_restricted(helm: Path, values: Path) -> None:
     assert pod["volumes"] == [{"name": "tmp", "emptyDir": {}}]
 
 
-def test_environment_of_the_full_values(helm: Path) -> None:
-    environment = environment_of(rendered(helm, values=FULL))
-    runtimes = environment.pop("VISIONMODEL_RUNTIMES")
-    assert json.loads(runtimes or "") == {
-        "24.10": {"image": "registry.example/triton-cpu:24.10", "tritonVersion": "2.51.0"},
-        "26.07": {"image": "registry.example/triton:26.07", "tritonVersion": "2.71.0"},
-    }
-    assert environment == {
-        "VISIONMODEL_PROMETHEUS_URL": "http://prometheus.monitoring:9090",
-        "VISIONMODEL_CONVERTER_IMAGE": "registry.example/visionmodel-converter:0.1.0",
-        "VISIONMODEL_DEFAULT_RUNTIME": "24.10",
-        "VISIONMODEL_ARTIFACT_REPOSITORY": "registry.example:5000/visionmodel/artifacts",
-        "VISIONMODEL_ARTIFACT_REPOSITORY_INSECURE": "true",
-        "VISIONMODEL_PUSH_SECRET": "push",
-        "VISIONMODEL_PULL_SECRET": "pull",
-        "VISIONMODEL_GATEWAY_PROFILE": "envoy-gateway",
-        "VISIONMODEL_IMAGE_VOLUMES": "false",
-        "VISIONMODEL_SIMULATED_ACCELERATORS": "true",
-        "VISIONMODEL_JOB_CPU_LIMIT": "500m",
-        "VISIONMODEL_JOB_MEMORY_LIMIT": "1Gi",
-        "VISIONMODEL_ALLOW_HTTP_SOURCES": "true",
-        "VISIONMODEL_WATCH_NAMESPACES": "vision,team-a",
-        "VISIONMODEL_LEADER_ELECTION": "true",
-        "VISIONMODEL_LEASE_NAMESPACE": "vm-system",
-        "VISIONMODEL_LEASE_NAME": "vm-visionmodel-operator",
-        "VISIONMODEL_POD_NAME": None,
-        "VISIONMODEL_LOG_LEVEL": "debug",
-        "VISIONMODEL_RESYNC_SECONDS": "90",
-        "VISIONMODEL_WORKERS": "8",
-        "VISIONMODEL_HTTP_PORT": "8080",
-        "SSL_CERT_FILE": "/etc/ssl/ca.pem",
-    }
+def settings_of(documents: Iterable[Document]) -> Settings:
+    """Return what the operator makes of its container's environment, the pod's name filled in."""
+    environment = {name: "pod-1" if value is None else value for name, value in environment_of(documents).items()}
+    return settings_from(environment)
+
+
+def test_the_operator_reads_the_full_values(helm: Path) -> None:
+    assert settings_of(rendered(helm, values=FULL)) == Settings(
+        prometheus_url="http://prometheus.monitoring:9090",
+        converter_image="registry.example/visionmodel-converter:0.1.0",
+        runtimes={
+            "24.10": RuntimeSetting("registry.example/triton-cpu:24.10", "2.51.0"),
+            "26.07": RuntimeSetting("registry.example/triton:26.07", "2.71.0"),
+        },
+        default_runtime="24.10",
+        artifact_repository="registry.example:5000/visionmodel/artifacts",
+        artifact_repository_insecure=True,
+        push_secret="push",
+        pull_secret="pull",
+        gateway_profile="envoy-gateway",
+        image_volumes=False,
+        simulated_accelerators=True,
+        job_cpu_limit="500m",
+        job_memory_limit="1Gi",
+        allow_http_sources=True,
+        watch_namespaces=("vision", "team-a"),
+        leader_election=True,
+        lease_namespace="vm-system",
+        lease_name="vm-visionmodel-operator",
+        identity="pod-1",
+        log_level="DEBUG",
+        resync_seconds=90.0,
+        workers=16,
+        http_port=8080,
+    )
+
+
+def test_the_charts_defaults_are_the_operators(helm: Path) -> None:
+    found = settings_of(rendered(helm))
+    assert found == Settings(
+        prometheus_url="http://prometheus.monitoring:9090",
+        converter_image="visionmodel-converter:0.1.0",
+        runtimes={"26.07": RuntimeSetting("visionmodel-triton:26.07", "2.71.0")},
+        default_runtime="26.07",
+        artifact_repository="registry.example:5000/visionmodel/artifacts",
+        lease_namespace="vm-system",
+        lease_name="vm-visionmodel-operator",
+        identity="pod-1",
+    )
+
+
+def test_every_variable_is_one_that_the_operator_knows(helm: Path) -> None:
+    known = {field.name.upper() for field in fields(Settings)} - {"IDENTITY"} | {"POD_NAME"}
+    ours = {name for name in environment_of(rendered(helm)) if name.startswith(PREFIX)}
+    assert {name.removeprefix(PREFIX) for name in ours} <= known
+
+
+def test_further_variables_reach_the_operator(helm: Path) -> None:
+    assert environment_of(rendered(helm, values=FULL))["SSL_CERT_FILE"] == "/etc/ssl/ca.pem"
 
 
 @pytest.mark.parametrize(
-    ("interval", "seconds"), [("90s", "90"), ("5m", "300"), ("2h", "7200")], ids=["seconds", "minutes", "hours"]
+    ("interval", "seconds"), [("90s", 90), ("5m", 300), ("2h", 7200)], ids=["seconds", "minutes", "hours"]
 )
-def test_resync_interval(helm: Path, interval: str, seconds: str) -> None:
-    environment = environment_of(rendered(helm, "--set", f"resyncInterval={interval}"))
-    assert environment["VISIONMODEL_RESYNC_SECONDS"] == seconds
+def test_resync_interval(helm: Path, interval: str, seconds: int) -> None:
+    assert settings_of(rendered(helm, "--set", f"resyncInterval={interval}")).resync_seconds == seconds
 
 
 @pytest.mark.parametrize(
