@@ -34,6 +34,8 @@ from obstore.store import S3Store
 from visionmodel_contract.conversion import ReportSummary
 from visionmodel_devcluster.builds import binary
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before onnxruntime is imported: no test reports usage
+
 ACCESS_KEY, SECRET_KEY = "tester", "tester-secret"
 START_SECONDS = 30.0
 
