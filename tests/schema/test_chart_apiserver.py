@@ -1,0 +1,177 @@
+"""The chart on a real API server: it installs, and with its rights alone everything that is rendered gets in.
+
+Restricted namespaces, strict field validation, and a second look: what the server stored is what was asked for.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from unit.render.samples import CASES, CPU_SPEC, REF
+from visionmodel_devcluster.builds import binary, built
+from visionmodel_devcluster.controlplane import ControlPlane
+from visionmodel_devcluster.tools import tool_of
+from visionmodel_operator.adapters.managed_fields import is_applied
+from visionmodel_operator.api.base import API_VERSION, KIND
+from visionmodel_operator.core.names import FIELD_MANAGER
+from visionmodel_operator.core.operations import Apply, Create, Delete, Manifest, Operation
+from visionmodel_operator.render import operations
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "visionmodel-operator"
+SYSTEM = "vm-system"
+ACCOUNT = f"system:serviceaccount:{SYSTEM}:vm-visionmodel-operator"
+STORED = [name for name in CASES if name != "delete"]
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """kubectl on the test's API server.
+
+    Attributes:
+        uid: of the VisionModel that owns what is rendered.
+    """
+
+    kubectl: Path
+    kubeconfig: Path
+    uid: str = ""
+
+    def run(self, *arguments: str, document: Any = None) -> str:
+        command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *arguments]
+        text = None if document is None else json.dumps(document)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def create(self, document: Any, *options: str) -> None:
+        self.run("create", "--validate=strict", *options, "-f", "-", document=document)
+
+    def as_operator(self, operation: Operation) -> None:
+        """Do what an operation says, with the rights of the chart's account."""
+        match operation:
+            case Create(manifest):
+                self.create(manifest, f"--as={ACCOUNT}", f"--field-manager={FIELD_MANAGER}")
+            case Apply(manifest):
+                options = (
+                    "--server-side",
+                    "--force-conflicts",
+                    f"--field-manager={FIELD_MANAGER}",
+                    "--validate=strict",
+                )
+                self.run("apply", *options, f"--as={ACCOUNT}", "-f", "-", document=manifest)
+            case Delete(_, kind, name):
+                self.run(
+                    "delete", kind, name, f"--as={ACCOUNT}", "-n", REF.namespace, "--wait=false", "--ignore-not-found"
+                )
+            case _:
+                raise AssertionError(operation)
+
+    def live(self, manifest: Manifest) -> dict[str, Any]:
+        name = manifest["metadata"]["name"]
+        options = ("-n", REF.namespace, "-o", "json", "--show-managed-fields")
+        found: dict[str, Any] = json.loads(self.run("get", manifest["kind"], name, *options))
+        return found
+
+
+def restricted(namespace: str) -> dict[str, Any]:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+
+
+def chart_documents() -> list[dict[str, Any]]:
+    values = CHART / "ci" / "minimal-values.yaml"
+    command = [binary("helm"), "template", "vm", CHART, "--namespace", SYSTEM, "-f", values]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True, timeout=60)
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def route_crd() -> dict[str, Any]:
+    """Return the Gateway API's HTTPRoute as the gateway's chart brings it."""
+    path = built(tool_of("envoy-gateway")) / "chart" / "charts" / "crds" / "crds" / "gatewayapi-crds.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    documents = yaml.safe_load_all("\n".join(line for line in lines if "{{" not in line))
+    (found,) = [d for d in documents if d and d["metadata"]["name"] == "httproutes.gateway.networking.k8s.io"]
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    plane = ControlPlane()
+    with plane:
+        admin = Cluster(binary("kubectl"), Path(plane.kubeconfig))
+        for namespace in (SYSTEM, REF.namespace):
+            admin.run("create", "-f", "-", document=restricted(namespace))
+        for document in (*chart_documents(), route_crd()):
+            admin.run("apply", "--server-side", "--validate=strict", "-f", "-", document=document)
+        for crd in ("visionmodels.visionmodel.dev", "httproutes.gateway.networking.k8s.io"):
+            admin.run("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=30s")
+        admin.run("create", "priorityclass", "serving", "--value=10")
+        runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "nvidia"}
+        admin.create({**runtime, "metadata": {"name": "nvidia"}})
+        admin.run("create", "serviceaccount", "default", "-n", REF.namespace)
+        metadata = {"name": REF.name, "namespace": REF.namespace}
+        admin.create({"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": CPU_SPEC.to_wire()})
+        uid = admin.run("get", "visionmodel", REF.name, "-n", REF.namespace, "-o", "jsonpath={.metadata.uid}")
+        yield replace(admin, uid=uid)
+
+
+def rendered(case: str, cluster: Cluster) -> list[Operation]:
+    action, picture = CASES[case]
+    return list(operations(action, replace(picture, ref=replace(REF, uid=cluster.uid))))
+
+
+def test_the_operators_own_pod_is_admitted(cluster: Cluster) -> None:
+    (deployment,) = [document for document in chart_documents() if document["kind"] == "Deployment"]
+    admit(cluster, deployment["spec"]["template"], SYSTEM)
+
+
+def admit(cluster: Cluster, template: Any, namespace: str) -> None:
+    """Ask the server for the template's pod without creating it; a Deployment is stored whatever its pods are."""
+    metadata = {**template["metadata"], "name": "dry-run", "namespace": namespace}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    cluster.create(pod, "--dry-run=server")
+
+
+@pytest.mark.parametrize("case", STORED)
+def test_rendered_manifests_are_stored_as_they_are(cluster: Cluster, case: str) -> None:
+    written = rendered(case, cluster)
+    try:
+        for operation in written:
+            cluster.as_operator(operation)
+            assert isinstance(operation, Create | Apply)
+            manifest = operation.manifest
+            assert is_applied(manifest, cluster.live(manifest)), f"{manifest['kind']} would be applied in every pass"
+            if "template" in manifest.get("spec", {}):
+                admit(cluster, manifest["spec"]["template"], REF.namespace)
+    finally:
+        for operation in written:
+            if isinstance(operation, Create | Apply):
+                manifest = operation.manifest
+                cluster.as_operator(Delete(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("get", "secrets"),
+        ("create", "pods"),
+        ("update", "visionmodels"),
+        ("delete", "visionmodels"),
+        ("get", "nodes"),
+        ("create", "rolebindings"),
+    ],
+    ids=" ".join,
+)
+def test_what_the_operator_may_not_do(cluster: Cluster, arguments: tuple[str, str]) -> None:
+    command = [str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}", "auth", "can-i", *arguments]
+    done = subprocess.run(
+        [*command, f"--as={ACCOUNT}", "-n", REF.namespace], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout.strip()) == (1, "no")
