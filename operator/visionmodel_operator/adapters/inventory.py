@@ -22,6 +22,7 @@ class KnownModel:
 
     namespace: str
     name: str
+    resource_version: str
     artifact_keys: frozenset[str]
 
 
@@ -48,7 +49,12 @@ class Inventory:
         """Return every VisionModel. Raises Retry when a list could not be read to its end."""
         return tuple(
             [
-                KnownModel(raw["metadata"]["namespace"], name_of(raw), kept_artifact_keys(raw))
+                KnownModel(
+                    raw["metadata"]["namespace"],
+                    name_of(raw),
+                    raw["metadata"]["resourceVersion"],
+                    kept_artifact_keys(raw),
+                )
                 async for raw in self._pages(API_VERSION, KIND, {})
             ]
         )

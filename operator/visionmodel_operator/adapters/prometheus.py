@@ -42,7 +42,9 @@ class PrometheusMetrics:
         """As `Metrics.value`."""
         result = await self._query(query, at)
         if isinstance(result, list) and len(result) > 1 and isinstance(result[0], dict):
-            _log.warning("query gives several series instead of one", extra={"query": query, "series": len(result)})
+            _log.warning(
+                "query gives several series instead of one", extra={"context": {"query": query, "series": len(result)}}
+            )
         return value_from(result)
 
     async def _query(self, query: str, at: datetime) -> Any:

@@ -1,0 +1,44 @@
+"""Runs kopf inside our event loop, with our own signals and our own order of stopping."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import kopf
+
+from visionmodel_operator.adapters.connection import Connection
+from visionmodel_operator.handlers.kopf_settings import CHILDREN, kopf_settings
+from visionmodel_operator.handlers.watches import Woken, login_with, registry_for
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the API server can do, as far as the watches care."""
+
+    version: tuple[int, int]
+    with_routes: bool
+    namespaces: Sequence[str] = ()
+
+
+async def run(
+    connection: Connection, cluster: Cluster, woken: Woken, *, started: asyncio.Event, stop: asyncio.Event
+) -> None:
+    """Watch until `stop` is set, which is a clean end; a watch that cannot go on raises.
+
+    Args:
+        connection: where to.
+        cluster: what to watch.
+        woken: called for every event.
+        started: set once the watches are on their way.
+        stop: ends the watches.
+    """
+    watches = (1 + len(CHILDREN) + int(cluster.with_routes)) * max(1, len(cluster.namespaces))
+    await kopf.operator(
+        registry=registry_for(woken, login_with(connection, watches), with_routes=cluster.with_routes),
+        settings=kopf_settings(cluster.version),
+        standalone=True,
+        clusterwide=not cluster.namespaces,
+        namespaces=list(cluster.namespaces),
+        ready_flag=started,
+        stop_flag=stop,
+    )
