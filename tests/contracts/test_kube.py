@@ -214,7 +214,7 @@ async def test_a_finished_job_brings_its_report(server: Server) -> None:
 async def test_the_recorded_artifact_is_read_by_its_key(server: Server) -> None:
     ref = await add_model(server)
     report = ReportSummary(result="Succeeded")
-    data = {"summary.json": report.to_json(), "gates-g1.json": json.dumps({"results": []})}
+    data = {"summary.json": report.to_json(), "gate-g1.json": json.dumps({"gates": []})}
     labels = {names.LABEL_ARTIFACT_KEY: KEY}
     await server.kube.perform(ref, Apply(manifests.config_map(names.artifact_config(KEY), data, labels)))
     snapshot = await seen(server)

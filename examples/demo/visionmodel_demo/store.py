@@ -20,7 +20,7 @@ SECRET_NAME = "models-s3"
 
 
 def provide_store(platform: Platform) -> None:
-    """Start the server in the cluster, with an empty bucket the first time."""
+    """Start the server in the cluster, with one empty bucket."""
     image = _image(platform)
     provide_namespace(platform, NAMESPACE)
     platform.kube.apply(*_manifests(image))
@@ -83,7 +83,7 @@ def _manifests(image: str) -> tuple[dict[str, Any], ...]:
     container = {
         "name": "s3",
         "image": image,
-        "args": ["--port", f":{PORT}", "--health", "/health", "posix", "/data"],
+        "args": ["--port", f":{PORT}", "--health", "/health", "--quiet", "posix", "/data"],
         "env": [
             {"name": "ROOT_ACCESS_KEY", "value": ACCESS_KEY},
             {"name": "ROOT_SECRET_KEY", "value": SECRET_KEY},
@@ -96,7 +96,8 @@ def _manifests(image: str) -> tuple[dict[str, Any], ...]:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        # A folder below the server's root is a bucket.
+        "volumeMounts": [{"name": "root", "mountPath": "/data"}, {"name": "bucket", "mountPath": f"/data/{BUCKET}"}],
     }
     pod = {
         "automountServiceAccountToken": False,
@@ -107,7 +108,7 @@ def _manifests(image: str) -> tuple[dict[str, Any], ...]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
-        "volumes": [{"name": "data", "emptyDir": {}}],
+        "volumes": [{"name": "root", "emptyDir": {}}, {"name": "bucket", "emptyDir": {}}],
     }
     deployment = {
         "apiVersion": "apps/v1",

@@ -1,10 +1,8 @@
 """From the API server's objects to the core's `Snapshot`; pure, so that the fake of the tests uses it too."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from visionmodel_contract.conversion import Failure, GateResult, ReportSummary
 from visionmodel_operator.adapters.job_translation import job_states
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of
 from visionmodel_operator.adapters.serving_translation import is_settled, pod_states, route_state, workload_states
@@ -12,15 +10,13 @@ from visionmodel_operator.api.conditions import ACTIVE_PHASES
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
+from visionmodel_operator.core.artifact_record import artifact_from_data
 from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, artifact_config
 from visionmodel_operator.core.revision import artifact_key
 from visionmodel_operator.core.snapshot import KnownArtifact, ObjectRef, Platform, Snapshot
 from visionmodel_operator.errors import UserError
 
-SUMMARY_FILE = "summary.json"
 """Key of an artifact's ConfigMap: the ReportSummary of the Job that made it or failed for good."""
-VERDICT_PREFIX, VERDICT_SUFFIX = "gates-", ".json"
-"""Keys `gates-<gate key>.json` of an artifact's ConfigMap: `{"results": [...], "failure": {...} or absent}`."""
 
 
 @dataclass(frozen=True)
@@ -122,17 +118,4 @@ def known_artifact(config: Raw) -> KnownArtifact | None:
     """Return what an artifact's ConfigMap says; None when it cannot be read, and the artifact is made again."""
     data: Mapping[str, str] = field_of(config, "data", default={})
     key = label_of(config, LABEL_ARTIFACT_KEY) or name_of(config).removeprefix(artifact_config(""))
-    verdicts: dict[str, tuple[GateResult, ...]] = {}
-    failures: dict[str, Failure] = {}
-    try:
-        summary = ReportSummary.model_validate_json(data.get(SUMMARY_FILE, ""))
-        for name, text in data.items():
-            if name.startswith(VERDICT_PREFIX) and name.endswith(VERDICT_SUFFIX):
-                gate_key = name.removeprefix(VERDICT_PREFIX).removesuffix(VERDICT_SUFFIX)
-                document = json.loads(text)
-                verdicts[gate_key] = tuple(GateResult.model_validate(gate) for gate in document["results"])
-                if "failure" in document:
-                    failures[gate_key] = Failure.model_validate(document["failure"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    return KnownArtifact(key=key, summary=summary, verdicts=verdicts, gate_failures=failures)
+    return artifact_from_data(key, data)

@@ -1,31 +1,20 @@
 """ConfigMap `artifact-<key>`: the namespace's memory that an artifact exists, and which gates it met.
 
 Shared by the VisionModels of a namespace, so none of them owns it; the resync deletes it when nobody keeps it.
-
-Keys of its data:
-    summary.json           the report, without any verdict
-    gate-<gate key>.json   {"gates": [...], "failure": {...}} of one verdict; `failure` only where it failed
 """
 
-import json
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from visionmodel_contract.conversion import Failure, GateResult, ReportSummary
+from visionmodel_contract.conversion import ReportSummary
 from visionmodel_contract.exits import ExitCode
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import ForgetArtifact, RecordArtifact
+from visionmodel_operator.core.artifact_record import data_from_artifact
 from visionmodel_operator.core.operations import Apply, Delete, Operation
-from visionmodel_operator.core.snapshot import Snapshot
+from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot
 
-SUMMARY_KEY: Final = "summary.json"
 GATE_EXIT_CODES: Final = frozenset({ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED})
 """Failures that judge an artifact and leave it to other gates."""
-
-
-def verdict_key(gate_key: str) -> str:
-    """Return the data key of one verdict."""
-    return f"gate-{gate_key}.json"
 
 
 def record_artifact(action: RecordArtifact, snapshot: Snapshot) -> tuple[Operation, ...]:
@@ -43,9 +32,7 @@ def record_artifact(action: RecordArtifact, snapshot: Snapshot) -> tuple[Operati
         failures.pop(action.gate_key, None)
         if failure is not None:
             failures[action.gate_key] = failure
-    data = {SUMMARY_KEY: _text(_report(action.summary, known.summary if known else None, gates_only=is_gate_failure))}
-    for gate_key in sorted({*verdicts, *failures}):
-        data[verdict_key(gate_key)] = _text(_verdict(verdicts.get(gate_key, ()), failures.get(gate_key)))
+    summary = _report(action.summary, known.summary if known else None) if is_gate_failure else action.summary
     manifest = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -60,7 +47,7 @@ def record_artifact(action: RecordArtifact, snapshot: Snapshot) -> tuple[Operati
                 names.LABEL_ARTIFACT_KEY: action.key,
             },
         },
-        "data": data,
+        "data": data_from_artifact(KnownArtifact(action.key, summary, verdicts, failures)),
     }
     return (Apply(manifest),)
 
@@ -70,28 +57,8 @@ def forget_artifact(action: ForgetArtifact) -> tuple[Operation, ...]:
     return (Delete("v1", "ConfigMap", names.artifact_config(action.key)),)
 
 
-def _report(new: ReportSummary, old: ReportSummary | None, *, gates_only: bool) -> dict[str, Any]:
-    """Return the report without its verdict: a missed gate says nothing against the artifact itself."""
-    if gates_only and new.artifact is None and old is not None:
-        new = old
-    document: dict[str, Any] = new.model_dump(mode="json", by_alias=True, exclude_none=True)
-    for verdict_field in ("gates", "gateKey"):
-        document.pop(verdict_field, None)
-    if gates_only:
-        document.pop("failure", None)
-        if new.artifact is not None:
-            document["result"] = "Succeeded"
-    return document
-
-
-def _verdict(results: Sequence[GateResult], failure: Failure | None) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "gates": [result.model_dump(mode="json", by_alias=True, exclude_none=True) for result in results]
-    }
-    if failure is not None:
-        document["failure"] = failure.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return document
-
-
-def _text(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
+def _report(new: ReportSummary, old: ReportSummary | None) -> ReportSummary:
+    """Return the report of an artifact that missed a gate: that says nothing against the artifact itself."""
+    made = old if new.artifact is None and old is not None else new
+    result = "Succeeded" if made.artifact is not None else made.result
+    return made.model_copy(update={"failure": None, "result": result})
