@@ -16,8 +16,6 @@ from visionmodel_operator.core.revision import artifact_key
 from visionmodel_operator.core.snapshot import KnownArtifact, ObjectRef, Platform, Snapshot
 from visionmodel_operator.errors import UserError
 
-"""Key of an artifact's ConfigMap: the ReportSummary of the Job that made it or failed for good."""
-
 
 @dataclass(frozen=True)
 class Observed:
