@@ -12,8 +12,11 @@ import yaml
 
 from unit.render.samples import CASES
 from visionmodel_devcluster.builds import binary
+from visionmodel_operator.adapters.kube_objects import CHILD_KINDS
 from visionmodel_operator.adapters.resources import PLURALS
+from visionmodel_operator.api.base import GROUP, PLURAL, VERSION
 from visionmodel_operator.core.operations import Apply, Create, Delete, Event, Operation
+from visionmodel_operator.handlers.kopf_settings import CHILDREN, ROUTES
 from visionmodel_operator.render import operations
 from visionmodel_operator.settings import PREFIX, RuntimeSetting, Settings, settings_from
 
@@ -137,9 +140,9 @@ def granted(documents: Iterable[Document], role_name: str) -> set[tuple[str, str
 def verbs_for(operation: Operation) -> tuple[tuple[str, ...], tuple[str, str]]:
     match operation:
         case Create(manifest):
-            return ("get", "list", "create"), (manifest["apiVersion"], manifest["kind"])
+            return ("get", "create"), (manifest["apiVersion"], manifest["kind"])
         case Apply(manifest):
-            return ("get", "list", "create", "patch"), (manifest["apiVersion"], manifest["kind"])
+            return ("get", "create", "patch"), (manifest["apiVersion"], manifest["kind"])
         case Delete(api_version, kind):
             return ("delete",), (api_version, kind)
         case Event():
@@ -149,8 +152,10 @@ def verbs_for(operation: Operation) -> tuple[tuple[str, ...], tuple[str, str]]:
 
 
 def needed() -> set[tuple[str, str, str]]:
-    """Return what the rendered operations need, with reading before every write."""
-    found = set()
+    """Return what the rendered operations need, with reading before every write, and what is listed and watched."""
+    found = {(kind[0].rpartition("/")[0], PLURALS[kind], "list") for kind in (*CHILD_KINDS, ("v1", "Pod"))}
+    watched = ((GROUP, VERSION, PLURAL), *CHILDREN, ROUTES)
+    found |= {(group, plural, verb) for group, _, plural in watched for verb in ("list", "watch")}
     for action, picture in CASES.values():
         for operation in operations(action, picture):
             verbs, kind = verbs_for(operation)
@@ -160,13 +165,16 @@ def needed() -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["cluster", "namespaced"])
-def test_rights_are_enough_for_what_is_rendered(helm: Path, values: Path) -> None:
+def test_rights_are_what_is_used(helm: Path, values: Path) -> None:
     has = granted(rendered(helm, values=values), "vm-visionmodel-operator")
     assert needed() - has == set()
-    assert {("visionmodel.dev", "visionmodels", verb) for verb in ("get", "list", "watch")} <= has
-    assert {("", "pods/log", "get"), ("events.k8s.io", "events", "create")} <= has
-    assert ("visionmodel.dev", "visionmodels/status", "update") in has
-    assert ("visionmodel.dev", "visionmodels", "update") not in has
+    assert has - needed() == {
+        (GROUP, "visionmodels", "get"),
+        (GROUP, "visionmodels/status", "update"),
+        (GROUP, "visionmodels/finalizers", "update"),
+        *(("events.k8s.io", "events", verb) for verb in ("get", "create", "patch")),
+        ("", "pods/log", "get"),
+    }
 
 
 def bindings(documents: Iterable[Document]) -> list[tuple[str, str | None, str]]:

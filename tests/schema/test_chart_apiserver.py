@@ -20,13 +20,13 @@ from visionmodel_devcluster.tools import tool_of
 from visionmodel_operator.adapters.managed_fields import is_applied
 from visionmodel_operator.api.base import API_VERSION, KIND
 from visionmodel_operator.core.names import FIELD_MANAGER
-from visionmodel_operator.core.operations import Apply, Create, Delete, Manifest, Operation
+from visionmodel_operator.core.operations import Apply, Create, Manifest, Operation
 from visionmodel_operator.render import operations
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "visionmodel-operator"
 SYSTEM = "vm-system"
 ACCOUNT = f"system:serviceaccount:{SYSTEM}:vm-visionmodel-operator"
-STORED = [name for name in CASES if name != "delete"]
+STORED = [name for name in CASES if not name.startswith("delete")]
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 
@@ -66,10 +66,6 @@ class Cluster:
                     "--validate=strict",
                 )
                 self.run("apply", *options, f"--as={ACCOUNT}", "-f", "-", document=manifest)
-            case Delete(_, kind, name):
-                self.run(
-                    "delete", kind, name, f"--as={ACCOUNT}", "-n", REF.namespace, "--wait=false", "--ignore-not-found"
-                )
             case _:
                 raise AssertionError(operation)
 
@@ -154,7 +150,11 @@ def test_rendered_manifests_are_stored_as_they_are(cluster: Cluster, case: str) 
         for operation in written:
             if isinstance(operation, Create | Apply):
                 manifest = operation.manifest
-                cluster.as_operator(Delete(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]))
+                name, options = (
+                    manifest["metadata"]["name"],
+                    ("-n", REF.namespace, "--wait=false", "--ignore-not-found"),
+                )
+                cluster.run("delete", manifest["kind"], name, *options)
 
 
 @pytest.mark.parametrize(

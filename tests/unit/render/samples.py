@@ -15,6 +15,7 @@ from visionmodel_contract.conversion import (
     ConversionRequest,
     ParityRequest,
     PublishTarget,
+    ReportSummary,
     SourceRequest,
     TensorSpec,
 )
@@ -24,10 +25,13 @@ from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.actions import (
     Action,
     CreateRevision,
+    DeleteJob,
     DeleteRevision,
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
+    ForgetArtifact,
+    RecordArtifact,
     StartConversion,
 )
 from visionmodel_operator.core.operations import Operation
@@ -155,6 +159,8 @@ def _opened(value: Any) -> Any:
                 **_opened(rest),
                 "data": {"config.pbtxt": config.splitlines(), "workload.json": json.loads(workload)},
             }
+        case {"data": {"summary.json": str()} as files, **rest}:
+            return {**_opened(rest), "data": {name: json.loads(text) for name, text in files.items()}}
         case {"visionmodel.dev/conversion-request": str(text)}:
             # the contract's own tests hold its wire format
             return {"visionmodel.dev/conversion-request": "as sent" if text == request().to_json() else text}
@@ -177,7 +183,13 @@ CASES: Mapping[str, tuple[Action, Snapshot]] = {
     "route": (EnsureRoute((REVISION, CANARY), (950_000, 50_000), CPU_SPEC), snapshot()),
     "front": (EnsureFront(REVISION), snapshot()),
     "budget": (EnsureDisruptionBudget(REVISION), snapshot()),
+    "record": (
+        RecordArtifact(artifact().key, ReportSummary(result="Succeeded", artifact=artifact()), "fedcba9876543210"),
+        snapshot(),
+    ),
     "delete": (DeleteRevision(REVISION), snapshot()),
+    "delete-record": (ForgetArtifact(artifact().key), snapshot()),
+    "delete-job": (DeleteJob(f"shapes-{REVISION}-prepare"), snapshot()),
 }
 
 
