@@ -26,12 +26,12 @@ class HttpServer:
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
 
     async def start(self) -> None:
         """Listen on every address."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, None, self.port, shutdown_timeout=1.0)
+        site = web.TCPSite(self._runner, None, self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
