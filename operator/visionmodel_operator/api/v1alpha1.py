@@ -22,10 +22,26 @@ def parse_spec(document: Mapping[str, Any]) -> VisionModelSpec:
         UserError: reason InvalidSpec, one line per fault with the field's path.
     """
     try:
-        return VisionModelSpec.model_validate_json(json.dumps(document), strict=True)
+        # by_name=False: only the wire names count here; storage_uri is an unknown field like any other.
+        text = json.dumps(_as_stored(document))
+        return VisionModelSpec.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         faults = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
         raise UserError("InvalidSpec", f"{faults}. Correct the VisionModel and apply it again.") from error
+
+
+def _as_stored(value: Any) -> Any:
+    """Return what the API server makes of a value: a field that is null is absent, and 2.0 is the integer 2.
+
+    A null in a list stays, and is refused.
+    """
+    if isinstance(value, Mapping):
+        return {key: _as_stored(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_as_stored(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def parse_status(document: Mapping[str, Any] | None) -> VisionModelStatus:
