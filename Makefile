@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export VISIONMODEL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/visionmodel
+export ORT_DISABLE_TELEMETRY := 1
 export PYTHONPATH := operator:examples/models:examples/demo:tests
 UV_VERSION := 0.13.8
 UV := .tools/uv/bin/uv
@@ -42,7 +43,8 @@ lock: $(UV) ## Compile the hashed requirement files
 	$(LOCK) pyproject.toml --extra operator -o requirements/operator.txt
 	$(LOCK) pyproject.toml --extra converter -o requirements/converter.txt
 	$(LOCK) pyproject.toml --all-extras --group dev -o requirements/dev.txt
-	$(LOCK) requirements/triton.in -o requirements/triton.txt
+	$(LOCK) --no-deps requirements/triton.in -o requirements/triton.txt
+	echo pip==26.3 | $(LOCK) --no-deps - -o images/pip.txt
 
 # ---------------------------------------------------------------------------------------------- generated files
 

@@ -16,13 +16,19 @@ def requests_by_slot(kube: Kube, gateway: str, namespace: str, route: str) -> di
     counted: dict[int, int] = {}
     prefix = f"httproute/{namespace}/{route}/rule/0/backend/"
     for pod in kube.items("pods", SYSTEM, f"{SELECTOR}={gateway}"):
-        with kube.forward(f"pod/{pod['metadata']['name']}", SYSTEM, STATS_PORT) as port:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10) as answer:
-                text = answer.read().decode()
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(_stats(kube, pod["metadata"]["name"])):
             for sample in family.samples:
                 cluster = sample.labels.get("envoy_cluster_name", "")
                 if sample.name == "envoy_cluster_upstream_rq_xx" and cluster.startswith(prefix):
                     slot = int(cluster.removeprefix(prefix))
                     counted[slot] = counted.get(slot, 0) + int(sample.value)
     return counted
+
+
+def _stats(kube: Kube, pod: str) -> str:
+    with (
+        kube.forward(f"pod/{pod}", SYSTEM, STATS_PORT) as port,
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10) as answer,
+    ):
+        text: str = answer.read().decode()
+    return text

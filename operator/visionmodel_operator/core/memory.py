@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from visionmodel_operator.api.conditions import Outcome, Phase, Reason
+from visionmodel_operator.api.spec import Analysis
 from visionmodel_operator.api.status import (
     ConversionStatus,
     DrainStatus,
@@ -21,6 +22,7 @@ from visionmodel_operator.api.status import (
     TrafficStatus,
     VisionModelStatus,
 )
+from visionmodel_operator.core.judge import config_from_analysis, verdict_of
 from visionmodel_operator.core.judge_state import JudgeState, initial_state, state_from_dict, state_to_dict
 from visionmodel_operator.core.weights import TRACE, WHOLE, slots_with, weight_of, weights_with
 
@@ -203,10 +205,16 @@ def finish(
         started_at=rollout.started_at,
         finished_at=now,
         requests=judged.canary_requests if judged else 0,
+        evidence=round(_evidence_of(rollout, judged), 3) if judged else 0.0,
     )
     return status.model_copy(
         update={"rollout": None, "canary": None, "history": [entry, *status.history][:HISTORY_LIMIT]}
     )
+
+
+def _evidence_of(rollout: RolloutStatus, judged: JudgeState) -> float:
+    config = config_from_analysis(Analysis.model_validate(rollout.analysis))
+    return verdict_of(judged, config).totals.evidence
 
 
 def fail(
