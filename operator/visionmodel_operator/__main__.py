@@ -122,7 +122,7 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
 
 async def _serve(parts: Parts) -> int:
-    server = HttpServer(parts.health, parts.telemetry, parts.settings.http_port, lambda: None)
+    server = HttpServer(parts.health, parts.telemetry, parts.settings.http_port)
     await server.start()
     try:
         if not await _models_are_served(parts):

@@ -14,13 +14,22 @@ class HttpServer:
 
     Attributes:
         refresh: called before metrics are shown, for values that nobody pushes.
+        host: address to listen on, every one when None.
         port: where it listens; with 0 the one it was given, once started.
     """
 
-    def __init__(self, health: Health, telemetry: Telemetry, port: int, refresh: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        health: Health,
+        telemetry: Telemetry,
+        port: int,
+        refresh: Callable[[], None] = lambda: None,
+        host: str | None = None,
+    ) -> None:
         self._health = health
         self._telemetry = telemetry
         self.refresh = refresh
+        self.host = host
         self.port = port
         application = web.Application()
         application.router.add_get("/healthz", self._healthz)
@@ -29,9 +38,9 @@ class HttpServer:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
 
     async def start(self) -> None:
-        """Listen on every address."""
+        """Listen."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, None, self.port)
+        site = web.TCPSite(self._runner, self.host, self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
 

@@ -1,0 +1,72 @@
+import pytest
+
+from visionmodel_operator.settings import RuntimeSetting, Settings, SettingsError, settings_from
+
+NEEDED = {
+    "VISIONMODEL_PROMETHEUS_URL": "http://prometheus:9090/",
+    "VISIONMODEL_CONVERTER_IMAGE": "registry.example/converter:1",
+    "VISIONMODEL_RUNTIMES": '{"26.07": {"image": "registry.example/triton:26.07", "tritonVersion": "2.71"}}',
+    "VISIONMODEL_ARTIFACT_REPOSITORY": "registry.example/artifacts",
+}
+
+
+def test_defaults() -> None:
+    assert settings_from({**NEEDED, "HOSTNAME": "pod-1", "POD_NAMESPACE": "system"}) == Settings(
+        prometheus_url="http://prometheus:9090",
+        converter_image="registry.example/converter:1",
+        runtimes={"26.07": RuntimeSetting("registry.example/triton:26.07", "2.71")},
+        default_runtime="26.07",
+        artifact_repository="registry.example/artifacts",
+        identity="pod-1",
+        lease_namespace="system",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("IMAGE_VOLUMES", "auto", "image_volumes", None),
+        ("IMAGE_VOLUMES", "False", "image_volumes", False),
+        ("ARTIFACT_REPOSITORY_INSECURE", "true", "artifact_repository_insecure", True),
+        ("PUSH_SECRET", "push", "push_secret", "push"),
+        ("PUSH_SECRET", "", "push_secret", None),
+        ("WATCH_NAMESPACES", " a, b,,a", "watch_namespaces", ("a", "b")),
+        ("RESYNC_SECONDS", "0.5", "resync_seconds", 0.5),
+        ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("LEADER_ELECTION", "false", "leader_election", False),
+        ("POD_NAME", "op-7", "identity", "op-7"),
+        ("CANARY_CPU_LIMIT", "300m", "canary_cpu_limit", "300m"),
+    ],
+)
+def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: object) -> None:
+    assert getattr(settings_from({**NEEDED, f"VISIONMODEL_{name}": value}), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PROMETHEUS_URL", "prometheus:9090"),
+        ("CONVERTER_IMAGE", ""),
+        ("RUNTIMES", "{}"),
+        ("RUNTIMES", "[]"),
+        ("RUNTIMES", "26.07"),
+        ("RUNTIMES", '{"26.07": {"image": "x"}}'),
+        ("DEFAULT_RUNTIME", "25.01"),
+        ("IMAGE_VOLUMES", "maybe"),
+        ("ALLOW_HTTP_SOURCES", "1"),
+        ("RESYNC_SECONDS", "0"),
+        ("RESYNC_SECONDS", "nan"),
+        ("WORKERS", "0"),
+        ("HTTP_PORT", "http"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_wrong_variable_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"VISIONMODEL_{name} must be"):
+        settings_from({**NEEDED, f"VISIONMODEL_{name}": value})
+
+
+@pytest.mark.parametrize("missing", sorted(NEEDED))
+def test_a_missing_variable_is_named(missing: str) -> None:
+    with pytest.raises(SettingsError, match=f"{missing} must be set"):
+        settings_from({name: value for name, value in NEEDED.items() if name != missing})
