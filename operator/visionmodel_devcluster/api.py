@@ -8,12 +8,13 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from visionmodel_devcluster import addons, host, node
+from visionmodel_devcluster import addons, host, network, node, pods
 from visionmodel_devcluster.builds import binary
 from visionmodel_devcluster.certificates import Authority
 from visionmodel_devcluster.controlplane import (
@@ -27,7 +28,7 @@ from visionmodel_devcluster.controlplane import (
 )
 from visionmodel_devcluster.errors import DevClusterError
 from visionmodel_devcluster.gpus import apply_fake_gpus
-from visionmodel_devcluster.health import answers, wait_for
+from visionmodel_devcluster.health import accepts, answers, speaks_http, step, wait_for
 from visionmodel_devcluster.images import IMAGES, addon_reference, base_image, provide_addon
 from visionmodel_devcluster.kubectl import Kubectl
 from visionmodel_devcluster.locks import file_lock
@@ -47,7 +48,21 @@ COMPONENTS = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
     *("registry", "containerd", "kubelet", "kube-proxy"),
 )
+PORTS: Mapping[str, tuple[int, ...]] = {
+    "kube-apiserver": (API_PORT,),
+    "kube-controller-manager": (10257,),
+    "kube-scheduler": (10259,),
+    "registry": (5001,),
+    "kubelet": (10248, 10250),
+    "kube-proxy": (10249, 10256),
+}
+# What `down` leaves: images, so that the next `up` is quick, and the logs of the last run.
+KEPT = frozenset({"images", "logs", "lock"})
 INSTEAD = "Use any cluster that you have instead: KUBECONFIG=... REGISTRY=... make demo"
+
+
+class PortsTakenError(DevClusterError):
+    """Somebody else listens where the cluster must; its data is as good as before."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,7 @@ class Cluster:
         self.state_dir = self.options.folder
         self.kubeconfig = self.state_dir / "kubeconfig"
         self.processes = ProcessFolder(self.state_dir)
-        self._folders = node.NodeFolders(self.state_dir)
+        self._folders = node.NodeFolders(self.state_dir, self.options.name)
         self._authority = Authority(self.state_dir / "pki")
         self._record = self.state_dir / "host.json"
 
@@ -114,41 +129,79 @@ class Cluster:
         with file_lock(self.state_dir / "lock"):
             install_packages()
             binaries = {name: binary(name) for name in PROGRAMS}
-            self._refuse_second_cluster()
-            host.write_record(host.observe_host(), self._record)
-            host.prepare_network()
-            host.prepare_cgroups()
-            self._start_processes()
-            info = self._install_addons(binaries)
+            with step("host"):
+                self._prepare_host()
+            with step("control plane"):
+                self._start_control_plane()
+            with step("node"):
+                self._start_node()
+            with step("addons"):
+                info = self._install_addons(binaries)
             self._write_info(info)
         return info
 
-    def _refuse_second_cluster(self) -> None:
-        """The bridge and its address exist once per machine."""
-        bridge = Path(f"/sys/class/net/{node.BRIDGE}")
-        if bridge.exists() and not self._record.exists():
-            raise DevClusterError(f"another dev cluster owns the device {node.BRIDGE}; run its `cluster down` first")
+    def _prepare_host(self) -> None:
+        earlier = host.read_record(self._record)
+        kubelet = self.processes.running("kubelet")
+        host.refuse_other_node(kubelet.pid if kubelet else None)
+        network.claim_bridge(self.state_dir, had_record=earlier is not None)
+        host.write_record(host.merged(earlier, host.observe_host()), self._record)
+        if self.processes.running("containerd") is None:
+            self._clear_node()
+        network.prepare_network(self.state_dir)
+        host.prepare_settings()
+        pods.prepare_cgroups(self._folders.cgroup)
 
-    def _start_processes(self) -> None:
-        settings = Settings(self.state_dir, self._endpoints(), publish_address=True)
+    def _clear_node(self) -> None:
+        """After a crash or a reboot nothing that a dead containerd knew is worth keeping: pods start anew."""
+        self.processes.stop(["kubelet"])
+        pods.stop_pods(self._folders)
+        network.unplug_pods()
+        pods.clear_node(self._folders)
+
+    def _start_control_plane(self) -> None:
+        had_data = (self.state_dir / "etcd").exists()
+        try:
+            self._try_control_plane()
+        except DevClusterError as failure:
+            if not had_data or isinstance(failure, PortsTakenError):
+                raise
+            print(f"the cluster's data is damaged; starting an empty cluster ({failure})", file=sys.stderr)
+            self.processes.stop(self.processes.names())
+            self._clear_node()
+            self._remove_state({*KEPT, "host.json", "cni"})
+            self._try_control_plane()
+
+    def _try_control_plane(self) -> None:
+        settings = self._settings()
         start_control_plane(settings, self._authority, self.processes)
         write_kubeconfig(settings, self._authority, "admin", self.kubeconfig)
         self.processes.start(controller_manager_program(settings, self._authority, 10257))
         self.processes.start(scheduler_program(settings, self._authority, 10259))
-        node.write_configs(self._folders, self._authority, settings, addon_reference("pause"))
+
+    def _settings(self) -> Settings:
+        """Ports of the running cluster; new ones when its etcd has ended, because the old may be taken by now."""
+        path = self.state_dir / "endpoints.json"
+        if self.processes.running("etcd") is None:
+            self.processes.stop(["kube-apiserver", "etcd"])
+            self._refuse_busy_ports()
+            chosen = Endpoints(node.NODE_ADDRESS, API_PORT, free_port(), free_port())
+            path.write_text(json.dumps(asdict(chosen)), encoding="utf-8")
+        endpoints = Endpoints(**json.loads(path.read_text(encoding="utf-8")))
+        return Settings(self.state_dir, endpoints, publish_address=True)
+
+    def _refuse_busy_ports(self) -> None:
+        wanted = [port for name, ports in PORTS.items() if self.processes.running(name) is None for port in ports]
+        if busy := network.busy_ports(wanted):
+            raise PortsTakenError(f"another program listens on port {', '.join(map(str, busy))}; stop it first")
+
+    def _start_node(self) -> None:
+        node.write_configs(self._folders, self._authority, self._settings(), addon_reference("pause"))
         self.processes.start(node.registry_program(self._folders))
         self.processes.start(node.containerd_program(self._folders))
         wait_for(self._containerd_answers, 30.0, "containerd")
         self.processes.start(node.kubelet_program(self._folders))
         self.processes.start(node.kube_proxy_program(self._folders))
-
-    def _endpoints(self) -> Endpoints:
-        """The ports of the first `up`, so that a second one finds the same cluster."""
-        path = self.state_dir / "endpoints.json"
-        if not path.exists():
-            chosen = Endpoints(node.NODE_ADDRESS, API_PORT, free_port(), free_port())
-            path.write_text(json.dumps(asdict(chosen)), encoding="utf-8")
-        return Endpoints(**json.loads(path.read_text(encoding="utf-8")))
 
     def _containerd_answers(self) -> bool:
         if self.processes.running("containerd") is None:
@@ -173,6 +226,10 @@ class Cluster:
             kubectl, {"coredns": "kube-system", "prometheus": "monitoring", "envoy-gateway": system}
         )
         address = addons.wait_for_gateway(kubectl)
+        # After a crash the conditions above may still be those of the pods that are gone.
+        wait_for(lambda: accepts(node.DNS_ADDRESS, 53), 60.0, "the cluster's DNS")
+        wait_for(lambda: answers(f"http://{addons.PROMETHEUS_ADDRESS}:9090/-/ready"), 60.0, "Prometheus")
+        wait_for(lambda: speaks_http(f"http://{address}"), 60.0, "the gateway's proxy")
         return ClusterInfo(
             kubeconfig=self.kubeconfig,
             registry=node.REGISTRY,
@@ -197,20 +254,26 @@ class Cluster:
         """Stop everything and put the host back; images stay unless `purge`."""
         if not self.state_dir.exists():
             return
+        if os.geteuid() != 0:
+            raise DevClusterError("stopping the dev cluster needs root, as starting it did")
         with file_lock(self.state_dir / "lock"):
+            record = host.read_record(self._record)
             # The node first: a kubelet that still runs would start again what is being ended.
             self.processes.stop(["kubelet", "kube-proxy"])
-            record = host.read_record(self._record)
-            if record is not None:
-                host.stop_pods(binary("containerd-shim-runc-v2"), self._folders.socket)
+            pods.stop_pods(self._folders)
             self.processes.stop(self.processes.names())
-            if record is not None:
-                host.undo_host(record, self.state_dir)
-            self._remove_state(purge=purge)
+            pods.clear_node(self._folders)
+            if record is not None or network.bridge_owner() == self.state_dir:
+                known = record or host.NOTHING_KNOWN
+                network.undo_network(known.nft_tables)
+                host.undo_settings(known)
+            self._remove_state(set() if purge else KEPT)
+            if purge:
+                shutil.rmtree(self.state_dir)
 
-    def _remove_state(self, *, purge: bool) -> None:
-        """Everything but the images and the logs of the last run."""
-        keep = set() if purge else {"images", "logs", "lock"}
+    def _remove_state(self, keep: Collection[str]) -> None:
+        """Everything in the state directory but what is named."""
+        pods.undo_mounts(self.state_dir)
         for path in self.state_dir.iterdir():
             if path.name in keep:
                 continue
@@ -218,8 +281,6 @@ class Cluster:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        if purge:
-            self.state_dir.rmdir()
 
     def info(self) -> ClusterInfo:
         """What the last `up` returned."""

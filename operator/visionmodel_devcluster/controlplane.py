@@ -204,8 +204,9 @@ def wait_ready(url: str, authority: Authority, processes: ProcessFolder, name: s
     """Wait until a health URL of an API server answers; fail at once when its process ended."""
 
     def is_ready() -> bool:
-        if processes.running(name) is None:
-            raise DevClusterError(f"{name} ended; the end of its log:\n{processes.log_tail(name)}")
+        for needed in ("etcd", name):
+            if processes.running(needed) is None:
+                raise DevClusterError(f"{needed} ended; the end of its log:\n{processes.log_tail(needed)}")
         return answers(url, authority)
 
     wait_for(is_ready, READY_SECONDS, f"{name} at {url}")

@@ -24,8 +24,6 @@ POD_CIDR = "10.244.0.0/24"
 BRIDGE = "vmdev0"
 DNS_ADDRESS = "10.96.0.10"
 REGISTRY = f"{NODE_ADDRESS}:5001"
-# All pods' cgroups are below this one, so that `down` finds every process of every pod.
-CGROUP = "visionmodel-devcluster"
 CNI_PLUGINS = "/usr/lib/cni"
 RUNC = "/usr/sbin/runc"
 CAP_SYS_RESOURCE = 24
@@ -36,11 +34,22 @@ class NodeFolders:
     """Where the node keeps its things, all below the state directory."""
 
     state_dir: Path
+    name: str = "visionmodel"
+
+    @property
+    def cgroup(self) -> str:
+        """All pods' control groups are below this one, so that `down` finds every process of every pod."""
+        return f"{self.name}-devcluster"
+
+    @property
+    def run(self) -> Path:
+        """What containerd and runc know about running containers."""
+        return self.state_dir / "run"
 
     @property
     def socket(self) -> Path:
         """Containerd's socket."""
-        return self.state_dir / "run" / "containerd.sock"
+        return self.run / "containerd.sock"
 
     @property
     def content(self) -> Path:
@@ -63,6 +72,16 @@ class NodeFolders:
         return self.state_dir / "cni"
 
     @property
+    def addresses(self) -> Path:
+        """Which addresses are taken by pods."""
+        return self.cni / "addresses"
+
+    @property
+    def pod_logs(self) -> Path:
+        """Logs of pods."""
+        return self.state_dir / "pod-logs"
+
+    @property
     def etc(self) -> Path:
         """Configuration files."""
         return self.state_dir / "etc"
@@ -78,8 +97,13 @@ def containerd_config(folders: NodeFolders, pause_image: str, snapshotter: str, 
     text = json.dumps
     return f"""version = 3
 root = {text(str(folders.content))}
-state = {text(str(folders.state_dir / "run" / "containerd"))}
-disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.tracing"]
+state = {text(str(folders.run / "containerd"))}
+# The last one makes a folder in /opt.
+disabled_plugins = [
+  "io.containerd.nri.v1.nri",
+  "io.containerd.internal.v1.tracing",
+  "io.containerd.internal.v1.opt",
+]
 
 [grpc]
   address = {text(str(folders.socket))}
@@ -103,6 +127,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.traci
       runtime_type = "io.containerd.runc.v2"
       [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
         BinaryName = {text(RUNC)}
+        Root = {text(str(folders.run / "runc"))}
         SystemdCgroup = false
 """
 
@@ -118,7 +143,7 @@ def cni_config(folders: NodeFolders) -> dict[str, Any]:
         "type": "host-local",
         "ranges": [[{"subnet": POD_CIDR, "gateway": NODE_ADDRESS}]],
         "routes": [{"dst": "0.0.0.0/0"}],
-        "dataDir": str(folders.cni / "addresses"),
+        "dataDir": str(folders.addresses),
     }
     bridge = {"type": "bridge", "bridge": BRIDGE, "isGateway": True, "hairpinMode": True, "ipMasq": False}
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
@@ -140,7 +165,7 @@ def kubelet_config(folders: NodeFolders, authority: Authority, resolv_conf: str)
         },
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{CGROUP}",
+        "cgroupRoot": f"/{folders.cgroup}",
         "clusterDNS": [DNS_ADDRESS],
         "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": f"unix://{folders.socket}",
@@ -157,7 +182,7 @@ def kubelet_config(folders: NodeFolders, authority: Authority, resolv_conf: str)
         "imageMaximumGCAge": "0s",
         "makeIPTablesUtilChains": False,
         "oomScoreAdj": 0,
-        "podLogsDir": str(folders.state_dir / "pod-logs"),
+        "podLogsDir": str(folders.pod_logs),
         "resolvConf": resolv_conf,
         "serializeImagePulls": False,
         "tlsCertFile": str(certificate),

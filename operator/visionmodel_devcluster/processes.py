@@ -81,7 +81,8 @@ class ProcessFolder:
         """The recorded process, if it is still the same one."""
         try:
             recorded = Identity(**json.loads((self._records / f"{name}.json").read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError):
+            # A power cut leaves empty files, and then the process is gone too.
             return None
         return recorded if observe_identity(recorded.pid) == recorded else None
 
