@@ -1,0 +1,126 @@
+"""A status with every field set, as a rollout in the middle of its second step has it."""
+
+from datetime import UTC, datetime, timedelta
+
+from visionmodel_contract.precision import Goal
+from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
+from visionmodel_operator.api.status import (
+    CanaryStatus,
+    Condition,
+    ConditionStatus,
+    ConversionReport,
+    ConversionStatus,
+    DrainStatus,
+    GateStatus,
+    HistoryEntry,
+    HoldStatus,
+    KnownRevision,
+    PlanStep,
+    RevisionStatus,
+    RolloutStatus,
+    SwapStage,
+    TensorStatus,
+    TrafficStatus,
+    VisionModelStatus,
+)
+
+BEGAN = datetime(2026, 7, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+LATER = BEGAN + timedelta(minutes=5)
+STABLE, CANARY = "7c9f2a41d0", "91be04c7aa"
+
+FULL_STATUS = VisionModelStatus(
+    observed_generation=4,
+    phase=Phase.PROGRESSING,
+    reason="Observing",
+    message="Step 2 of 3 at 25 %: no harm seen",
+    url="http://models.example/v2/models/shapes",
+    conditions=[
+        Condition(
+            type=kind, status=ConditionStatus.TRUE, reason="Serving", observed_generation=4, last_transition_time=BEGAN
+        )
+        for kind in ConditionType
+    ],
+    target_revision=CANARY,
+    stable=RevisionStatus(revision=STABLE, artifact="sha256:" + "a" * 64, ready_replicas=2, weight=75, since=BEGAN),
+    canary=CanaryStatus(
+        revision=CANARY, ready_replicas=1, weight=12.5, since=BEGAN, step=2, steps=3, step_started_at=LATER
+    ),
+    conversion=ConversionStatus(
+        revision=CANARY,
+        key="ab" * 16,
+        stage="Publishing",
+        progress=100,
+        job="shapes-91be04c7aa-prepare",
+        started_at=BEGAN,
+        exit_code=0,
+        message="",
+        report=ConversionReport(
+            precision="fp32",
+            size_bytes=4096,
+            nodes_before=40,
+            nodes_after=31,
+            source_digest="sha256:" + "b" * 64,
+            report_digest="sha256:" + "c" * 64,
+            inputs=[TensorStatus(name="images", dtype="float32", dims=(-1, 3, 64, 64))],
+            outputs=[TensorStatus(name="grid", dtype="float32", dims=(-1, 8, 8, 8))],
+            parity=[
+                GateStatus(
+                    metric="top1",
+                    goal=Goal.MAX_DEGRADATION,
+                    limit=0.01,
+                    value=0.97,
+                    source_value=0.975,
+                    passed=True,
+                    samples=200,
+                )
+            ],
+        ),
+    ),
+    traffic=TrafficStatus(
+        slots=[STABLE, CANARY],
+        weights_ppm=[875_000, 125_000],
+        changed_at=BEGAN,
+        verified_at=LATER,
+        corrected_at=LATER,
+    ),
+    rollout=RolloutStatus(
+        revision=CANARY,
+        attempt=2,
+        previous=STABLE,
+        started_at=BEGAN,
+        plan=[PlanStep(weight_ppm=50_000, min_seconds=60.5), PlanStep(weight_ppm=125_000)],
+        plan_digest="0123456789abcdef",
+        analysis={"interval": "5s", "metrics": [{"name": "errors"}]},
+        step=1,
+        phase_started_at=BEGAN,
+        step_started_at=LATER,
+        baseline_at=BEGAN,
+        swap=SwapStage.LEAVING,
+        drain=DrainStatus(finished=1204.0, flat_since=LATER, started_at=BEGAN),
+        hold=HoldStatus(reason="Paused", message="until resumed", since=LATER),
+        full=True,
+        ended="HarmDetected",
+        ended_message="errors: 12 of 100 against 1 of 1900",
+        judge={"errors": {"evidence": [0.4, 0.25], "ticks": 3}},
+    ),
+    failed_revision="00112233aa",
+    failed_attempt=1,
+    consumed_actions=["promote:91be04c7aa/1"],
+    revisions=[KnownRevision(revision=STABLE, scheme=1, artifact_key="cd" * 16, last_served_at=LATER)],
+    history=[
+        HistoryEntry(
+            revision="00112233aa",
+            attempt=1,
+            outcome=Outcome.ABORTED,
+            reason="HarmDetected",
+            message="errors",
+            started_at=BEGAN,
+            finished_at=LATER,
+            requests=480,
+            evidence=5.25,
+        )
+    ],
+    replicas=2,
+    selector="visionmodel.dev/name=shapes",
+    simulated_accelerators=True,
+)
