@@ -1,0 +1,311 @@
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from visionmodel_contract.conversion import Failure, ReportSummary
+from visionmodel_operator.adapters.job_translation import job_states, waiting_reason
+from visionmodel_operator.adapters.serving_translation import is_settled, pod_states, ready_replicas, route_state
+from visionmodel_operator.adapters.translation import (
+    Observed,
+    kept_artifact_keys,
+    known_artifact,
+    needs_serving_pods,
+    snapshot_from,
+    wanted_artifact_keys,
+)
+from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
+from visionmodel_operator.core import names
+from visionmodel_operator.core.revision import artifact_key
+from visionmodel_operator.core.snapshot import JobState, KnownArtifact, Platform, PodState
+
+DIGEST = "sha256:" + "a" * 64
+SPEC: dict[str, Any] = {"model": {"storageUri": "s3://models/m.onnx"}, "task": {"type": "Tensor"}}
+PINNED: dict[str, Any] = {**SPEC, "model": {**SPEC["model"], "digest": DIGEST}}
+PINNED_KEY = artifact_key(parse_spec(PINNED))
+FAILURE = Failure(reason="GateFailed", message="top1", exit_code=88)
+SUMMARY = ReportSummary(result="Succeeded")
+
+JOB = {"kind": "Job", "metadata": {"name": "m-r1-prepare", "labels": {names.LABEL_REVISION: "r1"}}}
+
+
+def job_pod(status: dict[str, Any], name: str = "p") -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": {"batch.kubernetes.io/job-name": "m-r1-prepare"}}, "status": status}
+
+
+def ended(message: str, at: str = "2026-01-01T12:00:00Z", code: int = 84, key: str = "state") -> dict[str, Any]:
+    terminated = {"terminated": {"exitCode": code, "message": message, "finishedAt": at}}
+    return {"containerStatuses": [{"name": "prepare", "state": {}, key: terminated}]}
+
+
+def done(kind: str, message: str = "") -> dict[str, Any]:
+    return {**JOB, "status": {"conditions": [{"type": kind, "status": "True", "message": message}]}}
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "line", "expected"),
+    [
+        pytest.param(JOB, [], None, {"finished": None}, id="just created"),
+        pytest.param(
+            JOB,
+            [job_pod({"phase": "Running"})],
+            '{"stage": "Parity", "progress": 70}',
+            {"finished": None, "progress_stage": "Parity", "progress_percent": 70},
+            id="running",
+        ),
+        pytest.param(JOB, [], "Traceback", {"finished": None}, id="a log line that is no JSON"),
+        pytest.param(
+            JOB, [], '{"stage": 3, "progress": 170}', {"finished": None, "progress_percent": 100}, id="odd progress"
+        ),
+        pytest.param(JOB, [], "[1]", {"finished": None}, id="a log line that is another JSON"),
+        pytest.param(
+            done("Complete"),
+            [job_pod(ended(SUMMARY.to_json(), code=0))],
+            '{"stage": "Publish", "progress": 99}',
+            {"finished": True, "summary": SUMMARY, "exit_code": 0},
+            id="done",
+        ),
+        pytest.param(
+            done("Failed"),
+            [
+                job_pod(ended("first", "2026-01-01T12:00:00Z", 70), "p1"),
+                job_pod(ended("second", "2026-01-01T12:05:00Z", 84), "p2"),
+            ],
+            None,
+            {"finished": False, "message": "second", "exit_code": 84},
+            id="the newest of several pods",
+        ),
+        pytest.param(
+            done("Failed"),
+            [job_pod(ended('{"result": "Perhaps"}', key="lastState"))],
+            None,
+            {"finished": False, "message": '{"result": "Perhaps"}', "exit_code": 84},
+            id="a report that cannot be read",
+        ),
+        pytest.param(
+            done("Failed", "Job was active longer than specified deadline"),
+            [],
+            None,
+            {"finished": False, "message": "Job was active longer than specified deadline"},
+            id="no pod left",
+        ),
+        pytest.param(done("FailureTarget"), [], None, {"finished": None}, id="not failed yet"),
+        pytest.param(
+            {**JOB, "spec": {"suspend": True}}, [], None, {"finished": None, "waiting": "Suspended"}, id="suspended"
+        ),
+        pytest.param(
+            JOB,
+            [job_pod({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]})],
+            None,
+            {"finished": None, "waiting": "Unschedulable"},
+            id="no node for it",
+        ),
+    ],
+)
+def test_job_states(
+    job: dict[str, Any], pods: list[dict[str, Any]], line: str | None, expected: dict[str, Any]
+) -> None:
+    progress = {} if line is None else {"m-r1-prepare": line}
+    assert job_states([job], pods, progress) == {
+        "m-r1-prepare": JobState(name="m-r1-prepare", revision="r1", **expected)
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param({}, "", id="nothing known"),
+        pytest.param({"containerStatuses": [{"state": {"running": {}}}]}, "", id="running"),
+        pytest.param({"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}, "", id="soon"),
+        pytest.param(
+            {
+                "initContainerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull"}}}],
+                "containerStatuses": [{"state": {"waiting": {"reason": "PodInitializing"}}}],
+            },
+            "ErrImagePull",
+            id="init container",
+        ),
+    ],
+)
+def test_waiting_reason(status: dict[str, Any], expected: str) -> None:
+    assert waiting_reason({"status": status}) == expected
+
+
+def deployment(wanted: int, generation: int = 1, **status: int) -> dict[str, Any]:
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": "d", "generation": generation},
+        "spec": {"replicas": wanted},
+        "status": status,
+    }
+
+
+FULL = {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
+
+
+@pytest.mark.parametrize(
+    ("live", "ready", "settled"),
+    [
+        pytest.param(deployment(2), 0, False, id="no status yet"),
+        pytest.param(deployment(2, **FULL), 2, True, id="settled"),
+        pytest.param(deployment(3, 2, **FULL), 0, False, id="older generation"),
+        pytest.param(deployment(2, **{**FULL, "updatedReplicas": 1}), 1, False, id="one pod of an older template"),
+        pytest.param(deployment(2, **{**FULL, "replicas": 3}), 2, False, id="one too many"),
+        pytest.param(deployment(0, observedGeneration=1), 0, True, id="scaled to zero"),
+    ],
+)
+def test_ready_replicas(live: dict[str, Any], ready: int, settled: bool) -> None:
+    assert (ready_replicas(live), is_settled(live)) == (ready, settled)
+
+
+def serving_pod(name: str, **extra: Any) -> dict[str, Any]:
+    labels = {names.LABEL_REVISION: "r1", **extra.pop("labels", {})}
+    metadata = {"name": name, "labels": labels, **extra.pop("metadata", {})}
+    return {"metadata": metadata, "status": {"phase": "Running", **extra}}
+
+
+def test_pod_states() -> None:
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}
+    pods = [
+        serving_pod("z", podIP="10.0.0.2", conditions=[ready], containerStatuses=[{"restartCount": 3}]),
+        serving_pod("a", metadata={"deletionTimestamp": "2026-01-01T12:00:00Z"}),
+        serving_pod("evicted", phase="Failed"),
+        serving_pod("job", labels={"batch.kubernetes.io/job-name": "j"}),
+        {"metadata": {"name": "stranger"}},
+    ]
+    since = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert pod_states(pods) == {
+        "r1": (
+            PodState("a", "r1", None, ready=False, terminating=True),
+            PodState("z", "r1", "10.0.0.2", ready=True, ready_since=since, restarts=3),
+        )
+    }
+
+
+def route(parents: list[dict[str, Any]], references: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    wanted = references if references is not None else [{"name": "gw", "sectionName": "http"}]
+    return {
+        "metadata": {"name": "m", "namespace": "default", "generation": 4},
+        "spec": {"parentRefs": wanted, "rules": []},
+        "status": {"parents": parents},
+    }
+
+
+def answer(reference: dict[str, Any], *, accepted: str = "True", resolved: str = "True", seen: int = 4) -> Any:
+    conditions = [
+        {"type": "Accepted", "status": accepted, "reason": "NoMatchingParent", "observedGeneration": seen},
+        {"type": "ResolvedRefs", "status": resolved, "reason": "BackendNotFound", "observedGeneration": seen},
+    ]
+    return {"parentRef": reference, "conditions": conditions}
+
+
+GATEWAY = {"name": "gw", "sectionName": "http", "namespace": "default", "kind": "Gateway"}
+
+
+@pytest.mark.parametrize(
+    ("live", "reason"),
+    [
+        pytest.param(route([answer(GATEWAY)]), "", id="accepted, namespace defaulted"),
+        pytest.param(route([answer({**GATEWAY, "sectionName": "other"})]), "Pending", id="another listener"),
+        pytest.param(route([answer(GATEWAY, accepted="False")]), "NoMatchingParent", id="refused"),
+        pytest.param(route([answer(GATEWAY, resolved="False")]), "BackendNotFound", id="backend missing"),
+        pytest.param(route([answer(GATEWAY, seen=3)]), "Pending", id="older generation"),
+        pytest.param(route([{"parentRef": GATEWAY, "conditions": []}]), "Pending", id="no condition yet"),
+        pytest.param(
+            route([answer({"name": "a", "namespace": "default"})], [{"name": "a"}, {"name": "b"}]),
+            "Pending",
+            id="one of two gateways",
+        ),
+        pytest.param(
+            route([answer(GATEWAY), answer(GATEWAY, accepted="False")]), "NoMatchingParent", id="two controllers"
+        ),
+        pytest.param(route([], []), "NoParents", id="no gateway named"),
+    ],
+)
+def test_a_route_is_accepted_when_everybody_says_so(live: dict[str, Any], reason: str) -> None:
+    state = route_state(live)
+    assert (state.accepted, state.reason) == (not reason, reason)
+
+
+def test_foreign_managers_are_those_who_write_the_spec() -> None:
+    fields: dict[str, Any] = {"f:spec": {"f:rules": {}}}
+    managers = [
+        {"manager": names.FIELD_MANAGER, "fieldsV1": fields},
+        {"manager": "gateway", "subresource": "status", "fieldsV1": {"f:status": {}}},
+        {"manager": "labeller", "fieldsV1": {"f:metadata": {}}},
+        {"manager": "kubectl-edit", "fieldsV1": fields},
+    ]
+    live = route([])
+    live["metadata"]["managedFields"] = managers
+    assert route_state(live).foreign_managers == ("kubectl-edit",)
+
+
+def artifact(data: dict[str, str]) -> dict[str, Any]:
+    return {"metadata": {"name": "artifact-k", "labels": {names.LABEL_ARTIFACT_KEY: "k"}}, "data": data}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param({"summary.json": SUMMARY.to_json()}, KnownArtifact("k", SUMMARY), id="without a verdict"),
+        pytest.param(
+            {
+                "summary.json": SUMMARY.to_json(),
+                "gate-g1.json": '{"gates": []}',
+                "gate-g2.json": json.dumps({"gates": [], "failure": FAILURE.model_dump(by_alias=True)}),
+            },
+            KnownArtifact("k", SUMMARY, {"g1": (), "g2": ()}, {"g2": FAILURE}),
+            id="two verdicts",
+        ),
+        pytest.param({}, None, id="empty"),
+        pytest.param({"summary.json": "{}"}, None, id="unreadable summary"),
+        pytest.param({"summary.json": SUMMARY.to_json(), "gate-g1.json": "[]"}, None, id="unreadable verdict"),
+    ],
+)
+def test_known_artifact(data: dict[str, str], expected: KnownArtifact | None) -> None:
+    assert known_artifact(artifact(data)) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "wanted", "kept"),
+    [
+        pytest.param(SPEC, {}, set(), set(), id="unpinned and new"),
+        pytest.param(PINNED, {}, {PINNED_KEY}, {PINNED_KEY}, id="pinned"),
+        pytest.param(SPEC, {"conversion": {"key": "k1"}}, {"k1"}, {"k1"}, id="recorded"),
+        pytest.param(
+            PINNED,
+            {"conversion": {"key": "k1"}, "revisions": [{"revision": "r", "artifactKey": "k0"}, {"revision": "s"}]},
+            {PINNED_KEY, "k1"},
+            {PINNED_KEY, "k1", "k0"},
+            id="old revisions are kept",
+        ),
+        pytest.param({}, {"conversion": {"key": "k1"}}, {"k1"}, {"k1"}, id="an invalid spec still keeps"),
+    ],
+)
+def test_artifact_keys(spec: dict[str, Any], status: dict[str, Any], wanted: set[str], kept: set[str]) -> None:
+    parsed = None if not spec else parse_spec(spec)
+    assert wanted_artifact_keys(parsed, parse_status(status)) == wanted
+    assert kept_artifact_keys({"spec": spec, "status": status}) == kept
+
+
+@pytest.mark.parametrize(
+    ("status", "live", "needed"),
+    [
+        pytest.param({"phase": "Healthy"}, [deployment(2, **FULL)], False, id="quiet"),
+        pytest.param({"phase": "Healthy"}, [deployment(3, 2, **FULL)], True, id="scaling"),
+        pytest.param({"phase": "Held"}, [], True, id="active phase"),
+        pytest.param({"phase": "Suspended", "rollout": {"revision": "r"}}, [], True, id="rollout recorded"),
+        pytest.param({}, [], False, id="new"),
+    ],
+)
+def test_needs_serving_pods(status: dict[str, Any], live: list[dict[str, Any]], needed: bool) -> None:
+    assert needs_serving_pods({"status": status}, live) is needed
+
+
+def test_an_invalid_spec_is_told_and_not_raised() -> None:
+    platform = Platform(runtimes={}, default_runtime="", converter_image="", artifact_repository="")
+    metadata = {"name": "m", "namespace": "n", "uid": "u", "resourceVersion": "5", "deletionTimestamp": "now"}
+    snapshot = snapshot_from(Observed({"metadata": metadata, "spec": {"task": {"type": "Tensor"}}}), platform)
+    assert (snapshot.spec, snapshot.deleting) == (None, True)
+    assert snapshot.spec_error.startswith("spec.model: Field required")
