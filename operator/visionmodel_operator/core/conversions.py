@@ -7,9 +7,11 @@ from visionmodel_contract.exits import ExitCode
 from visionmodel_operator.core.revision import artifact_key, gate_key_of
 from visionmodel_operator.core.snapshot import JobState, Snapshot
 
-REMEMBERED_BY_KEY = frozenset({ExitCode.INVALID_MODEL, ExitCode.UNSUPPORTED_MODEL, ExitCode.PARITY_FAILED})
-"""Failures that the content alone decides. Others (wrong digest under this URI, a missing file) concern only the
-VisionModel that named the source, and must not condemn the key for its neighbours."""
+REMEMBERED_BY_KEY = frozenset(
+    {ExitCode.INVALID_MODEL, ExitCode.UNSUPPORTED_MODEL, ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED}
+)
+"""Failures that the content decides, alone or with the gates. Others (wrong digest under this URI, a missing file)
+concern only the VisionModel that named the source, and must not condemn the key for its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,14 @@ class Reported:
 
     summary: ReportSummary
     key: str
+    gate_key: str
+
+
+@dataclass(frozen=True)
+class Outdated:
+    """A Job finished and is recorded, but judged by gates that the spec no longer names."""
+
+    job: JobState
 
 
 @dataclass(frozen=True)
@@ -52,39 +62,39 @@ class Missing:
     """Nothing is known and nothing runs."""
 
 
-Conversion = Ready | Failed | Reported | Running | Missing
+Conversion = Ready | Failed | Reported | Outdated | Running | Missing
 
 
-def conversion_of(snapshot: Snapshot, job_name: str) -> Conversion:
+def conversion_of(snapshot: Snapshot, revision: str, job_name: str) -> Conversion:
     """Return the state of the conversion of the spec's revision.
 
     Recorded artifacts come before Jobs: the same key never runs twice, whoever asked first.
     """
-    assert snapshot.spec is not None
-    job = snapshot.jobs.get(job_name)
-    key = artifact_key(snapshot.spec) or _recorded_key(snapshot)
-    known = _from_record(snapshot, key) if key is not None else None
+    known = remembered(snapshot, revision)
     if known is not None:
         return known
+    job = snapshot.jobs.get(job_name)
     if job is None:
         return Missing()
     if job.finished is None:
         return Running(job)
-    return _from_job(job, key)
+    return _from_job(snapshot, job, key_of(snapshot, revision))
 
 
-def _recorded_key(snapshot: Snapshot) -> str | None:
-    recorded = snapshot.status.conversion
-    rollout = snapshot.status.rollout
-    if recorded is None or rollout is None or recorded.revision != rollout.revision:
-        return None
-    return recorded.key
-
-
-def _from_record(snapshot: Snapshot, key: str) -> Ready | Failed | None:
-    known = snapshot.artifacts.get(key)
+def key_of(snapshot: Snapshot, revision: str) -> str | None:
+    """Return the key of the revision's artifact; an unpinned source's is known once its Job has reported."""
     assert snapshot.spec is not None
-    if known is None:
+    recorded = snapshot.status.conversion
+    is_mine = recorded is not None and recorded.revision == revision
+    return artifact_key(snapshot.spec) or (recorded.key if recorded is not None and is_mine else None)
+
+
+def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
+    """Return what the artifact's record says under the gates of the spec, None when it says nothing."""
+    key = key_of(snapshot, revision)
+    known = None if key is None else snapshot.artifacts.get(key)
+    assert snapshot.spec is not None
+    if key is None or known is None:
         return None
     if known.summary.failure is not None and known.summary.artifact is None:
         return _failed(known.summary.failure)
@@ -96,16 +106,31 @@ def _from_record(snapshot: Snapshot, key: str) -> Ready | Failed | None:
     return Ready(key, known.summary.artifact, known.verdicts[gate_key], known.summary)
 
 
-def _from_job(job: JobState, key: str | None) -> Reported | Failed:
+def _from_job(snapshot: Snapshot, job: JobState, key: str | None) -> Reported | Outdated | Failed:
     summary = job.summary
     if summary is not None and summary.artifact is not None:
-        return Reported(summary, summary.artifact.key)
+        made = summary.artifact.key
+        if key not in (None, made):
+            message = f"The Job made artifact {made}, wanted was {key}: operator and converter differ in version."
+            return Failed("KeyMismatch", message, job.exit_code)
+        return _reported(snapshot, job, summary, made)
     if summary is not None and summary.failure is not None:
         if key is not None and summary.failure.exit_code in REMEMBERED_BY_KEY:
-            return Reported(summary, key)
+            return _reported(snapshot, job, summary, key)
         return _failed(summary.failure, summary.gates)
     detail = job.message or "the Job left no report; its pod's log has the details"
     return Failed("JobFailed", f"The conversion Job {job.name} failed: {detail}", job.exit_code)
+
+
+def _reported(snapshot: Snapshot, job: JobState, summary: ReportSummary, key: str) -> Reported | Outdated:
+    """A verdict counts for the gates it was given under, which may have been edited while the Job ran."""
+    assert snapshot.spec is not None
+    wanted = gate_key_of(snapshot.spec, key)
+    given = summary.gate_key or wanted
+    known = snapshot.artifacts.get(key)
+    if given != wanted and known is not None and (given in known.verdicts or given in known.gate_failures):
+        return Outdated(job)
+    return Reported(summary, key, given)
 
 
 def _failed(failure: Failure, gates: tuple[GateResult, ...] = ()) -> Failed:

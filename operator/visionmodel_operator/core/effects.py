@@ -15,12 +15,22 @@ from visionmodel_operator.core.actions import (
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
+    ForgetArtifact,
     RecordArtifact,
     ScaleRevision,
     StartConversion,
 )
-from visionmodel_operator.core.conversions import Missing, Ready, Reported, conversion_of
-from visionmodel_operator.core.revision import conversion_request, gate_key_of
+from visionmodel_operator.core.conversions import (
+    Failed,
+    Missing,
+    Outdated,
+    Ready,
+    Reported,
+    conversion_of,
+    key_of,
+    remembered,
+)
+from visionmodel_operator.core.revision import conversion_request
 from visionmodel_operator.core.snapshot import JobState
 from visionmodel_operator.core.view import View
 
@@ -35,10 +45,18 @@ def effects_of(view: View) -> tuple[Action, ...]:
     return (*_conversion(view), *_capacity(view), *_routes(view), *_removals(view))
 
 
+def must_forget(view: View) -> bool:
+    """Whether a retry waits until the remembered failure of its conversion is gone."""
+    is_retry = view.status.rollout is None and view.status.failed_revision == view.target and view.requests.retry
+    return is_retry and isinstance(remembered(view.snapshot, view.target), Failed)
+
+
 def _conversion(view: View) -> tuple[Action, ...]:
+    if must_forget(view) and (key := key_of(view.snapshot, view.target)) is not None:
+        return (ForgetArtifact(key),)
     if view.status.rollout is None or view.status.phase is not Phase.CONVERTING:
         return ()
-    conversion = conversion_of(view.snapshot, job_name(view))
+    conversion = conversion_of(view.snapshot, view.rollout.revision, job_name(view))
     ref = view.snapshot.ref
     if isinstance(conversion, Missing):
         request = conversion_request(
@@ -50,7 +68,9 @@ def _conversion(view: View) -> tuple[Action, ...]:
         )
         return (StartConversion(job_name(view), request, view.spec),)
     if isinstance(conversion, Reported):
-        return (RecordArtifact(conversion.key, conversion.summary, gate_key_of(view.spec, conversion.key)),)
+        return (RecordArtifact(conversion.key, conversion.summary, conversion.gate_key),)
+    if isinstance(conversion, Outdated):
+        return (DeleteJob(conversion.job.name),)
     return ()
 
 
@@ -106,9 +126,7 @@ def _capacity(view: View) -> tuple[Action, ...]:
 
 def _create(view: View, revision: str, replicas: int) -> tuple[Action, ...]:
     """Render a revision for the first and only time; only the spec that names it can, and only once converted."""
-    if revision != view.target:
-        return ()
-    conversion = conversion_of(view.snapshot, job_name(view)) if view.status.rollout is not None else None
+    conversion = remembered(view.snapshot, revision) if revision == view.target else None
     if not isinstance(conversion, Ready):
         return ()
     return (CreateRevision(revision, view.spec, conversion.artifact, replicas),)
@@ -119,21 +137,23 @@ def _routes(view: View) -> tuple[Action, ...]:
         return ()
     front = EnsureFront(view.stable)
     traffic = view.traffic
-    is_due = traffic.verified_at is None or view.snapshot.route is None
-    if not view.has_gateway or not traffic.slots or not is_due:
+    if not view.has_gateway or not traffic.slots or traffic.verified_at is not None:
         return (front,)
     return (front, EnsureRoute(tuple(traffic.slots), tuple(traffic.weights_ppm), view.spec))
 
 
 def _removals(view: View) -> tuple[Action, ...]:
-    """Scale down what has no traffic, forget what is too old; the route was verified before status said so."""
+    """Scale down what has no traffic, forget what is too old.
+
+    The route was verified before status said so; but a Service may stand in it until its slot's next revision does.
+    """
     actions: list[Action] = []
     wanted = serving_revisions(view)
     kept = kept_revisions(view)
     for revision, workload in view.snapshot.workloads.items():
         if revision in wanted:
             continue
-        if revision not in kept:
+        if revision not in kept and view.is_split_in_force:
             actions.append(DeleteRevision(revision))
         elif workload.stored:
             actions.append(ScaleRevision(revision, 0))
@@ -144,7 +164,7 @@ def _removals(view: View) -> tuple[Action, ...]:
 def _is_job_needed(view: View, job: JobState) -> bool:
     """A Job stays while it is at work, until its report is recorded, or while its failure is the latest news."""
     if job.revision == view.status.failed_revision:
-        return True
+        return job.finished is not None
     if view.status.rollout is None or job.name != job_name(view):
         return False
     return view.status.phase is Phase.CONVERTING

@@ -27,6 +27,14 @@ from visionmodel_operator.core.judge_state import JudgeState, initial_state, sta
 from visionmodel_operator.core.weights import TRACE, WHOLE, slots_with, weight_of, weights_with
 
 HISTORY_LIMIT = 10
+KNOWN_LIMIT = 60
+"""More than `revisionHistoryLimit` may ask for, less than the CRD's bound of the list."""
+
+BLIND_HOLDS = frozenset({Reason.METRICS_UNAVAILABLE, Reason.UPSTREAM_INCIDENT})
+"""Holds during which nothing was learned: their time does not count as time of the step."""
+
+MESSAGE_LIMIT = 4096
+"""Longest message of the CRD: what gateways and servers say is cut, or the whole status would be refused."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,8 @@ def evolve(
     status: VisionModelStatus, phase: Phase, reason: Reason | str, message: str, **fields: Any
 ) -> VisionModelStatus:
     """Return the status in a phase; `fields` are attributes of the status."""
-    return status.model_copy(update={"phase": phase, "reason": str(reason), "message": message, **fields})
+    told = {"phase": phase, "reason": str(reason), "message": message[:MESSAGE_LIMIT]}
+    return status.model_copy(update={**told, **fields})
 
 
 def with_rollout(status: VisionModelStatus, **fields: Any) -> VisionModelStatus:
@@ -90,7 +99,30 @@ def begin(status: VisionModelStatus, revision: str, attempt: int, frozen: Frozen
 
 def _known(status: VisionModelStatus, revision: str, now: datetime) -> list[KnownRevision]:
     others = [known for known in status.revisions if known.revision != revision]
-    return [KnownRevision(revision=revision, last_served_at=now), *others]
+    return [KnownRevision(revision=revision, last_served_at=now), *others][:KNOWN_LIMIT]
+
+
+def converted(status: VisionModelStatus, conversion: ConversionStatus) -> VisionModelStatus:
+    """Record what the conversion made, and that the revision keeps its artifact."""
+    revisions = [
+        known.model_copy(update={"artifact_key": conversion.key}) if known.revision == conversion.revision else known
+        for known in status.revisions
+    ]
+    return status.model_copy(update={"conversion": conversion, "revisions": revisions})
+
+
+def provision(status: VisionModelStatus, message: str, now: datetime) -> VisionModelStatus:
+    """Wait for the candidate's pods."""
+    fresh = with_rollout(status, phase_started_at=now, hold=None)
+    return evolve(fresh, Phase.PROVISIONING, Reason.WAITING_FOR_PODS, message)
+
+
+def failure_of(status: VisionModelStatus, revision: str) -> HistoryEntry | None:
+    """Return how the newest attempt at a revision was turned back, None unless it was found unfit."""
+    newest = next((entry for entry in status.history if entry.revision == revision), None)
+    if newest is None or newest.outcome is not Outcome.ABORTED:
+        return None
+    return None if newest.reason in (Reason.REVERTED, Reason.SUSPENDED) else newest
 
 
 def hold(status: VisionModelStatus, reason: Reason, message: str, now: datetime) -> VisionModelStatus:
@@ -101,7 +133,12 @@ def hold(status: VisionModelStatus, reason: Reason, message: str, now: datetime)
 
 def resume(status: VisionModelStatus, now: datetime) -> VisionModelStatus:
     """Go on after a hold."""
-    return observe_step(with_rollout(status, hold=None), now)
+    rollout = status.rollout
+    assert rollout is not None
+    started = rollout.step_started_at
+    if rollout.hold is not None and rollout.hold.reason in BLIND_HOLDS and started is not None:
+        started += now - rollout.hold.since
+    return observe_step(with_rollout(status, hold=None, step_started_at=started), now)
 
 
 def observe_step(status: VisionModelStatus, now: datetime) -> VisionModelStatus:

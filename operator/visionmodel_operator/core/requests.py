@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from visionmodel_operator.core import names
 
+MAX_STEP_DIGITS = 3
+
 
 @dataclass(frozen=True)
 class Requests:
@@ -34,17 +36,27 @@ def requests_for(annotations: Mapping[str, str], revision: str, attempt: int, co
     promote = _fresh("promote", annotations.get(names.ANNOTATION_PROMOTE, ""), consumed)
     abort = _fresh("abort", annotations.get(names.ANNOTATION_ABORT, ""), consumed)
     retry = _fresh("retry", annotations.get(names.ANNOTATION_RETRY, ""), consumed)
-    prefix, _, step = promote.rpartition("/")
+    step = _step_in(promote, mine)
+    meant = (
+        ("promote", promote, promote == mine or step is not None),
+        ("abort", abort, abort == mine),
+        ("retry", retry, retry == mine),
+    )
     return Requests(
-        promote_step=int(step) if prefix == mine and step.isdigit() else None,
+        promote_step=step,
         promote_full=promote == mine,
         abort=abort == mine,
         retry=retry == mine,
         pause=annotations.get(names.ANNOTATION_PAUSE) == "true",
-        consumed=tuple(
-            f"{verb}={value}" for verb, value in (("promote", promote), ("abort", abort), ("retry", retry)) if value
-        ),
+        consumed=tuple(f"{verb}={value}" for verb, value, is_meant in meant if is_meant),
     )
+
+
+def _step_in(promote: str, mine: str) -> int | None:
+    """Return the step that is named; annotations are anybody's text, so only a few plain digits count."""
+    prefix, _, step = promote.rpartition("/")
+    is_number = step.isascii() and step.isdigit() and len(step) <= MAX_STEP_DIGITS
+    return int(step) if prefix == mine and is_number else None
 
 
 def _fresh(verb: str, value: str, consumed: Sequence[str]) -> str:

@@ -14,19 +14,27 @@ from datetime import datetime
 from typing import assert_never
 
 from visionmodel_operator.api.conditions import ACTIVE_PHASES, Outcome, Phase, Reason
-from visionmodel_operator.api.status import SwapStage, VisionModelStatus
+from visionmodel_operator.api.status import ConversionStatus, SwapStage, VisionModelStatus
 from visionmodel_operator.core import evidence, memory
 from visionmodel_operator.core.actions import Action, EmitEvent
-from visionmodel_operator.core.conversions import Failed, Ready, Reported, conversion_of
-from visionmodel_operator.core.effects import effects_of, job_name
+from visionmodel_operator.core.conversions import Failed, Ready, Reported, conversion_of, remembered
+from visionmodel_operator.core.effects import effects_of, job_name, must_forget
 from visionmodel_operator.core.judge import Harm
 from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.revision import plan_digest, revision_of
 from visionmodel_operator.core.snapshot import Snapshot
-from visionmodel_operator.core.stepping import held, observing, promote, promoting, routing
+from visionmodel_operator.core.stepping import (
+    held,
+    is_paused,
+    observing,
+    pause_message,
+    promote,
+    promoting,
+    routing,
+)
 from visionmodel_operator.core.timing import wake_after
 from visionmodel_operator.core.view import View
-from visionmodel_operator.core.weights import plan_from_steps
+from visionmodel_operator.core.weights import WHOLE, plan_from_steps
 
 CORRECTION_INTERVAL = "1m"
 """A foreign edit of the route is put right at most this often, so that two writers do not fight at full speed."""
@@ -58,9 +66,15 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
     target = revision_of(snapshot.spec)
     view = View(snapshot, snapshot.spec, snapshot.status, target, now)
     moved = _move(view)
-    if moved != snapshot.status:
+    if _without_evidence(moved) != _without_evidence(snapshot.status):
         return Decision(moved, events=_announce(view, moved), wake_after=0.0)
-    return Decision(moved, actions=effects_of(view), wake_after=wake_after(view))
+    after = view.at(moved)
+    return Decision(moved, actions=effects_of(after), wake_after=wake_after(after))
+
+
+def _without_evidence(status: VisionModelStatus) -> VisionModelStatus:
+    """What was counted is no move: no effect depends on it, and it may grow in every pass."""
+    return status if status.rollout is None else memory.with_rollout(status, judge={}, drain=None)
 
 
 def _announce(view: View, moved: VisionModelStatus) -> tuple[EmitEvent, ...]:
@@ -93,7 +107,9 @@ def _bookkeeping(view: View) -> VisionModelStatus:
     update: dict[str, datetime | None] = {}
     if traffic.verified_at is None:
         update = {"verified_at": view.now} if view.is_route_accepted else {}
-    elif view.snapshot.route is not None and not view.is_route_as_recorded:
+    elif view.snapshot.route is None:
+        update = {"verified_at": None}
+    elif not view.is_route_as_recorded:
         is_due = traffic.corrected_at is None or view.waited(traffic.corrected_at, CORRECTION_INTERVAL)
         update = {"verified_at": None, "corrected_at": view.now} if is_due else {}
     return view.status.model_copy(update={"traffic": traffic.model_copy(update=update)}) if update else view.status
@@ -106,7 +122,13 @@ def _idle(view: View) -> VisionModelStatus:
         if status.phase is Phase.SUSPENDED:
             return status
         return memory.evolve(status, Phase.SUSPENDED, Reason.SUSPENDED, "Suspended by spec.suspend.")
+    failure = memory.failure_of(status, view.target)
+    if failure is not None and view.target not in (view.stable, status.failed_revision):
+        known = {"failed_revision": view.target, "failed_attempt": failure.attempt}
+        return _idle(view.at(status.model_copy(update=known)))
     if status.failed_revision == view.target and view.requests.retry:
+        if must_forget(view):
+            return status
         consumed = remember(status.consumed_actions, view.requests, "retry")
         return _begin(view.at(status.model_copy(update={"consumed_actions": consumed})))
     if view.target not in (view.stable, status.failed_revision):
@@ -123,21 +145,30 @@ def _begin(view: View) -> VisionModelStatus:
 
 def _resting(view: View) -> VisionModelStatus:
     status, stable = view.status, view.stable
-    if view.target == status.failed_revision and status.phase is Phase.DEGRADED:
-        return status
+    if view.target == status.failed_revision:
+        return _still_failed(view)
     if stable is None:
         return status
-    if view.target == status.failed_revision:
-        newest = status.history[0] if status.history else None
-        reason = newest.reason if newest else Reason.HARM_DETECTED
-        return memory.evolve(status, Phase.DEGRADED, reason, newest.message if newest else "")
     if view.ready(stable) == 0 and view.full_replicas > 0:
+        if status.phase in (Phase.SUSPENDED, Phase.PENDING):
+            message = f"Resumed; waiting for pods of the stable revision {stable}."
+            return memory.evolve(status, Phase.PENDING, Reason.WAITING_FOR_PODS, message)
         return memory.evolve(
             status, Phase.DEGRADED, Reason.STABLE_UNAVAILABLE, f"No pod of the stable revision {stable} is ready."
         )
     if status.phase is Phase.HEALTHY:
         return status
     return memory.evolve(status, Phase.HEALTHY, Reason.SERVING, f"Revision {stable} serves all requests.")
+
+
+def _still_failed(view: View) -> VisionModelStatus:
+    """The spec asks for what was turned back: it is not tried again unless somebody says so."""
+    status = view.status
+    newest = next((entry for entry in status.history if entry.revision == view.target), None)
+    reason = newest.reason if newest else Reason.HARM_DETECTED
+    if status.phase is Phase.DEGRADED and status.reason == reason:
+        return status
+    return memory.evolve(status, Phase.DEGRADED, reason, newest.message if newest else "")
 
 
 def _active(view: View) -> VisionModelStatus:
@@ -150,7 +181,9 @@ def _active(view: View) -> VisionModelStatus:
     view, verdict = evidence.judged(view)
     end = _end_of(view)
     if end is not None:
-        return memory.turn_back(view.status, *end, view.now)
+        consumed = remember(view.status.consumed_actions, view.requests, "abort")
+        known = {"consumed_actions": consumed} if end[0] is Reason.USER else {}
+        return memory.turn_back(view.status.model_copy(update=known), *end, view.now)
     if isinstance(verdict, Harm):
         return memory.turn_back(view.status, Reason.HARM_DETECTED, verdict.message, view.now)
     match phase:
@@ -189,16 +222,16 @@ def _end_of(view: View) -> tuple[Reason, str] | None:
 
 def _converting(view: View) -> VisionModelStatus:
     status, now = view.status, view.now
-    conversion = conversion_of(view.snapshot, job_name(view))
+    conversion = conversion_of(view.snapshot, view.rollout.revision, job_name(view))
     recorded = status.conversion
     assert recorded is not None
     match conversion:
         case Ready():
-            done = status.model_copy(update={"conversion": evidence.reported(recorded, conversion)})
+            done = memory.converted(status, evidence.reported(recorded, conversion))
             if not view.spec.conversion.auto_apply:
                 message = "Converted; conversion.autoApply is false. Promote it to serve it."
                 return memory.hold(done, Reason.AWAITING_APPLY, message, now)
-            return _provision(done, now)
+            return memory.provision(done, "Converted; waiting for its pods.", now)
         case Failed():
             told = recorded.model_copy(update={"message": conversion.message[:4096], "exit_code": conversion.exit_code})
             failed = status.model_copy(update={"conversion": told})
@@ -212,22 +245,13 @@ def _converting(view: View) -> VisionModelStatus:
     return status
 
 
-def _provision(status: VisionModelStatus, now: datetime) -> VisionModelStatus:
-    fresh = memory.with_rollout(status, phase_started_at=now, hold=None)
-    return memory.evolve(fresh, Phase.PROVISIONING, Reason.WAITING_FOR_PODS, "Converted; waiting for its pods.")
-
-
 def _provisioning(view: View) -> VisionModelStatus:
     status, rollout, now = view.status, view.rollout, view.now
-    if view.ready(rollout.revision) >= view.step_replicas:
-        if view.stable is None:
-            served = memory.set_share(memory.make_stable(status, now), rollout.revision, 1_000_000, now)
-            message = f"Revision {rollout.revision} serves all requests."
-            ended = memory.finish(served, Outcome.PROMOTED, Reason.PROMOTED, message, now)
-            return memory.evolve(ended, Phase.HEALTHY, Reason.SERVING, message)
-        if not view.has_gateway or not rollout.plan:
-            return promote(view, "" if view.has_gateway else "Nothing splits the traffic: not judged.")
-        return memory.enter_step(status, 0, now)
+    if not view.is_stored(rollout.revision):
+        if not isinstance(remembered(view.snapshot, rollout.revision), Ready):
+            return _convert_again(view)
+    elif view.ready(rollout.revision) >= view.step_replicas:
+        return _provisioned(view)
     if view.is_past_deadline() and status.phase is Phase.PROVISIONING:
         waiting = "; ".join(sorted({pod.waiting for pod in view.pods(rollout.revision) if pod.waiting}))
         message = f"Not ready within {view.spec.progress_deadline_seconds} s. {waiting}".strip()
@@ -237,11 +261,34 @@ def _provisioning(view: View) -> VisionModelStatus:
     return status
 
 
+def _convert_again(view: View) -> VisionModelStatus:
+    """The artifact, or its verdict, was lost or replaced before the first pod was made of it."""
+    status, now = view.status, view.now
+    conversion = ConversionStatus(revision=view.rollout.revision, started_at=now)
+    fresh = memory.with_rollout(status.model_copy(update={"conversion": conversion}), phase_started_at=now)
+    message = f"The artifact of revision {view.rollout.revision} is not known any more."
+    return memory.evolve(fresh, Phase.CONVERTING, Reason.NEW_REVISION, message)
+
+
+def _provisioned(view: View) -> VisionModelStatus:
+    status, rollout, now = view.status, view.rollout, view.now
+    if view.stable is None:
+        served = memory.set_share(memory.make_stable(status, now), rollout.revision, WHOLE, now)
+        message = f"Revision {rollout.revision} serves all requests."
+        ended = memory.finish(served, Outcome.PROMOTED, Reason.PROMOTED, message, now)
+        return memory.evolve(ended, Phase.HEALTHY, Reason.SERVING, message)
+    if view.has_gateway and rollout.plan:
+        return memory.enter_step(status, 0, now)
+    if is_paused(view):
+        return memory.hold(status, Reason.PAUSED, pause_message(view), now)
+    return promote(view, "" if view.has_gateway else "Nothing splits the traffic: not judged.")
+
+
 def _draining(view: View) -> VisionModelStatus:
     previous = view.rollout.previous
     if previous is not None:
         drain, is_idle = view.drained(previous)
-        if not is_idle:
+        if not is_idle or not view.is_split_in_force:
             return memory.with_rollout(view.status, drain=drain)
     message = f"Revision {view.rollout.revision} serves all requests."
     ended = memory.finish(view.status, Outcome.PROMOTED, Reason.PROMOTED, message, view.now)
@@ -267,9 +314,6 @@ def _aborting(view: View) -> VisionModelStatus:
 def _aborted(view: View) -> VisionModelStatus:
     status, rollout, now = view.status, view.rollout, view.now
     reason, message = rollout.ended or Reason.USER, rollout.ended_message or ""
-    if reason == Reason.USER:
-        consumed = remember(status.consumed_actions, view.requests, "abort")
-        status = status.model_copy(update={"consumed_actions": consumed})
     if reason == Reason.SUPERSEDED:
         ended = memory.finish(status, Outcome.SUPERSEDED, reason, message, now)
         return _idle(view.at(ended))

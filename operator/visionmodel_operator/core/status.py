@@ -17,6 +17,7 @@ from visionmodel_operator.api.status import (
     VisionModelStatus,
 )
 from visionmodel_operator.core import memory, names
+from visionmodel_operator.core.effects import job_name
 from visionmodel_operator.core.judge import config_from_analysis, verdict_of
 from visionmodel_operator.core.revision import plan_digest
 from visionmodel_operator.core.snapshot import Snapshot
@@ -120,7 +121,7 @@ def _conversion(view: View) -> ConversionStatus | None:
     conversion = view.status.conversion
     if conversion is None or view.status.phase is not Phase.CONVERTING:
         return conversion
-    job = next((j for j in view.snapshot.jobs.values() if j.revision == conversion.revision), None)
+    job = view.snapshot.jobs.get(job_name(view))
     if job is None:
         return conversion
     stage = job.progress_stage or (job.waiting or "Starting" if job.finished is None else "Recording")
@@ -205,7 +206,7 @@ def _reconciling(view: View, trouble: Trouble | None) -> _Said:
     status = view.status
     if trouble is not None:
         return _Said(FALSE, trouble.reason, trouble.message)
-    if status.phase in ACTIVE_PHASES and _stalled(view, trouble).status is FALSE:
+    if status.phase in (*ACTIVE_PHASES, Phase.PENDING) and _stalled(view, trouble).status is FALSE:
         return _Said(TRUE, status.reason or Reason.UNKNOWN, status.message or "")
     return _Said(FALSE, status.reason or Reason.UNKNOWN, "Nothing is under way.")
 

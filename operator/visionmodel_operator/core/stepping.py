@@ -5,6 +5,7 @@ from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.spec import OnInconclusive, OnMissingMetrics
 from visionmodel_operator.api.status import SwapStage, VisionModelStatus
 from visionmodel_operator.core import memory
+from visionmodel_operator.core.counters import JUDGE_LAG
 from visionmodel_operator.core.judge import Inconclusive, NoData, Pass, Verdict, start_step
 from visionmodel_operator.core.judge_state import state_to_dict
 from visionmodel_operator.core.requests import remember
@@ -23,6 +24,8 @@ def routing(view: View) -> VisionModelStatus:
             return memory.turn_back(status, Reason.PROGRESS_DEADLINE, message, view.now)
         return status
     if memory.share_of(status, rollout.revision) != step.weight_ppm:
+        if is_paused(view):
+            return memory.hold(status, Reason.PAUSED, pause_message(view), view.now)
         return memory.set_share(status, rollout.revision, step.weight_ppm, view.now)
     if view.is_split_in_force:
         return _start_observing(view)
@@ -53,12 +56,12 @@ def observing(view: View, verdict: Verdict | None) -> VisionModelStatus:
     asked = _asked_to_go_on(view)
     if asked is not None:
         return asked
-    if _is_paused(view):
-        return memory.hold(status, Reason.PAUSED, _pause_message(view), view.now)
+    if is_paused(view):
+        return memory.hold(status, Reason.PAUSED, pause_message(view), view.now)
     if isinstance(verdict, Inconclusive) and verdict.reason == UPSTREAM_INCIDENT:
         return memory.hold(status, Reason.UPSTREAM_INCIDENT, verdict.message, view.now)
     is_judged = _is_judged(step.weight_ppm)
-    if is_judged and _is_blind(view, verdict):
+    if is_judged and _is_blind(view):
         message = f"No metrics for {view.analysis.metrics_grace}: {_silence(view, verdict)}"
         return memory.hold(status, Reason.METRICS_UNAVAILABLE, message, view.now)
     is_long_enough = _observed_seconds(view) >= (step.min_seconds or 0.0)
@@ -90,13 +93,15 @@ def _asked_to_go_on(view: View) -> VisionModelStatus | None:
     return _next_step(asked)
 
 
-def _is_paused(view: View) -> bool:
+def is_paused(view: View) -> bool:
+    """Return whether somebody, or the plan, asks to stay where it is."""
     step = view.step
     is_plan_pause = step is not None and step.min_seconds is None and view.rollout.step_started_at is not None
     return view.spec.rollout.paused or view.requests.pause or is_plan_pause
 
 
-def _pause_message(view: View) -> str:
+def pause_message(view: View) -> str:
+    """Return who asks to wait, and how to go on."""
     if view.spec.rollout.paused:
         return "Paused by spec.rollout.paused."
     if view.requests.pause:
@@ -108,12 +113,14 @@ def _pause_message(view: View) -> str:
     )
 
 
-def _is_blind(view: View, verdict: Verdict | None) -> bool:
+def _is_blind(view: View) -> bool:
+    """Return whether the newest evidence is too old; a verdict stays what it was while no ticks come."""
     state = memory.judge_state(view.rollout)
-    if state is None or not isinstance(verdict, NoData | None):
+    if state is None:
         return False
     last = state.started if state.last_used is None else state.last_used
-    return view.now.timestamp() - last >= duration_seconds(view.analysis.metrics_grace)
+    soonest = 2 * duration_seconds(view.analysis.interval) + JUDGE_LAG
+    return view.now.timestamp() - last >= max(soonest, duration_seconds(view.analysis.metrics_grace))
 
 
 def _silence(view: View, verdict: Verdict | None) -> str:
@@ -160,9 +167,11 @@ def held(view: View, verdict: Verdict | None) -> VisionModelStatus:
         return asked
     match hold.reason:
         case Reason.PAUSED:
-            is_over = not _is_paused(view)
+            is_over = not is_paused(view)
+            if not is_over and hold.message != pause_message(view):
+                return memory.hold(view.status, Reason.PAUSED, pause_message(view), view.now)
         case Reason.METRICS_UNAVAILABLE:
-            is_over = not _is_blind(view, verdict)
+            is_over = not _is_blind(view)
             if not is_over and _metrics_overdue(view):
                 return memory.turn_back(view.status, Reason.METRICS_DEADLINE, hold.message, view.now)
         case Reason.SPLIT_MISMATCH:
@@ -171,7 +180,13 @@ def held(view: View, verdict: Verdict | None) -> VisionModelStatus:
             is_over = not (isinstance(verdict, Inconclusive) and verdict.reason == UPSTREAM_INCIDENT)
         case _:
             is_over = False
-    return memory.resume(view.status, view.now) if is_over else view.status
+    return _resume(view) if is_over else view.status
+
+
+def _resume(view: View) -> VisionModelStatus:
+    if view.step is None or not view.has_gateway:
+        return memory.provision(view.status, "Waiting for its pods.", view.now)
+    return memory.resume(view.status, view.now)
 
 
 def _metrics_overdue(view: View) -> bool:
@@ -184,10 +199,11 @@ def _metrics_overdue(view: View) -> bool:
 def _awaiting_apply(view: View) -> VisionModelStatus:
     if not view.spec.conversion.auto_apply and not view.requests.promote_full:
         return view.status
-    consumed = remember(view.status.consumed_actions, view.requests, "promote")
-    status = view.status.model_copy(update={"consumed_actions": consumed})
-    fresh = memory.with_rollout(status, hold=None, phase_started_at=view.now)
-    return memory.evolve(fresh, Phase.PROVISIONING, Reason.WAITING_FOR_PODS, "Waiting for its pods.")
+    status = view.status
+    if view.requests.promote_full:
+        consumed = remember(status.consumed_actions, view.requests, "promote")
+        status = status.model_copy(update={"consumed_actions": consumed})
+    return memory.provision(status, "Waiting for its pods.", view.now)
 
 
 def promoting(view: View) -> VisionModelStatus:

@@ -3,6 +3,7 @@
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.conditions import Phase
 from visionmodel_operator.core.counters import JUDGE_LAG
+from visionmodel_operator.core.effects import must_forget
 from visionmodel_operator.core.memory import judge_state
 from visionmodel_operator.core.view import ROUTE_SETTLE, View
 
@@ -16,13 +17,16 @@ def wake_after(view: View) -> float | None:
     """Return the seconds until the next look, None when only a change can matter."""
     status = view.status
     if status.rollout is None:
-        return WATCHED if view.traffic.slots and view.traffic.verified_at is None else None
-    if view.traffic.verified_at is not None and not view.is_split_in_force:
+        if must_forget(view):
+            return DRAINING
+        is_split_awaited = view.traffic.verified_at is None or not view.is_route_as_recorded
+        return WATCHED if view.has_gateway and view.traffic.slots and is_split_awaited else None
+    if view.is_settling:
         return ROUTE_SETTLE.total_seconds()
     match status.phase:
         case Phase.PROGRESSING | Phase.HELD:
             return min(WATCHED, _next_tick(view))
-        case Phase.DRAINING | Phase.ABORTING:
+        case Phase.DRAINING | Phase.ABORTING if status.rollout.drain is not None:
             return DRAINING
         case Phase.PROMOTING:
             return min(WATCHED, _next_tick(view))
@@ -38,7 +42,9 @@ def _next_tick(view: View) -> float:
     if state is not None and rollout.swap is None:
         interval = duration_seconds(view.analysis.interval)
         last = state.started if state.last_tick is None else state.last_tick
-        waits.append(last + interval + JUDGE_LAG - view.now.timestamp())
+        due = last + interval + JUDGE_LAG - view.now.timestamp()
+        # Overdue: this pass has just asked in vain, and Prometheus is not asked again at once.
+        waits.append(due if due > 0 else interval)
     if rollout.step_started_at is not None and step is not None and step.min_seconds:
         left = step.min_seconds - (view.now - rollout.step_started_at).total_seconds()
         if left > 0:

@@ -93,6 +93,11 @@ class View:
         workload = self.snapshot.workloads.get(revision)
         return workload.ready if workload is not None else 0
 
+    def is_stored(self, revision: str) -> bool:
+        """Return whether a revision was rendered, and can be brought back as it was."""
+        workload = self.snapshot.workloads.get(revision)
+        return workload is not None and bool(workload.stored)
+
     def pods(self, revision: str) -> tuple[PodState, ...]:
         """Return the pods of a revision."""
         return self.snapshot.pods.get(revision, ())
@@ -127,20 +132,27 @@ class View:
 
     @property
     def is_split_in_force(self) -> bool:
-        """Whether the recorded split was accepted and had time to take effect."""
+        """Whether the recorded split was accepted, had time to take effect, and still stands in the route."""
         if not self.has_gateway or not self.traffic.slots:
             return True
         verified = self.traffic.verified_at
-        return verified is not None and self.now - verified >= ROUTE_SETTLE
+        return verified is not None and self.now - verified >= ROUTE_SETTLE and self.is_route_as_recorded
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether the recorded split is accepted and only needs its moment to take effect."""
+        verified = self.traffic.verified_at
+        return self.has_gateway and verified is not None and self.now - verified < ROUTE_SETTLE
 
     def drained(self, revision: str) -> tuple[DrainStatus, bool]:
         """Return the evidence of draining, brought up to date, and whether the revision is idle.
 
         Idle: the pods' own counters of finished requests did not move and nothing was pending for longer than
-        a request may take. A pod that does not answer gives no evidence; only drainMax ends that wait.
+        a request may take. A pod that does not answer gives no evidence; only drainMax ends that wait. One that
+        never had an address never had a request.
         """
         drain = self.rollout.drain or DrainStatus(started_at=self.now)
-        pods = self.pods(revision)
+        pods = tuple(pod for pod in self.pods(revision) if pod.ip is not None)
         counters = [(pod.finished_requests, pod.pending_requests) for pod in pods]
         finished = sum(count or 0.0 for count, _ in counters)
         is_known = all(count is not None and pending is not None for count, pending in counters)
