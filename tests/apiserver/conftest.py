@@ -24,14 +24,17 @@ def control_plane() -> Iterator[ControlPlane]:
 @pytest.fixture(scope="session")
 def api_client(control_plane: ControlPlane) -> Iterator[Any]:
     """An administrator's client."""
-    with config.new_client_from_config(str(control_plane.kubeconfig)) as api:
+    settings = client.Configuration()
+    load: Any = config.load_kube_config
+    load(str(control_plane.kubeconfig), client_configuration=settings)
+    with client.ApiClient(settings) as api:
         yield api
 
 
 @pytest.fixture(scope="session")
 def crd(api_client: Any) -> dict[str, Any]:
     """The CRD as the server stores it, once it is established."""
-    extensions = client.ApiextensionsV1Api(api_client)
+    extensions: Any = client.ApiextensionsV1Api(api_client)
     extensions.create_custom_resource_definition(crd_document(), field_validation="Strict")
     deadline = time.monotonic() + ESTABLISHED_SECONDS
     while True:

@@ -42,7 +42,7 @@ DryRun = Callable[..., Answer]
 @pytest.fixture(scope="session")
 def dry_run(api_client: Any, crd: dict[str, Any]) -> DryRun:
     """Create without storing."""
-    objects = client.CustomObjectsApi(api_client)
+    objects: Any = client.CustomObjectsApi(api_client)
     assert crd["spec"]["group"] == GROUP
 
     def create(spec: Any, name: str = "shapes") -> Answer:
@@ -52,7 +52,7 @@ def dry_run(api_client: Any, crd: dict[str, Any]) -> DryRun:
         except ApiException as error:
             if error.status not in REFUSED:
                 raise
-            return Answer(refusal=json.loads(error.body)["message"])
+            return Answer(refusal=json.loads(error.body or "{}")["message"])
         return Answer(spec=made["spec"])
 
     return create
@@ -129,7 +129,7 @@ def test_names(dry_run: DryRun, name: str, accepted: bool) -> None:
 
 
 def test_a_recorded_status_comes_back_as_it_was_written(api_client: Any, crd: dict[str, Any]) -> None:
-    objects = client.CustomObjectsApi(api_client)
+    objects: Any = client.CustomObjectsApi(api_client)
     assert crd["spec"]["group"] == GROUP
     body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "status"}, "spec": MINIMAL}
     objects.create_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL, body)

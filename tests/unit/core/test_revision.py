@@ -1,0 +1,294 @@
+"""The revision moves with everything that changes the serving pods, and with nothing else."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.corpus import FULL, MINIMAL, edited, spec_schema, without
+from visionmodel_contract.conversion import (
+    ConversionOptions,
+    ConversionRequest,
+    MetricGoal,
+    ParityRequest,
+    PublishTarget,
+    SourceRequest,
+)
+from visionmodel_contract.keys import digest_of, gate_key, prepare_key
+from visionmodel_contract.precision import Backend, Goal, Precision
+from visionmodel_operator.api.schema import with_defaults
+from visionmodel_operator.api.spec import VisionModelSpec
+from visionmodel_operator.api.v1alpha1 import parse_spec
+from visionmodel_operator.core.revision import (
+    DEFAULTS_V1,
+    SCHEME_VERSION,
+    artifact_key,
+    conversion_request,
+    gate_key_of,
+    plan_digest,
+    revision_document,
+    revision_of,
+)
+from visionmodel_operator.core.snapshot import Platform
+
+DIGEST = "sha256:" + "0a" * 32
+OTHER_DIGEST = "sha256:" + "0b" * 32
+IDENTIFYING = ("model", "task", "conversion", "accelerators", "serving")
+
+GOLDEN = {
+    "minimal": (MINIMAL, "38d996a408"),
+    "full": (FULL, "a223f917e3"),
+    "one default GPU": ({**MINIMAL, "accelerators": [{}]}, "48583b7244"),
+}
+
+
+@pytest.mark.parametrize(("spec", "expected"), GOLDEN.values(), ids=GOLDEN.keys())
+def test_golden_hashes_of_scheme_1(spec: Any, expected: str) -> None:
+    assert (SCHEME_VERSION, revision_of(parse_spec(spec))) == (1, expected)
+
+
+def test_document_of_the_smallest_spec() -> None:
+    assert revision_document(parse_spec(MINIMAL)) == MINIMAL
+
+
+def test_document_holds_what_differs() -> None:
+    assert revision_document(parse_spec(FULL)) == {
+        "model": {"digest": DIGEST},
+        "task": {"type": "Tensor"},
+        "conversion": {"simplify": False},
+        "accelerators": [{k: v for k, v in FULL["accelerators"][0].items() if k != "resourceName"}],
+        "serving": {k: v for k, v in FULL["serving"].items() if k != "replicas"},
+    }
+
+
+UNCHANGED = {
+    "secret": edited(("model", "secretRef", "name"), "other"),
+    "no secret": without(("model", "secretRef")),
+    "uri beside a digest": edited(("model", "storageUri"), "s3://elsewhere/m.onnx"),
+    "format by name": without(("model", "modelFormat")),
+    "gates": edited(("conversion", "gates", "parity", "metrics", 0, "value"), 0.5),
+    "deadline": edited(("conversion", "deadline"), "5m"),
+    "autoApply": edited(("conversion", "autoApply"), False),
+    "replicas": edited(("serving", "replicas"), 7),
+    "traffic": without(("traffic",)),
+    "rollout": without(("rollout",)),
+    "suspend": edited(("suspend",), True),
+    "history": edited(("revisionHistoryLimit",), 9),
+    "deadline of progress": edited(("progressDeadlineSeconds",), 9),
+}
+
+CHANGED = {
+    "digest": edited(("model", "digest"), OTHER_DIGEST),
+    "digest unpinned": without(("model", "digest")),
+    "simplify": edited(("conversion", "simplify"), True),
+    "no accelerators": edited(("accelerators",), []),
+    "two accelerators": edited(("accelerators",), FULL["accelerators"] * 2),
+    "count": edited(("accelerators", 0, "count"), 1),
+    "toleration": edited(("accelerators", 0, "tolerations", 0, "key"), "other"),
+    "runtime": edited(("serving", "runtimeVersion"), "26.08"),
+    "requests emptied": edited(("serving", "resources", "requests"), {}),
+    "requests": edited(("serving", "resources", "requests"), {"cpu": "2"}),
+    "batch": edited(("serving", "batching", "maxBatchSize"), 8),
+    "instances": edited(("serving", "instances"), 3),
+    "warmup": edited(("serving", "warmup"), True),
+    "label": edited(("serving", "pod", "labels"), {}),
+    "env": edited(("serving", "pod", "env", 0, "value"), "2"),
+}
+
+
+@pytest.mark.parametrize("spec", UNCHANGED.values(), ids=UNCHANGED.keys())
+def test_revision_stays(spec: Any) -> None:
+    assert revision_of(parse_spec(spec)) == revision_of(parse_spec(FULL))
+
+
+def test_every_change_gives_a_revision_of_its_own() -> None:
+    revisions = {name: revision_of(parse_spec(spec)) for name, spec in {"full": FULL, **CHANGED}.items()}
+    assert len(set(revisions.values())) == len(revisions)
+
+
+def test_unpinned_model_is_named_by_its_uri() -> None:
+    moved = edited(("model", "storageUri"), "s3://models/shapes/8/model.onnx", MINIMAL)
+    assert revision_of(parse_spec(moved)) != revision_of(parse_spec(MINIMAL))
+
+
+def test_part_of_a_default_map_is_not_the_default() -> None:
+    part = {**MINIMAL, "serving": {"resources": {"requests": {"cpu": "500m"}}}}
+    assert revision_of(parse_spec(part)) != revision_of(parse_spec(MINIMAL))
+
+
+def paths(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of every field with a default and every list or map, which default to empty."""
+    if "properties" in schema:
+        for name, child in schema["properties"].items():
+            yield from paths(f"{path}.{name}".lstrip("."), child)
+        return
+    if "default" in schema or schema["type"] in ("array", "object"):
+        yield path
+    if "items" in schema:
+        yield from paths(f"{path}[]", schema["items"])
+
+
+def test_every_default_of_an_identifying_field_has_a_row() -> None:
+    """A new field with a default and without a row would rename the revisions of all stored objects."""
+    left_out = ("conversion.gates", "conversion.deadline", "conversion.autoApply")
+    expected = {p for p in paths("", spec_schema()) if p.startswith(IDENTIFYING) and not p.startswith(left_out)}
+    # no default of the API: the format is derived from the file's name, and onnx says what is derived anyway
+    assert DEFAULTS_V1.keys() == expected | {"model.modelFormat.name"}
+
+
+def test_table_is_frozen() -> None:
+    assert digest_of(DEFAULTS_V1) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
+
+
+def explicit(spec: Any) -> dict[str, Any]:
+    """The spec as the API server stores it, empty lists and maps written out too."""
+    return parse_spec(with_defaults(spec_schema(), spec)).to_wire()
+
+
+def prune(draw: st.DrawFn, path: str, value: Any) -> Any:
+    """Leave out some of what equals the frozen defaults."""
+    if isinstance(value, list):
+        return [prune(draw, f"{path}[]", item) for item in value]
+    if not isinstance(value, dict) or path in DEFAULTS_V1:
+        return value
+    kept = {}
+    for name, item in value.items():
+        inner = f"{path}.{name}".lstrip(".")
+        if inner in DEFAULTS_V1 and DEFAULTS_V1[inner] == item and draw(st.booleans(), label=inner):
+            continue
+        kept[name] = prune(draw, inner, item)
+    return kept
+
+
+def shrunk(draw: st.DrawFn, document: Any) -> Any:
+    """A random mixture of FULL's values and defaults: each field of FULL is there or not."""
+    if not isinstance(document, dict):
+        return copy.deepcopy(document)
+    return {name: shrunk(draw, item) for name, item in document.items() if draw(st.booleans(), label=name)}
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> tuple[Any, Any]:
+    """One wish, with all defaults written out and with some of them left out."""
+    wish: dict[str, Any] = copy.deepcopy(MINIMAL)
+    for name in ("conversion", "serving"):
+        if draw(st.booleans(), label=name):
+            wish[name] = shrunk(draw, FULL[name])
+    if "gates" in wish.get("conversion", {}):
+        del wish["conversion"]["gates"]
+    if draw(st.booleans(), label="accelerators"):
+        wish["accelerators"] = [shrunk(draw, FULL["accelerators"][0]) for _ in range(draw(st.integers(0, 2)))]
+    full = explicit(wish)
+    return full, prune(draw, "", full)
+
+
+@given(spellings())
+def test_writing_out_defaults_never_changes_the_revision(pair: tuple[Any, Any]) -> None:
+    full, sparse = pair
+    assert revision_of(parse_spec(full)) == revision_of(parse_spec(sparse))
+
+
+@given(st.permutations(list(FULL)))
+def test_order_of_fields_is_no_identity(order: list[str]) -> None:
+    assert revision_of(parse_spec({name: FULL[name] for name in order})) == revision_of(parse_spec(FULL))
+
+
+def test_changed_default_of_the_api_starts_no_canary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that was stored with the old default keeps its name after the default has changed."""
+    stored = parse_spec(with_defaults(spec_schema(), MINIMAL))
+    before = revision_of(stored)
+    newer = stored.serving.model_copy(
+        update={"batching": stored.serving.batching.model_copy(update={"max_batch_size": 16})}
+    )
+    monkeypatch.setattr(VisionModelSpec.model_fields["serving"], "default", newer)
+    VisionModelSpec.model_rebuild(force=True)
+    try:
+        assert revision_of(parse_spec(stored.to_wire())) == before
+        assert revision_of(parse_spec(MINIMAL)) != before
+    finally:
+        monkeypatch.undo()
+        VisionModelSpec.model_rebuild(force=True)
+
+
+PLATFORM = Platform(
+    runtimes={},
+    default_runtime="26.07",
+    converter_image="registry.example/converter:1",
+    artifact_repository="registry.example/artifacts",
+    artifact_repository_insecure=True,
+)
+
+
+def test_conversion_request() -> None:
+    assert conversion_request(
+        parse_spec(FULL), namespace="demo", name="shapes", revision="91be04c7aa", platform=PLATFORM
+    ) == ConversionRequest(
+        namespace="demo",
+        name="shapes",
+        revision="91be04c7aa",
+        source=SourceRequest(uri="s3://models/shapes/7/model.onnx", format="onnx", digest=DIGEST),
+        options=ConversionOptions(backend=Backend.ONNX_RUNTIME, precision=Precision.FP32, simplify=False),
+        parity=ParityRequest(
+            dataset_uri="s3://data/holdout.npz",
+            metrics=(MetricGoal(name="top1", goal=Goal.MAX_DEGRADATION, value=0.01),),
+        ),
+        publish=PublishTarget(repository="registry.example/artifacts", insecure=True),
+    )
+
+
+def test_request_of_the_smallest_spec_asks_for_agreement_with_the_source() -> None:
+    request = conversion_request(parse_spec(MINIMAL), namespace="d", name="s", revision="r", platform=PLATFORM)
+    assert (request.source, request.parity) == (
+        SourceRequest(uri="s3://models/shapes/7/model.onnx", format="onnx", digest=None),
+        ParityRequest(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "resolved", "digest"),
+    [
+        pytest.param(FULL, None, DIGEST, id="pinned"),
+        pytest.param(FULL, OTHER_DIGEST, DIGEST, id="the pin wins"),
+        pytest.param(without(("model", "digest")), OTHER_DIGEST, OTHER_DIGEST, id="resolved"),
+    ],
+)
+def test_artifact_key(spec: Any, resolved: str | None, digest: str) -> None:
+    assert artifact_key(parse_spec(spec), resolved) == prepare_key(digest, ConversionOptions(simplify=False))
+
+
+def test_unknown_digest_has_no_key() -> None:
+    assert artifact_key(parse_spec(MINIMAL)) is None
+
+
+def test_gate_key_moves_with_the_goals_and_the_artifact() -> None:
+    spec = parse_spec(FULL)
+    changed = parse_spec(edited(("conversion", "gates", "parity", "metrics", 0, "value"), 0.5))
+    keys = {gate_key_of(spec, "a"), gate_key_of(changed, "a"), gate_key_of(spec, "b")}
+    assert len(keys) == 3
+    assert gate_key_of(parse_spec(MINIMAL), "a") == gate_key("a", ParityRequest())
+
+
+PLAN_CHANGES = {
+    "step": edited(("rollout", "steps", 0, "setWeight"), 50),
+    "endless pause": edited(("rollout", "steps", 1, "pause"), {}),
+    "interval": edited(("rollout", "analysis", "interval"), "6s"),
+    "metric": edited(("rollout", "analysis", "metrics", 0, "sloMax"), 0.5),
+}
+
+
+@pytest.mark.parametrize("spec", PLAN_CHANGES.values(), ids=PLAN_CHANGES.keys())
+def test_plan_digest_moves_with_the_plan(spec: Any) -> None:
+    assert plan_digest(parse_spec(spec).rollout) != plan_digest(parse_spec(FULL).rollout)
+
+
+@pytest.mark.parametrize("field", ["paused", "drain", "drainMax", "routeTimeout"])
+def test_plan_digest_stays_when_the_rollout_is_steered(field: str) -> None:
+    assert plan_digest(parse_spec(without(("rollout", field))).rollout) == plan_digest(parse_spec(FULL).rollout)
+
+
+def test_plan_digest_ignores_written_out_defaults() -> None:
+    written = parse_spec(with_defaults(spec_schema(), MINIMAL))
+    assert plan_digest(written.rollout) == plan_digest(parse_spec(MINIMAL).rollout)
