@@ -87,7 +87,7 @@ def install_operator(platform: Platform, images: Mapping[str, str], **values: st
         **_image_values("image", images["operator"]),
         "converter.image": images["converter"],
         f"runtimes.{RUNTIME_VERSION.replace('.', chr(92) + '.')}.image": images["triton"],
-        f"runtimes.{RUNTIME_VERSION.replace('.', chr(92) + '.')}.tritonVersion": "2.51",
+        f"runtimes.{RUNTIME_VERSION.replace('.', chr(92) + '.')}.tritonVersion": "2.51.0",
         "defaultRuntime": RUNTIME_VERSION,
         "artifacts.repository": f"{platform.registry}/visionmodel/artifacts",
         "artifacts.insecure": insecure,

@@ -13,6 +13,9 @@ from visionmodel_operator.core.verdict import UPSTREAM_INCIDENT
 from visionmodel_operator.core.view import View
 from visionmodel_operator.core.weights import TRACE, WHOLE
 
+FRESH_TICKS = 2
+"""A step may end on evidence that is at most this many ticks older than it could be."""
+
 
 def routing(view: View) -> VisionModelStatus:
     """Bring the step's weight into force: pods first, then the weight, then the gateway's word for it."""
@@ -65,7 +68,7 @@ def observing(view: View, verdict: Verdict | None) -> VisionModelStatus:
         message = f"No metrics for {view.analysis.metrics_grace}: {_silence(view, verdict)}"
         return memory.hold(status, Reason.METRICS_UNAVAILABLE, message, view.now)
     is_long_enough = _observed_seconds(view) >= (step.min_seconds or 0.0)
-    if is_long_enough and (isinstance(verdict, Pass) or not is_judged):
+    if is_long_enough and (not is_judged or (isinstance(verdict, Pass) and _is_fresh(view))):
         return _next_step(view)
     if view.waited(rollout.step_started_at, view.analysis.max_step_duration) and is_long_enough:
         return _undecided(view, verdict)

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import kopf
+from kopf._core.engines.peering import Identity
 
 from visionmodel_operator.adapters.connection import Connection
 from visionmodel_operator.handlers.kopf_settings import CHILDREN, kopf_settings
 from visionmodel_operator.handlers.watches import Woken, login_with, registry_for
+
+IDENTITY = Identity("visionmodel-operator")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ async def run(
     await kopf.operator(
         registry=registry_for(woken, login_with(connection, watches), with_routes=cluster.with_routes),
         settings=kopf_settings(cluster.version),
+        # Never used, but kopf would derive it from the user's name, which a numeric uid in a container has not.
+        identity=IDENTITY,
         standalone=True,
         clusterwide=not cluster.namespaces,
         namespaces=list(cluster.namespaces),
