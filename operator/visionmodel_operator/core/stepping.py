@@ -116,14 +116,27 @@ def pause_message(view: View) -> str:
     )
 
 
-def _is_blind(view: View) -> bool:
-    """Return whether the newest evidence is too old; a verdict stays what it was while no ticks come."""
+def _evidence_age(view: View) -> float:
+    """Return the seconds since the end of the newest tick with data; before the first tick, since judging began."""
     state = memory.judge_state(view.rollout)
     if state is None:
-        return False
-    last = state.started if state.last_used is None else state.last_used
-    soonest = 2 * duration_seconds(view.analysis.interval) + JUDGE_LAG
-    return view.now.timestamp() - last >= max(soonest, duration_seconds(view.analysis.metrics_grace))
+        return 0.0
+    return view.now.timestamp() - (state.started if state.last_used is None else state.last_used)
+
+
+def _soonest(view: View) -> float:
+    """Return how old the newest evidence may be although nothing is wrong, in seconds."""
+    return FRESH_TICKS * duration_seconds(view.analysis.interval) + JUDGE_LAG
+
+
+def _is_blind(view: View) -> bool:
+    """Return whether the newest evidence is too old; a verdict stays what it was while no ticks come."""
+    return _evidence_age(view) >= max(_soonest(view), duration_seconds(view.analysis.metrics_grace))
+
+
+def _is_fresh(view: View) -> bool:
+    """Return whether a verdict is about now: in an outage it repeats what it said, and that must promote nothing."""
+    return _evidence_age(view) <= _soonest(view)
 
 
 def _silence(view: View, verdict: Verdict | None) -> str:
