@@ -10,8 +10,9 @@ import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from schema.corpus import FULL, MINIMAL, Case, all_cases, spec_schema
+from schema.corpus import Case, all_cases
 from schema.full_status import FULL_STATUS
+from schema.specs import FULL, MINIMAL, spec_schema
 from visionmodel_operator.api.base import API_VERSION, GROUP, KIND, OBJECT_NAME_PATTERN, PLURAL, VERSION
 from visionmodel_operator.api.schema import with_defaults
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status

@@ -8,14 +8,11 @@ import copy
 import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from schema.rules import RULES
+from schema.specs import FULL, MINIMAL, Json, Path, edited, spec_schema, value_at, without
 from visionmodel_operator.api.base import DURATION_PATTERN, QUANTITY_PATTERN
-from visionmodel_operator.api.crd import object_schema
 from visionmodel_operator.api.spec import URI_PATTERN
-
-Json = Any
-Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -25,148 +22,6 @@ class Case:
     name: str
     spec: Json
     accepted: bool | None
-
-
-MINIMAL: Json = {"model": {"storageUri": "s3://models/shapes/7/model.onnx"}, "task": {"type": "Tensor"}}
-
-FULL: Json = {
-    "model": {
-        "storageUri": "s3://models/shapes/7/model.onnx",
-        "modelFormat": {"name": "onnx"},
-        "digest": "sha256:" + "0a" * 32,
-        "secretRef": {"name": "models-s3"},
-    },
-    "task": {"type": "Tensor"},
-    "conversion": {
-        "backend": "ONNXRuntime",
-        "precision": "fp32",
-        "simplify": False,
-        "gates": {
-            "parity": {
-                "datasetUri": "s3://data/holdout.npz",
-                "metrics": [{"name": "top1", "goal": "max-degradation", "value": 0.01}],
-            }
-        },
-        "deadline": "30m",
-        "autoApply": True,
-    },
-    "accelerators": [
-        {
-            "resourceName": "nvidia.com/gpu",
-            "count": 2,
-            "product": "NVIDIA-L4",
-            "nodeSelector": {"zone": "a"},
-            "tolerations": [{"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}],
-        }
-    ],
-    "serving": {
-        "runtimeVersion": "26.07",
-        "replicas": 2,
-        "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}},
-        "batching": {
-            "maxBatchSize": 16,
-            "preferredBatchSizes": [4, 8],
-            "maxQueueDelay": "1ms",
-            "maxQueueSize": 64,
-            "queueTimeout": "1s",
-        },
-        "instances": 2,
-        "warmup": False,
-        "pod": {
-            "labels": {"team": "vision"},
-            "annotations": {"note": "hello"},
-            "priorityClassName": "serving",
-            "runtimeClassName": "nvidia",
-            "imagePullSecrets": [{"name": "pull"}],
-            "env": [{"name": "OMP_NUM_THREADS", "value": "1"}],
-        },
-    },
-    "traffic": {
-        "gatewayRefs": [
-            {
-                "name": "vision",
-                "namespace": "gateways",
-                "sectionName": "http",
-                "protocol": "HTTP",
-                "hostnames": ["models.example"],
-            }
-        ],
-        "requestTimeout": "5s",
-    },
-    "rollout": {
-        "strategy": "Canary",
-        "steps": [{"setWeight": 12.5}, {"pause": {"duration": "1m"}}],
-        "paused": True,
-        "drain": "10s",
-        "drainMax": "1m",
-        "routeTimeout": "20s",
-        "analysis": {
-            "interval": "5s",
-            "falseRollbackRate": 0.05,
-            "minSamples": 50,
-            "warmup": "10s",
-            "metricsGrace": "1m",
-            "metricsDeadline": "10m",
-            "maxStepDuration": "20m",
-            "onInconclusive": "Abort",
-            "onMissingMetrics": "Abort",
-            "maxRestarts": 1,
-            "metrics": [
-                {
-                    "name": "errors",
-                    "type": "ErrorRate",
-                    "gating": True,
-                    "tolerateRatio": 1.5,
-                    "sloMax": 0.02,
-                    "failureLimit": 2,
-                },
-                {"name": "latency", "type": "LatencyRatio", "quantile": 0.95, "maxRatio": 2.5, "floor": "5ms"},
-                {
-                    "name": "brightness",
-                    "type": "Threshold",
-                    "query": "avg(brightness)",
-                    "thresholdRange": {"min": 0, "max": 255.5},
-                },
-            ],
-        },
-    },
-    "suspend": False,
-    "revisionHistoryLimit": 3,
-    "progressDeadlineSeconds": 300,
-}
-"""Every field that a user may set, at least once."""
-
-
-def edited(path: Path, value: Json, base: Json = FULL) -> Json:
-    """Return a copy of `base` with `value` at `path`."""
-    document = copy.deepcopy(base)
-    target = document
-    for step in path[:-1]:
-        target = target[step]
-    target[path[-1]] = value
-    return document
-
-
-def without(path: Path, base: Json = FULL) -> Json:
-    """Return a copy of `base` without the field at `path`."""
-    document = copy.deepcopy(base)
-    target = document
-    for step in path[:-1]:
-        target = target[step]
-    del target[path[-1]]
-    return document
-
-
-def value_at(path: Path, base: Json = FULL) -> Json:
-    """Return what stands at `path`."""
-    for step in path:
-        base = base[step]
-    return base
-
-
-def spec_schema() -> Json:
-    """Return the schema of the spec."""
-    return object_schema()["properties"]["spec"]
 
 
 @dataclass(frozen=True)
@@ -381,91 +236,6 @@ def _lists(schema: Json, sample: list[Json]) -> Iterator[Value]:
         yield f"{count} entries", items, count <= limit
     if keyed:
         yield "duplicate key", [sample[0], sample[0]], False
-
-
-_METRIC = ("rollout", "analysis", "metrics", 0)
-_RANGE = ("rollout", "analysis", "metrics", 2, "thresholdRange")
-_ENV = ("serving", "pod", "env", 0, "name")
-_STEP = ("rollout", "steps", 0)
-_INTERVAL = ("rollout", "analysis", "interval")
-_PARITY = ("conversion", "gates", "parity")
-
-
-@dataclass(frozen=True)
-class RuleCases:
-    """Specs around one CEL rule, each with a name."""
-
-    accepted: dict[str, Json]
-    refused: dict[str, Json]
-
-
-RULES: dict[str, RuleCases] = {
-    "top1 and map50 need labelled data: set datasetUri": RuleCases(
-        {
-            "cosine without data": edited(
-                _PARITY, {"metrics": [{"name": "cosine", "goal": "threshold", "value": 0.99}]}
-            ),
-            "no metrics": edited(_PARITY, {}),
-            "map50 with data": edited((*_PARITY, "metrics", 0, "name"), "map50"),
-        },
-        {
-            "top1 without data": without((*_PARITY, "datasetUri")),
-            "map50 as the second": edited(
-                _PARITY,
-                {
-                    "metrics": [
-                        {"name": "cosine", "goal": "threshold", "value": 0.99},
-                        {"name": "map50", "goal": "threshold", "value": 0.5},
-                    ]
-                },
-            ),
-        },
-    ),
-    "NVIDIA_*, CUDA_VISIBLE_DEVICES, LD_PRELOAD and LD_LIBRARY_PATH are the platform's to set": RuleCases(
-        {"prefix elsewhere": edited(_ENV, "MY_NVIDIA_"), "lower case": edited(_ENV, "ld_preload")},
-        {
-            "any NVIDIA_": edited(_ENV, "NVIDIA_VISIBLE_DEVICES"),
-            "bare prefix": edited(_ENV, "NVIDIA_"),
-            "CUDA_VISIBLE_DEVICES": edited(_ENV, "CUDA_VISIBLE_DEVICES"),
-            "LD_PRELOAD": edited(_ENV, "LD_PRELOAD"),
-            "LD_LIBRARY_PATH": edited(_ENV, "LD_LIBRARY_PATH"),
-        },
-    ),
-    "a step has exactly one of setWeight and pause": RuleCases(
-        {"weight 0": edited(_STEP, {"setWeight": 0}), "endless pause": edited(_STEP, {"pause": {}})},
-        {"neither": edited(_STEP, {}), "both": edited(_STEP, {"setWeight": 5, "pause": {}})},
-    ),
-    "a Threshold metric needs query and thresholdRange": RuleCases(
-        {
-            "both there": edited(
-                _METRIC, {"name": "m", "type": "Threshold", "query": "up", "thresholdRange": {"min": 1}}
-            )
-        },
-        {
-            "no range": edited(_METRIC, {"name": "m", "type": "Threshold", "query": "up"}),
-            "no query": edited(_METRIC, {"name": "m", "type": "Threshold", "thresholdRange": {"min": 1}}),
-        },
-    ),
-    "query belongs to Threshold metrics only": RuleCases(
-        {"without": edited(_METRIC, {"name": "m", "type": "LatencyRatio"})},
-        {
-            "ErrorRate": edited(_METRIC, {"name": "m", "type": "ErrorRate", "query": "up"}),
-            "LatencyRatio": edited(_METRIC, {"name": "m", "type": "LatencyRatio", "query": "up"}),
-        },
-    ),
-    "a range needs min, max or both": RuleCases(
-        {"min": edited(_RANGE, {"min": 1}), "max": edited(_RANGE, {"max": 1.5})}, {"neither": edited(_RANGE, {})}
-    ),
-    "min must not exceed max": RuleCases(
-        {"equal": edited(_RANGE, {"min": 1, "max": 1.0}), "negative": edited(_RANGE, {"min": -2.5, "max": -1})},
-        {"swapped": edited(_RANGE, {"min": 2, "max": 1.5})},
-    ),
-    "must be 1s or more": RuleCases(
-        {"1s": edited(_INTERVAL, "1s"), "1000ms": edited(_INTERVAL, "1000ms"), "sum": edited(_INTERVAL, "0s1001ms")},
-        {"0s": edited(_INTERVAL, "0s"), "999ms": edited(_INTERVAL, "999ms"), "us": edited(_INTERVAL, "999999us")},
-    ),
-}
-"""By the rule's message."""
 
 
 def rule_cases() -> list[Case]:

@@ -8,7 +8,9 @@ import pytest
 import yaml
 from scripts.generate import CHART_FILE, chart_template, crd_yaml, generated_files, reference, stale_files
 
-from schema.corpus import FULL, MINIMAL, PATTERNS, RULES, Case, all_cases, nodes, rule_messages, spec_schema
+from schema.corpus import PATTERNS, Case, all_cases, nodes, rule_messages
+from schema.rules import RULES
+from schema.specs import FULL, MINIMAL, spec_schema
 from visionmodel_operator.api.base import OBJECT_NAME_MAX_LENGTH
 from visionmodel_operator.api.crd import CRD_LIMIT_BYTES, crd_document, object_schema
 from visionmodel_operator.api.schema import with_defaults

@@ -2,8 +2,8 @@
 
 import pytest
 
-from schema.corpus import FULL, MINIMAL, edited
 from schema.full_status import FULL_STATUS
+from schema.specs import FULL, MINIMAL, edited
 from visionmodel_contract.conversion import GateResult, TensorSpec
 from visionmodel_contract.precision import Goal
 from visionmodel_operator.api.spec import VisionModelSpec

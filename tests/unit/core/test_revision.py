@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.corpus import FULL, MINIMAL, edited, spec_schema, without
+from schema.specs import FULL, MINIMAL, edited, spec_schema, without
 from visionmodel_contract.conversion import (
     ConversionOptions,
     ConversionRequest,

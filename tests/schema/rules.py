@@ -1,0 +1,89 @@
+"""Specs around each CEL rule; a test checks that none is missing."""
+
+from dataclasses import dataclass
+
+from schema.specs import Json, edited, without
+
+_METRIC = ("rollout", "analysis", "metrics", 0)
+_RANGE = ("rollout", "analysis", "metrics", 2, "thresholdRange")
+_ENV = ("serving", "pod", "env", 0, "name")
+_STEP = ("rollout", "steps", 0)
+_INTERVAL = ("rollout", "analysis", "interval")
+_PARITY = ("conversion", "gates", "parity")
+
+
+@dataclass(frozen=True)
+class RuleCases:
+    """Specs around one CEL rule, each with a name."""
+
+    accepted: dict[str, Json]
+    refused: dict[str, Json]
+
+
+RULES: dict[str, RuleCases] = {
+    "top1 and map50 need labelled data: set datasetUri": RuleCases(
+        {
+            "cosine without data": edited(
+                _PARITY, {"metrics": [{"name": "cosine", "goal": "threshold", "value": 0.99}]}
+            ),
+            "no metrics": edited(_PARITY, {}),
+            "map50 with data": edited((*_PARITY, "metrics", 0, "name"), "map50"),
+        },
+        {
+            "top1 without data": without((*_PARITY, "datasetUri")),
+            "map50 as the second": edited(
+                _PARITY,
+                {
+                    "metrics": [
+                        {"name": "cosine", "goal": "threshold", "value": 0.99},
+                        {"name": "map50", "goal": "threshold", "value": 0.5},
+                    ]
+                },
+            ),
+        },
+    ),
+    "NVIDIA_*, CUDA_VISIBLE_DEVICES, LD_PRELOAD and LD_LIBRARY_PATH are the platform's to set": RuleCases(
+        {"prefix elsewhere": edited(_ENV, "MY_NVIDIA_"), "lower case": edited(_ENV, "ld_preload")},
+        {
+            "any NVIDIA_": edited(_ENV, "NVIDIA_VISIBLE_DEVICES"),
+            "bare prefix": edited(_ENV, "NVIDIA_"),
+            "CUDA_VISIBLE_DEVICES": edited(_ENV, "CUDA_VISIBLE_DEVICES"),
+            "LD_PRELOAD": edited(_ENV, "LD_PRELOAD"),
+            "LD_LIBRARY_PATH": edited(_ENV, "LD_LIBRARY_PATH"),
+        },
+    ),
+    "a step has exactly one of setWeight and pause": RuleCases(
+        {"weight 0": edited(_STEP, {"setWeight": 0}), "endless pause": edited(_STEP, {"pause": {}})},
+        {"neither": edited(_STEP, {}), "both": edited(_STEP, {"setWeight": 5, "pause": {}})},
+    ),
+    "a Threshold metric needs query and thresholdRange": RuleCases(
+        {
+            "both there": edited(
+                _METRIC, {"name": "m", "type": "Threshold", "query": "up", "thresholdRange": {"min": 1}}
+            )
+        },
+        {
+            "no range": edited(_METRIC, {"name": "m", "type": "Threshold", "query": "up"}),
+            "no query": edited(_METRIC, {"name": "m", "type": "Threshold", "thresholdRange": {"min": 1}}),
+        },
+    ),
+    "query belongs to Threshold metrics only": RuleCases(
+        {"without": edited(_METRIC, {"name": "m", "type": "LatencyRatio"})},
+        {
+            "ErrorRate": edited(_METRIC, {"name": "m", "type": "ErrorRate", "query": "up"}),
+            "LatencyRatio": edited(_METRIC, {"name": "m", "type": "LatencyRatio", "query": "up"}),
+        },
+    ),
+    "a range needs min, max or both": RuleCases(
+        {"min": edited(_RANGE, {"min": 1}), "max": edited(_RANGE, {"max": 1.5})}, {"neither": edited(_RANGE, {})}
+    ),
+    "min must not exceed max": RuleCases(
+        {"equal": edited(_RANGE, {"min": 1, "max": 1.0}), "negative": edited(_RANGE, {"min": -2.5, "max": -1})},
+        {"swapped": edited(_RANGE, {"min": 2, "max": 1.5})},
+    ),
+    "must be 1s or more": RuleCases(
+        {"1s": edited(_INTERVAL, "1s"), "1000ms": edited(_INTERVAL, "1000ms"), "sum": edited(_INTERVAL, "0s1001ms")},
+        {"0s": edited(_INTERVAL, "0s"), "999ms": edited(_INTERVAL, "999ms"), "us": edited(_INTERVAL, "999999us")},
+    ),
+}
+"""By the rule's message."""

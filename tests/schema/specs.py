@@ -1,0 +1,150 @@
+"""The smallest and the largest VisionModel spec, and ways to vary them."""
+
+import copy
+from typing import Any
+
+from visionmodel_operator.api.crd import object_schema
+
+Json = Any
+Path = tuple[str | int, ...]
+
+MINIMAL: Json = {"model": {"storageUri": "s3://models/shapes/7/model.onnx"}, "task": {"type": "Tensor"}}
+
+FULL: Json = {
+    "model": {
+        "storageUri": "s3://models/shapes/7/model.onnx",
+        "modelFormat": {"name": "onnx"},
+        "digest": "sha256:" + "0a" * 32,
+        "secretRef": {"name": "models-s3"},
+    },
+    "task": {"type": "Tensor"},
+    "conversion": {
+        "backend": "ONNXRuntime",
+        "precision": "fp32",
+        "simplify": False,
+        "gates": {
+            "parity": {
+                "datasetUri": "s3://data/holdout.npz",
+                "metrics": [{"name": "top1", "goal": "max-degradation", "value": 0.01}],
+            }
+        },
+        "deadline": "30m",
+        "autoApply": True,
+    },
+    "accelerators": [
+        {
+            "resourceName": "nvidia.com/gpu",
+            "count": 2,
+            "product": "NVIDIA-L4",
+            "nodeSelector": {"zone": "a"},
+            "tolerations": [{"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}],
+        }
+    ],
+    "serving": {
+        "runtimeVersion": "26.07",
+        "replicas": 2,
+        "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}},
+        "batching": {
+            "maxBatchSize": 16,
+            "preferredBatchSizes": [4, 8],
+            "maxQueueDelay": "1ms",
+            "maxQueueSize": 64,
+            "queueTimeout": "1s",
+        },
+        "instances": 2,
+        "warmup": False,
+        "pod": {
+            "labels": {"team": "vision"},
+            "annotations": {"note": "hello"},
+            "priorityClassName": "serving",
+            "runtimeClassName": "nvidia",
+            "imagePullSecrets": [{"name": "pull"}],
+            "env": [{"name": "OMP_NUM_THREADS", "value": "1"}],
+        },
+    },
+    "traffic": {
+        "gatewayRefs": [
+            {
+                "name": "vision",
+                "namespace": "gateways",
+                "sectionName": "http",
+                "protocol": "HTTP",
+                "hostnames": ["models.example"],
+            }
+        ],
+        "requestTimeout": "5s",
+    },
+    "rollout": {
+        "strategy": "Canary",
+        "steps": [{"setWeight": 12.5}, {"pause": {"duration": "1m"}}],
+        "paused": True,
+        "drain": "10s",
+        "drainMax": "1m",
+        "routeTimeout": "20s",
+        "analysis": {
+            "interval": "5s",
+            "falseRollbackRate": 0.05,
+            "minSamples": 50,
+            "warmup": "10s",
+            "metricsGrace": "1m",
+            "metricsDeadline": "10m",
+            "maxStepDuration": "20m",
+            "onInconclusive": "Abort",
+            "onMissingMetrics": "Abort",
+            "maxRestarts": 1,
+            "metrics": [
+                {
+                    "name": "errors",
+                    "type": "ErrorRate",
+                    "gating": True,
+                    "tolerateRatio": 1.5,
+                    "sloMax": 0.02,
+                    "failureLimit": 2,
+                },
+                {"name": "latency", "type": "LatencyRatio", "quantile": 0.95, "maxRatio": 2.5, "floor": "5ms"},
+                {
+                    "name": "brightness",
+                    "type": "Threshold",
+                    "query": "avg(brightness)",
+                    "thresholdRange": {"min": 0, "max": 255.5},
+                },
+            ],
+        },
+    },
+    "suspend": False,
+    "revisionHistoryLimit": 3,
+    "progressDeadlineSeconds": 300,
+}
+"""Every field that a user may set, at least once."""
+
+
+def edited(path: Path, value: Json, base: Json = FULL) -> Json:
+    """Return a copy of `base` with `value` at `path`."""
+    document = copy.deepcopy(base)
+    target = document
+    for step in path[:-1]:
+        target = target[step]
+    target[path[-1]] = value
+    return document
+
+
+def without(path: Path, base: Json = FULL) -> Json:
+    """Return a copy of `base` without the field at `path`."""
+    document = copy.deepcopy(base)
+    target = document
+    for step in path[:-1]:
+        target = target[step]
+    del target[path[-1]]
+    return document
+
+
+def value_at(path: Path, base: Json = FULL) -> Json:
+    """Return what stands at `path`."""
+    for step in path:
+        base = base[step]
+    return base
+
+
+def spec_schema() -> Json:
+    """Return the schema of the spec."""
+    return object_schema()["properties"]["spec"]
