@@ -1,4 +1,4 @@
-"""kopf's settings: a plain stream of events. Each value has its reason in docs/adr or beside it."""
+"""kopf's settings: a plain stream of events, bounded waits, and no state on objects."""
 
 import itertools
 from collections.abc import Iterator
