@@ -3,19 +3,25 @@
 Manifests are files in `addons/manifests`, with `{{NAME}}` where a value is only known at run time. Called by `api`.
 """
 
+import hashlib
+import json
 import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from visionmodel_devcluster.builds import binary, built
 from visionmodel_devcluster.errors import DevClusterError
-from visionmodel_devcluster.health import wait_for
+from visionmodel_devcluster.health import accepts, answers, speaks_http, wait_for
 from visionmodel_devcluster.images import IMAGES, addon_reference
 from visionmodel_devcluster.kubectl import Kubectl
+from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.node import DNS_ADDRESS, NodeFolders
-from visionmodel_devcluster.tools import TOOLS
+from visionmodel_devcluster.paths import cache_dir
+from visionmodel_devcluster.tools import TOOLS, build_key, tool_sources
 
 MANIFESTS = Path(__file__).parent / "addons" / "manifests"
 PROMETHEUS_ADDRESS = "10.96.0.90"
@@ -23,6 +29,9 @@ GATEWAY_NAMESPACE = "gateways"
 GATEWAY = "vision"
 GATEWAY_SYSTEM = "envoy-gateway-system"
 READY_SECONDS = 180.0
+# Says which manifests the cluster has.
+MARK = "devcluster-addons"
+DEFINITION = re.compile(r"^kind: CustomResourceDefinition$", re.MULTILINE)
 
 
 def latency_buckets(lowest: float = 0.5, highest: float = 10_000.0, steps: int = 39) -> list[float]:
@@ -51,24 +60,101 @@ def manifest_values(folders: NodeFolders) -> dict[str, str]:
     }
 
 
-def apply_addon(kubectl: Kubectl, name: str, values: Mapping[str, str]) -> None:
-    """Apply one manifest file."""
-    kubectl.apply(render((MANIFESTS / f"{name}.yaml").read_text(encoding="utf-8"), values))
+@dataclass(frozen=True)
+class Manifests:
+    """Everything that is applied, in the order in which it can be."""
+
+    definitions: str
+    system: str
+    gateway_controller: str
+    gateway: str
+
+    @property
+    def digest(self) -> str:
+        """Changes with any of it."""
+        text = "\0".join((self.definitions, self.system, self.gateway_controller, self.gateway))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def install_envoy_gateway(kubeconfig: Path, values: Mapping[str, str]) -> None:
-    """Install the gateway's chart and its CRDs (Gateway API, experimental channel) with helm."""
-    with tempfile.TemporaryDirectory(prefix="visionmodel-chart-") as scratch:
-        chart = Path(scratch) / "chart"
+def addon_manifests(values: Mapping[str, str]) -> Manifests:
+    """All manifests with their values filled in; the chart is rendered once and kept in the cache."""
+    texts = {path.stem: render(path.read_text(encoding="utf-8"), values) for path in MANIFESTS.glob("*.yaml")}
+    documents = _rendered_chart(texts["envoy-gateway-values"]).split("\n---\n")
+    namespace = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {GATEWAY_SYSTEM}}}\n"
+    definitions = [text for text in documents if DEFINITION.search(text)]
+    others = [namespace, *(text for text in documents if not DEFINITION.search(text))]
+    join = "\n---\n".join
+    return Manifests(join(definitions), join((texts["coredns"], texts["prometheus"])), join(others), texts["gateway"])
+
+
+def _rendered_chart(overrides: str) -> str:
+    """The gateway's chart with its CRDs (Gateway API, experimental channel), as helm renders it.
+
+    It is not installed by helm, whose waiting for hooks one after the other takes most of a start.
+    """
+    tool = TOOLS["envoy-gateway"]
+    origin = f"{build_key(tool, tool_sources(tool))}\0{TOOLS['helm'].version}\0{overrides}"
+    digest = hashlib.sha256(origin.encode()).hexdigest()[:12]
+    target = cache_dir() / "manifests" / f"envoy-gateway-{tool.version}-{digest}.yaml"
+    with file_lock(target.parent / ".lock"):
+        if not target.exists():
+            scratch = target.with_suffix(".tmp")
+            scratch.write_text(_render_chart(overrides), encoding="utf-8")
+            scratch.rename(target)
+    return target.read_text(encoding="utf-8")
+
+
+def _render_chart(overrides: str) -> str:
+    with tempfile.TemporaryDirectory(prefix="visionmodel-chart-") as folder:
+        chart, values = Path(folder) / "chart", Path(folder) / "overrides.yaml"
         _write_chart(chart)
-        overrides = Path(scratch) / "overrides.yaml"
-        source = (MANIFESTS / "envoy-gateway-values.yaml").read_text(encoding="utf-8")
-        overrides.write_text(render(source, values), encoding="utf-8")
-        where = ["--namespace", GATEWAY_SYSTEM, "--create-namespace", "--kubeconfig", str(kubeconfig)]
-        command = [str(binary("helm")), "upgrade", "--install", "eg", str(chart), *where, "-f", str(overrides)]
+        values.write_text(overrides, encoding="utf-8")
+        version = TOOLS["kubernetes"].version
+        options = ["--include-crds", "--namespace", GATEWAY_SYSTEM, "--kube-version", version, "-f", str(values)]
+        command = [str(binary("helm")), "template", "eg", str(chart), *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise DevClusterError(f"helm failed for the gateway:\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def are_installed(kubectl: Kubectl, manifests: Manifests) -> str:
+    """Address of the gateway when these very manifests were installed and everything answers; else empty."""
+    mark = kubectl.get("configmap", MARK, "-n", "kube-system") or {}
+    if mark.get("data", {}).get("digest") != manifests.digest:
+        return ""
+    address = gateway_address(kubectl)
+    return address if address and answer(address) else ""
+
+
+def answer(gateway: str) -> bool:
+    """Whether DNS, Prometheus and the gateway's proxy answer through their Services.
+
+    Asked because after a crash the conditions in the API may still be those of pods that are gone.
+    """
+    prometheus = f"http://{PROMETHEUS_ADDRESS}:9090/-/ready"
+    return accepts(DNS_ADDRESS, 53) and answers(prometheus) and speaks_http(f"http://{gateway}")
+
+
+def install(kubectl: Kubectl, manifests: Manifests) -> str:
+    """Apply everything and wait until it answers; the gateway's address."""
+    with ThreadPoolExecutor() as pool:
+        system = pool.submit(kubectl.apply, manifests.system)
+        kubectl.apply(manifests.definitions)
+        kubectl.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        # Not earlier: the controller does not watch what is not defined when it starts.
+        controller = pool.submit(kubectl.apply, manifests.gateway_controller)
+        kubectl.apply(manifests.gateway)
+        system.result()
+        controller.result()
+    wait_for_deployments(kubectl)
+    wait_for(lambda: bool(gateway_address(kubectl)), READY_SECONDS, f"gateway {GATEWAY_NAMESPACE}/{GATEWAY}")
+    address = gateway_address(kubectl)
+    wait_for(lambda: answer(address), READY_SECONDS, "DNS, Prometheus and the gateway's proxy")
+    data = {"digest": manifests.digest}
+    mark = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": MARK, "namespace": "kube-system"}}
+    kubectl.apply(json.dumps({**mark, "data": data}))
+    return address
 
 
 def _write_chart(chart: Path) -> None:
@@ -87,25 +173,17 @@ def _write_chart(chart: Path) -> None:
     about.write_text(about.read_text(encoding="utf-8").replace("v0.0.0-latest", tool.version), encoding="utf-8")
 
 
-def wait_for_deployments(kubectl: Kubectl, names: Mapping[str, str]) -> None:
-    """Wait until deployments (name -> namespace) are available."""
-    for name, namespace in names.items():
+def wait_for_deployments(kubectl: Kubectl) -> None:
+    """Wait until the deployments of this package run what was applied last."""
+    names = (("coredns", "kube-system"), ("prometheus", "monitoring"), ("envoy-gateway", GATEWAY_SYSTEM))
+    for name, namespace in names:
         timeout = f"--timeout={READY_SECONDS:.0f}s"
         kubectl.run("rollout", "status", f"deployment/{name}", "-n", namespace, timeout)
 
 
-def wait_for_gateway(kubectl: Kubectl) -> str:
-    """Wait until the gateway is programmed and its proxy runs; its address."""
-    address = ""
-
-    def is_programmed() -> bool:
-        nonlocal address
-        gateway = kubectl.get("gateway", GATEWAY, "-n", GATEWAY_NAMESPACE) or {}
-        status = gateway.get("status", {})
-        conditions = {entry["type"]: entry["status"] for entry in status.get("conditions", [])}
-        addresses = status.get("addresses", [])
-        address = addresses[0]["value"] if addresses else ""
-        return conditions.get("Programmed") == "True" and bool(address)
-
-    wait_for(is_programmed, READY_SECONDS, f"gateway {GATEWAY_NAMESPACE}/{GATEWAY}")
-    return address
+def gateway_address(kubectl: Kubectl) -> str:
+    """Address of the gateway once it is programmed, before that empty."""
+    status = (kubectl.get("gateway", GATEWAY, "-n", GATEWAY_NAMESPACE) or {}).get("status", {})
+    conditions = {entry["type"]: entry["status"] for entry in status.get("conditions", [])}
+    addresses = status.get("addresses", [])
+    return str(addresses[0]["value"]) if addresses and conditions.get("Programmed") == "True" else ""

@@ -26,9 +26,9 @@ from visionmodel_devcluster.controlplane import (
     start_control_plane,
     write_kubeconfig,
 )
-from visionmodel_devcluster.errors import DevClusterError
+from visionmodel_devcluster.errors import DevClusterError, ProcessEndedError
 from visionmodel_devcluster.gpus import apply_fake_gpus
-from visionmodel_devcluster.health import accepts, answers, speaks_http, step, wait_for
+from visionmodel_devcluster.health import answers, step, wait_for
 from visionmodel_devcluster.images import IMAGES, addon_reference, base_image, provide_addon
 from visionmodel_devcluster.kubectl import Kubectl
 from visionmodel_devcluster.locks import file_lock
@@ -59,10 +59,6 @@ PORTS: Mapping[str, tuple[int, ...]] = {
 # What `down` leaves: images, so that the next `up` is quick, and the logs of the last run.
 KEPT = frozenset({"images", "logs", "lock"})
 INSTEAD = "Use any cluster that you have instead: KUBECONFIG=... REGISTRY=... make demo"
-
-
-class PortsTakenError(DevClusterError):
-    """Somebody else listens where the cluster must; its data is as good as before."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +127,14 @@ class Cluster:
             binaries = {name: binary(name) for name in PROGRAMS}
             with step("host"):
                 self._prepare_host()
-            with step("control plane"):
-                self._start_control_plane()
-            with step("node"):
-                self._start_node()
+            with ThreadPoolExecutor() as pool:
+                images = pool.submit(self._provide_images)
+                with step("control plane"):
+                    self._start_control_plane()
+                with step("node"):
+                    self._start_node()
+                with step("images"):
+                    images.result()
             with step("addons"):
                 info = self._install_addons(binaries)
             self._write_info(info)
@@ -150,7 +150,6 @@ class Cluster:
             self._clear_node()
         network.prepare_network(self.state_dir)
         host.prepare_settings()
-        pods.prepare_cgroups(self._folders.cgroup)
 
     def _clear_node(self) -> None:
         """After a crash or a reboot nothing that a dead containerd knew is worth keeping: pods start anew."""
@@ -160,16 +159,17 @@ class Cluster:
         pods.clear_node(self._folders)
 
     def _start_control_plane(self) -> None:
-        had_data = (self.state_dir / "etcd").exists()
+        starts_on_data = (self.state_dir / "etcd").exists() and self.processes.running("etcd") is None
         try:
             self._try_control_plane()
-        except DevClusterError as failure:
-            if not had_data or isinstance(failure, PortsTakenError):
+        except ProcessEndedError as failure:
+            if not starts_on_data:
                 raise
-            print(f"the cluster's data is damaged; starting an empty cluster ({failure})", file=sys.stderr)
-            self.processes.stop(self.processes.names())
+            why = str(failure).splitlines()[0]
+            print(f"the cluster's data is damaged, so it starts empty ({why} {self.state_dir}/logs)", file=sys.stderr)
+            self.processes.stop(set(self.processes.names()) - {"registry"})
             self._clear_node()
-            self._remove_state({*KEPT, "host.json", "cni"})
+            self._remove_state({*KEPT, "host.json", "cni", "etc", "processes"})
             self._try_control_plane()
 
     def _try_control_plane(self) -> None:
@@ -193,11 +193,11 @@ class Cluster:
     def _refuse_busy_ports(self) -> None:
         wanted = [port for name, ports in PORTS.items() if self.processes.running(name) is None for port in ports]
         if busy := network.busy_ports(wanted):
-            raise PortsTakenError(f"another program listens on port {', '.join(map(str, busy))}; stop it first")
+            raise DevClusterError(f"another program listens on port {', '.join(map(str, busy))}; stop it first")
 
     def _start_node(self) -> None:
         node.write_configs(self._folders, self._authority, self._settings(), addon_reference("pause"))
-        self.processes.start(node.registry_program(self._folders))
+        pods.prepare_cgroups(self._folders.cgroup)
         self.processes.start(node.containerd_program(self._folders))
         wait_for(self._containerd_answers, 30.0, "containerd")
         self.processes.start(node.kubelet_program(self._folders))
@@ -205,31 +205,16 @@ class Cluster:
 
     def _containerd_answers(self) -> bool:
         if self.processes.running("containerd") is None:
-            raise DevClusterError(f"containerd ended:\n{self.processes.log_tail('containerd')}")
+            raise ProcessEndedError(f"containerd ended:\n{self.processes.log_tail('containerd')}")
         return self._folders.socket.exists() and node.remove_leftovers(self._folders)
 
     def _install_addons(self, binaries: Mapping[str, Path]) -> ClusterInfo:
         kubectl = Kubectl(self.kubeconfig)
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        manifests = addons.addon_manifests(addons.manifest_values(self._folders))
+        with ThreadPoolExecutor() as pool:
             node_ready = pool.submit(self._wait_for_node, kubectl)
-            wait_for(self._registry_answers, 30.0, "the registry")
-            for name in IMAGES:
-                provide_addon(name)
+            address = addons.are_installed(kubectl, manifests) or addons.install(kubectl, manifests)
             node_ready.result()
-        values = addons.manifest_values(self._folders)
-        for name in ("coredns", "prometheus"):
-            addons.apply_addon(kubectl, name, values)
-        addons.install_envoy_gateway(self.kubeconfig, values)
-        addons.apply_addon(kubectl, "gateway", values)
-        system = addons.GATEWAY_SYSTEM
-        addons.wait_for_deployments(
-            kubectl, {"coredns": "kube-system", "prometheus": "monitoring", "envoy-gateway": system}
-        )
-        address = addons.wait_for_gateway(kubectl)
-        # After a crash the conditions above may still be those of the pods that are gone.
-        wait_for(lambda: accepts(node.DNS_ADDRESS, 53), 60.0, "the cluster's DNS")
-        wait_for(lambda: answers(f"http://{addons.PROMETHEUS_ADDRESS}:9090/-/ready"), 60.0, "Prometheus")
-        wait_for(lambda: speaks_http(f"http://{address}"), 60.0, "the gateway's proxy")
         return ClusterInfo(
             kubeconfig=self.kubeconfig,
             registry=node.REGISTRY,
@@ -239,15 +224,28 @@ class Cluster:
             binaries=binaries,
         )
 
+    def _provide_images(self) -> None:
+        """Start the registry and fill it; needs neither the control plane nor the node."""
+        node.write_registry_config(self._folders)
+        self.processes.start(node.registry_program(self._folders))
+        wait_for(self._registry_answers, 30.0, "the registry")
+        for name in IMAGES:
+            provide_addon(name)
+
+    def _node_is_registered(self, kubectl: Kubectl) -> bool:
+        if self.processes.running("kubelet") is None:
+            raise ProcessEndedError(f"the kubelet ended:\n{self.processes.log_tail('kubelet')}")
+        return kubectl.get("node", node.NODE_NAME) is not None
+
     def _wait_for_node(self, kubectl: Kubectl) -> None:
-        wait_for(lambda: kubectl.get("node", node.NODE_NAME) is not None, 60.0, "the node's registration")
+        wait_for(lambda: self._node_is_registered(kubectl), 60.0, "the node's registration")
         if self.options.fake_gpus:
             apply_fake_gpus(kubectl, self.options.fake_gpus, self.options.gpu_product)
         kubectl.run("wait", "--for=condition=Ready", f"node/{node.NODE_NAME}", "--timeout=60s")
 
     def _registry_answers(self) -> bool:
         if self.processes.running("registry") is None:
-            raise DevClusterError(f"the registry ended:\n{self.processes.log_tail('registry')}")
+            raise ProcessEndedError(f"the registry ended:\n{self.processes.log_tail('registry')}")
         return answers(f"http://{node.REGISTRY}/v2/")
 
     def down(self, *, purge: bool = False) -> None:

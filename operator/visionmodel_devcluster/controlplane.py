@@ -15,13 +15,13 @@ from types import TracebackType
 
 from visionmodel_devcluster.builds import binary
 from visionmodel_devcluster.certificates import Authority, Subject, kubeconfig
-from visionmodel_devcluster.errors import DevClusterError
+from visionmodel_devcluster.errors import ProcessEndedError
 from visionmodel_devcluster.health import answers, wait_for
 from visionmodel_devcluster.processes import ProcessFolder, Program
 
 SERVICE_CIDR = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def wait_ready(url: str, authority: Authority, processes: ProcessFolder, name: s
     def is_ready() -> bool:
         for needed in ("etcd", name):
             if processes.running(needed) is None:
-                raise DevClusterError(f"{needed} ended; the end of its log:\n{processes.log_tail(needed)}")
+                raise ProcessEndedError(f"{needed} ended; the end of its log:\n{processes.log_tail(needed)}")
         return answers(url, authority)
 
     wait_for(is_ready, READY_SECONDS, f"{name} at {url}")

@@ -50,10 +50,14 @@ def gpu_labels(product: GpuProduct, count: int) -> dict[str, str]:
 
 def apply_fake_gpus(kubectl: Kubectl, count: int, product: str) -> None:
     """Give the node `count` GPUs; with 0 take them away again."""
-    found = PRODUCTS[product]
-    labels = gpu_labels(found, count)
+    found = kubectl.get("node", NODE_NAME) or {}
+    labels = gpu_labels(PRODUCTS[product], count)
     wanted: dict[str, str | None] = dict(labels) if count else dict.fromkeys(labels)
-    kubectl.run("patch", "node", NODE_NAME, "--type=merge", "-p", json.dumps({"metadata": {"labels": wanted}}))
+    present = found.get("metadata", {}).get("labels", {})
+    if any(present.get(name) != value for name, value in wanted.items()):
+        kubectl.run("patch", "node", NODE_NAME, "--type=merge", "-p", json.dumps({"metadata": {"labels": wanted}}))
     amount = str(count) if count else None
-    status = {"status": {"capacity": {RESOURCE: amount}, "allocatable": {RESOURCE: amount}}}
-    kubectl.run("patch", "node", NODE_NAME, "--subresource=status", "--type=merge", "-p", json.dumps(status))
+    status = found.get("status", {})
+    if any(status.get(field, {}).get(RESOURCE) != amount for field in ("capacity", "allocatable")):
+        patch = {"status": {"capacity": {RESOURCE: amount}, "allocatable": {RESOURCE: amount}}}
+        kubectl.run("patch", "node", NODE_NAME, "--subresource=status", "--type=merge", "-p", json.dumps(patch))

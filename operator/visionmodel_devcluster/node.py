@@ -272,9 +272,14 @@ def write_configs(folders: NodeFolders, authority: Authority, settings: Settings
     for name, document in (
         ("kubelet", kubelet_config(folders, authority, observe_resolv_conf())),
         ("kube-proxy", kube_proxy_config(proxy_kubeconfig)),
-        ("registry", docker_registry_config(folders)),
     ):
         _write_changed(folders.etc / f"{name}.yaml", yaml.safe_dump(document))
+
+
+def write_registry_config(folders: NodeFolders) -> None:
+    """Write the registry's file; apart from the node's, because it can run before there are certificates."""
+    folders.etc.mkdir(parents=True, exist_ok=True)
+    _write_changed(folders.etc / "registry.yaml", yaml.safe_dump(docker_registry_config(folders)))
 
 
 def _write_changed(path: Path, text: str) -> None:
