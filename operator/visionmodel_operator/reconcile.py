@@ -5,13 +5,14 @@ in-memory fakes in `tests/fakes/` are held to the same contract tests as the ada
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from visionmodel_operator.api.base import duration_seconds
-from visionmodel_operator.api.conditions import Phase
+from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.spec import Analysis, MetricType
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.counters import GatewaySamples, Series, sample_range, ticks_from_samples
@@ -98,7 +99,16 @@ async def reconcile(world: World, namespace: str, name: str) -> Outcome:
     seen = await world.kube.observe(namespace, name)
     if seen is None or seen.deleting:
         return Outcome()
-    now = world.now()
+    try:
+        return await _pass(world, seen, world.now())
+    except Retry:
+        raise
+    except Exception as bug:
+        await _confess(world, seen, bug)
+        raise
+
+
+async def _pass(world: World, seen: Snapshot, now: datetime) -> Outcome:
     snapshot = await _with_measurements(world, seen, now)
     decision = decide(snapshot, now)
     trouble = await _perform(world, snapshot, decision)
@@ -108,6 +118,16 @@ async def reconcile(world: World, namespace: str, name: str) -> Outcome:
         await world.kube.write_status(snapshot.ref, snapshot.resource_version, status.to_wire())
     await _announce(world, snapshot, decision, trouble)
     return _outcome(status, decision, trouble)
+
+
+async def _confess(world: World, seen: Snapshot, bug: Exception) -> None:
+    """Say in the object that the operator has a bug; the log has the traceback, the queue backs off."""
+    trouble = Trouble(Reason.INTERNAL_ERROR, f"{type(bug).__name__}: {bug}. The operator's log has the details.")
+    with contextlib.suppress(Exception):
+        target = revision_of(seen.spec) if seen.spec is not None else None
+        status = project_status(seen, seen.status, target, world.now(), trouble)
+        if status != seen.status:
+            await world.kube.write_status(seen.ref, seen.resource_version, status.to_wire())
 
 
 async def _with_measurements(world: World, snapshot: Snapshot, now: datetime) -> Snapshot:
@@ -129,13 +149,13 @@ async def _evidence(world: World, snapshot: Snapshot, request: EvidenceRequest) 
     start, end = sample_range(request.ends, request.window)
     at = datetime.fromtimestamp(end, tz=world.now().tzinfo)
     ref, platform = snapshot.ref, snapshot.platform
-    queries = gateway_queries(platform.gateway_profile, ref.namespace, ref.name, end - start)
     try:
+        queries = gateway_queries(platform.gateway_profile, ref.namespace, ref.name, end - start)
         requests, buckets, up = await asyncio.gather(
             *(world.metrics.samples(query, at) for query in (queries.requests, queries.buckets, queries.up))
         )
         values = await _threshold_values(world, snapshot, request)
-    except Retry as outage:
+    except (Retry, UserError) as outage:
         return Evidence(error=str(outage))
     samples = GatewaySamples(requests, buckets, up)
     return Evidence(ticks_from_samples(samples, request.ends, request.canary, request.stable, request.window), values)

@@ -162,9 +162,9 @@ async def test_a_status_for_a_namesake_is_refused(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("observed", "ready"), [pytest.param(1, 2, id="current generation"), pytest.param(0, 0, id="older generation")]
+    ("observed", "ready"), [pytest.param(1, 2, id="current generation"), pytest.param(0, 2, id="older generation")]
 )
-async def test_ready_pods_count_for_the_current_generation(server: Server, observed: int, ready: int) -> None:
+async def test_ready_pods_count_before_a_new_scale_is_seen(server: Server, observed: int, ready: int) -> None:
     ref = await add_model(server)
     wanted = manifests.deployment(ref, 2)
     await server.kube.perform(ref, Apply(wanted))

@@ -42,7 +42,7 @@ def chapter(title: str) -> Iterator[None]:
 
 def prepare(out: Path) -> Stage:
     """Bring up everything that the stories need."""
-    with chapter("A Kubernetes cluster (the first time, its programs are built: about half an hour)"):
+    with chapter("A Kubernetes cluster (the first time, its programs are built)"):
         platform = provide_platform()
     with chapter("Models, trained here with numpy"):
         models = build(report=lambda line: console.print(f"    {line}"))

@@ -19,7 +19,8 @@ def requests_by_slot(kube: Kube, gateway: str, namespace: str, route: str) -> di
         for family in text_string_to_metric_families(_stats(kube, pod["metadata"]["name"])):
             for sample in family.samples:
                 cluster = sample.labels.get("envoy_cluster_name", "")
-                if sample.name == "envoy_cluster_upstream_rq_xx" and cluster.startswith(prefix):
+                # The parser gives every counter the suffix of OpenMetrics.
+                if sample.name == "envoy_cluster_upstream_rq_xx_total" and cluster.startswith(prefix):
                     slot = int(cluster.removeprefix(prefix))
                     counted[slot] = counted.get(slot, 0) + int(sample.value)
     return counted

@@ -42,11 +42,14 @@ def wanted_replicas(deployment: Raw) -> int:
 
 
 def ready_replicas(deployment: Raw) -> int:
-    """Ready pods of the current template; 0 while the controller has not looked at the current generation."""
-    status: Raw = field_of(deployment, "status", default={})
-    if status.get("observedGeneration", 0) < field_of(deployment, "metadata", "generation", default=0):
-        return 0
-    return int(min(status.get("readyReplicas") or 0, status.get("updatedReplicas") or 0))
+    """Return the ready pods, at most as many as are asked for.
+
+    Also for a generation that the Deployment's controller has not seen yet: pod templates never move, so a pod that
+    was ready before a change of scale is as good after it, and counting none for a moment would look like an outage.
+    """
+    status = field_of(deployment, "status", default={})
+    counted = min(status.get("readyReplicas") or 0, status.get("updatedReplicas") or 0)
+    return int(min(counted, wanted_replicas(deployment)))
 
 
 def is_settled(deployment: Raw) -> bool:

@@ -214,7 +214,7 @@ def _end_of(view: View) -> tuple[Reason, str] | None:
         return Reason.REVERTED, f"The spec returned to the stable revision {view.stable}."
     if view.target != rollout.revision:
         return Reason.SUPERSEDED, f"Revision {view.target} replaces {rollout.revision}."
-    restarts = max((pod.restarts for pod in view.pods(rollout.revision)), default=0)
+    restarts = max((pod.restarts for pod in view.pods(rollout.revision) if not pod.terminating), default=0)
     if restarts > view.analysis.max_restarts:
         return Reason.CANARY_UNHEALTHY, f"A pod of revision {rollout.revision} restarted {restarts} times."
     return None

@@ -87,7 +87,7 @@ class WorkloadState:
 
     Attributes:
         replicas: pods asked for in `spec.replicas`.
-        ready: pods ready with the current template, as the Deployment's status says for its current generation.
+        ready: pods that are ready, at most as many as asked for; pod templates never move, so all are alike.
         stored: the revision's Deployments and Service exactly as they were first rendered, from its ConfigMap;
             empty when that is missing. Re-applied as they are, never rendered again.
     """

@@ -149,7 +149,8 @@ FULL = {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyRepl
     [
         pytest.param(deployment(2), 0, False, id="no status yet"),
         pytest.param(deployment(2, **FULL), 2, True, id="settled"),
-        pytest.param(deployment(3, 2, **FULL), 0, False, id="older generation"),
+        pytest.param(deployment(3, 2, **FULL), 2, False, id="growing, not seen yet"),
+        pytest.param(deployment(1, 2, **FULL), 1, False, id="shrinking, not seen yet"),
         pytest.param(deployment(2, **{**FULL, "updatedReplicas": 1}), 1, False, id="one pod of an older template"),
         pytest.param(deployment(2, **{**FULL, "replicas": 3}), 2, False, id="one too many"),
         pytest.param(deployment(0, observedGeneration=1), 0, True, id="scaled to zero"),
