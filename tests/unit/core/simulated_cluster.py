@@ -131,6 +131,8 @@ class Cluster:
         models: how each model number behaves; unknown ones are good.
         accepts_in: seconds until the gateway accepts the route, None: it rejects it.
         transitions: (phase, reason) before and after, over all status writes.
+        check: called with every decision before it is carried out.
+        acted_on: every action annotation that was ever consumed.
     """
 
     document: builders.Document
@@ -154,6 +156,8 @@ class Cluster:
     next_look: datetime | None = builders.START
     seen: object = None
     pods_made: int = 0
+    check: Callable[["Cluster", Snapshot, Decision], None] = field(default=lambda cluster, snapshot, decision: None)
+    acted_on: set[str] = field(default_factory=set)
 
     def clone(self) -> "Cluster":
         """Return an independent copy; what is frozen is shared."""
@@ -171,6 +175,7 @@ class Cluster:
         fresh.traffic = self.traffic.clone()
         fresh.transitions = Counter(self.transitions)
         fresh.events = list(self.events)
+        fresh.acted_on = set(self.acted_on)
         return fresh
 
     def world(self) -> object:
@@ -333,6 +338,7 @@ class Cluster:
         self.passes += 1
         snapshot = self.snapshot()
         decision = decide(snapshot, self.now)
+        self.check(self, snapshot, decision)
         effects = [effect for action in decision.actions for effect in self._effects(action, snapshot)]
         for effect in effects[:killed_after]:
             effect()

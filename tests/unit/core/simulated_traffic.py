@@ -28,6 +28,7 @@ class Traffic:
         rate: requests per second at the gateway.
         split: share in force by revision, parts per million.
         outages: (from, to) during which Prometheus did not run; `to` is None while it lasts.
+        last_request: when a revision's pods last had one.
     """
 
     rate: float = 20.0
@@ -35,11 +36,14 @@ class Traffic:
     totals: dict[str, list[Total]] = field(default_factory=dict)
     latency_ms: dict[str, float] = field(default_factory=dict)
     outages: list[tuple[float, float | None]] = field(default_factory=list)
+    last_request: dict[str, float] = field(default_factory=dict)
 
     def clone(self) -> "Traffic":
         """Return an independent copy."""
         totals = {revision: list(known) for revision, known in self.totals.items()}
-        return Traffic(self.rate, dict(self.split), totals, dict(self.latency_ms), list(self.outages))
+        return Traffic(
+            self.rate, dict(self.split), totals, dict(self.latency_ms), list(self.outages), dict(self.last_request)
+        )
 
     @property
     def is_scraped(self) -> bool:
@@ -72,6 +76,7 @@ class Traffic:
             known.append(Total(start + seconds, last.requests + requests, last.errors + requests * errors))
             if requests >= 0.001:
                 count(revision, requests)
+                self.last_request[revision] = start + seconds
 
     def evidence(self, request: EvidenceRequest, canary: str, stable: str, now: float) -> Evidence:
         """Answer what a pass asks Prometheus."""

@@ -1,0 +1,184 @@
+"""Ways into every state of a rollout, by name: the tests start from there.
+
+Model 1 becomes stable first; model 2 is the candidate, good unless a scenario says otherwise.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from unit.core import builders
+from unit.core.invariants import check_pass
+from unit.core.simulated_cluster import Cluster, Model
+
+SLO_METRICS = [{"name": "errors", "type": "ErrorRate", "sloMax": 0.05}]
+
+
+def starting_point(build: Callable[[], Cluster]) -> Callable[[], Cluster]:
+    """Build a state once; everybody gets a copy."""
+    built = cache(build)
+    return lambda: built().clone()
+
+
+def new_cluster(model: int = 1, **sections: Any) -> Cluster:
+    """Return a cluster with a VisionModel that was just created, checked in every pass."""
+    return Cluster(builders.spec_document(model, **sections), check=check_pass)
+
+
+def serving(**sections: Any) -> Cluster:
+    """Return a cluster whose model 1 is stable."""
+    cluster = new_cluster(1, **sections)
+    cluster.advance_to("Healthy")
+    cluster.advance(5)
+    return cluster
+
+
+def with_candidate(model: Model | None = None, **sections: Any) -> Cluster:
+    """Return a cluster that was just told to use model 2."""
+    cluster = serving(**sections)
+    cluster.models[2] = model or Model()
+    cluster.use_model(2)
+    return cluster
+
+
+@starting_point
+def converting() -> Cluster:
+    cluster = with_candidate()
+    cluster.advance_to("Converting")
+    return cluster
+
+
+@starting_point
+def awaiting_apply() -> Cluster:
+    cluster = with_candidate()
+    cluster.change(conversion={"autoApply": False})
+    cluster.advance_to(("Held", "AwaitingApply"))
+    return cluster
+
+
+@starting_point
+def provisioning() -> Cluster:
+    cluster = with_candidate()
+    cluster.advance_to("Provisioning")
+    cluster.advance(1)
+    return cluster
+
+
+@starting_point
+def routing() -> Cluster:
+    cluster = with_candidate()
+    cluster.advance_to(("Progressing", "Routing"))
+    return cluster
+
+
+@starting_point
+def observing() -> Cluster:
+    cluster = with_candidate()
+    cluster.advance_to(("Progressing", "Observing"))
+    cluster.advance(6)
+    return cluster
+
+
+@starting_point
+def routing_second_step() -> Cluster:
+    cluster = observing()
+    cluster.advance_to(("Progressing", "Routing"))
+    cluster.advance(1)
+    return cluster
+
+
+@starting_point
+def paused() -> Cluster:
+    cluster = observing()
+    cluster.change(rollout={"paused": True})
+    cluster.advance_to(("Held", "Paused"))
+    return cluster
+
+
+@starting_point
+def metrics_gone() -> Cluster:
+    cluster = observing()
+    cluster.traffic.stop_prometheus(cluster.now.timestamp())
+    cluster.advance_to(("Held", "MetricsUnavailable"))
+    return cluster
+
+
+@starting_point
+def split_refused() -> Cluster:
+    cluster = with_candidate()
+    cluster.accepts_in = None
+    cluster.advance_to(("Held", "SplitMismatch"))
+    return cluster
+
+
+@starting_point
+def undecided() -> Cluster:
+    cluster = with_candidate()
+    cluster.traffic.rate = 0.5
+    cluster.advance_to(("Held", "Inconclusive"))
+    return cluster
+
+
+@starting_point
+def incident() -> Cluster:
+    cluster = with_candidate(Model(errors=0.3), rollout={"analysis": {"metrics": SLO_METRICS}})
+    cluster.models[1] = Model(errors=0.3)
+    cluster.advance_to(("Held", "UpstreamIncident"))
+    return cluster
+
+
+@starting_point
+def scaling() -> Cluster:
+    cluster = with_candidate(rollout={"steps": [{"setWeight": 10}]})
+    cluster.advance_to(("Promoting", "Scaling"))
+    return cluster
+
+
+@starting_point
+def swapping() -> Cluster:
+    cluster = with_candidate()
+    cluster.advance_to(("Promoting", "Swapping"))
+    return cluster
+
+
+@starting_point
+def swapped_to_zero() -> Cluster:
+    cluster = swapping()
+    while cluster.recorded.rollout and cluster.recorded.rollout.swap != "Zero":
+        assert cluster.is_in("Promoting")
+        cluster.advance(1)
+    return cluster
+
+
+@starting_point
+def draining() -> Cluster:
+    cluster = with_candidate()
+    cluster.advance_to("Draining")
+    return cluster
+
+
+@starting_point
+def first_not_ready() -> Cluster:
+    cluster = new_cluster()
+    cluster.models[1] = Model(ready_in=None)
+    cluster.advance_to(("Degraded", "ProgressDeadline"))
+    return cluster
+
+
+ON_TRIAL: Mapping[str, Callable[[], Cluster]] = {
+    "converting": converting,
+    "awaiting-apply": awaiting_apply,
+    "provisioning": provisioning,
+    "routing": routing,
+    "observing": observing,
+    "routing-second-step": routing_second_step,
+    "paused": paused,
+    "metrics-gone": metrics_gone,
+    "split-refused": split_refused,
+    "undecided": undecided,
+    "incident": incident,
+    "scaling": scaling,
+    "swapping": swapping,
+    "swapped-to-zero": swapped_to_zero,
+}
+"""Every state in which a candidate may still be turned back, with a stable revision behind it."""

@@ -1,0 +1,420 @@
+"""Walks over the transition table: each starts in a named state, does something, and names where it must end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unit.core import scenarios as s
+from unit.core.simulated_cluster import Cluster, Model, State
+from visionmodel_contract.exits import ExitCode
+
+HARMFUL = Model(errors=0.4)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """From `start`, `then`, and within `seconds` the VisionModel is in `end`."""
+
+    start: Callable[[], Cluster]
+    then: Callable[[Cluster], object]
+    end: State
+    seconds: float = 200.0
+
+
+def nothing(cluster: Cluster) -> None:
+    """Only let time pass."""
+
+
+def fresh(**sections: Any) -> Callable[[], Cluster]:
+    return lambda: s.new_cluster(**sections)
+
+
+def candidate(model: Model | None = None, **sections: Any) -> Callable[[], Cluster]:
+    return lambda: s.with_candidate(model, **sections)
+
+
+def suspend(cluster: Cluster) -> None:
+    cluster.change(suspend=True)
+
+
+def resume(cluster: Cluster) -> None:
+    cluster.change(suspend=False)
+
+
+def revert(cluster: Cluster) -> None:
+    cluster.use_model(1)
+
+
+def supersede(cluster: Cluster) -> None:
+    cluster.use_model(3)
+
+
+def crash(cluster: Cluster) -> None:
+    assert cluster.recorded.rollout is not None
+    cluster.crash(cluster.recorded.rollout.revision, times=4)
+
+
+def lose_stable(cluster: Cluster) -> None:
+    assert cluster.recorded.stable is not None
+    workload = cluster.workloads[cluster.recorded.stable.revision]
+    for pod in workload.pods:
+        pod.ready_at = None
+
+
+def mend_stable(cluster: Cluster) -> None:
+    assert cluster.recorded.stable is not None
+    for pod in cluster.workloads[cluster.recorded.stable.revision].pods:
+        pod.ready_at = cluster.now
+
+
+def after(*moves: Callable[[Cluster], object]) -> Callable[[Cluster], None]:
+    """One thing after the other, with two seconds in between."""
+
+    def run(cluster: Cluster) -> None:
+        for move in moves:
+            move(cluster)
+            cluster.advance(2)
+
+    return run
+
+
+def at_once(*moves: Callable[[Cluster], object]) -> Callable[[Cluster], None]:
+    """One thing after the other, without a pass in between unless one of them waits."""
+
+    def run(cluster: Cluster) -> None:
+        for move in moves:
+            move(cluster)
+
+    return run
+
+
+def models(**behaviour: Model) -> Callable[[Cluster], None]:
+    """Models behave like this from now on: model_2=Model(...)."""
+    return lambda cluster: cluster.models.update({int(name[-1]): model for name, model in behaviour.items()})
+
+
+def rate(requests: float) -> Callable[[Cluster], None]:
+    def run(cluster: Cluster) -> None:
+        cluster.traffic.rate = requests
+
+    return run
+
+
+def replicas(number: int) -> Callable[[Cluster], None]:
+    return lambda cluster: cluster.change(serving={"replicas": number})
+
+
+def until(*states: State | str) -> Callable[[Cluster], None]:
+    return lambda cluster: cluster.advance_to(*states)
+
+
+@s.starting_point
+def turned_back() -> Cluster:
+    cluster = s.with_candidate(HARMFUL)
+    cluster.advance_to(("Degraded", "HarmDetected"))
+    cluster.advance(5)
+    return cluster
+
+
+@s.starting_point
+def not_converted() -> Cluster:
+    cluster = s.with_candidate(Model(exit_code=ExitCode.INVALID_MODEL))
+    cluster.advance_to(("Degraded", "ConversionFailed"))
+    cluster.advance(5)
+    return cluster
+
+
+@s.starting_point
+def suspended() -> Cluster:
+    cluster = s.serving()
+    suspend(cluster)
+    cluster.advance_to("Suspended")
+    cluster.advance(5)
+    return cluster
+
+
+@s.starting_point
+def starting_again() -> Cluster:
+    cluster = suspended()
+    resume(cluster)
+    cluster.advance_to("Pending")
+    return cluster
+
+
+@s.starting_point
+def stable_down() -> Cluster:
+    cluster = s.serving()
+    lose_stable(cluster)
+    cluster.advance_to(("Degraded", "StableUnavailable"))
+    return cluster
+
+
+@s.starting_point
+def suspended_after_harm() -> Cluster:
+    cluster = turned_back()
+    suspend(cluster)
+    cluster.advance_to("Suspended")
+    cluster.advance(5)
+    return cluster
+
+
+def aborting(end: Callable[[Cluster], object]) -> Callable[[], Cluster]:
+    """In the middle of being turned back."""
+
+    def start() -> Cluster:
+        cluster = s.observing()
+        end(cluster)
+        cluster.advance_to("Aborting")
+        return cluster
+
+    return start
+
+
+def aborting_with_refused_model_3(end: Callable[[Cluster], object]) -> Callable[[], Cluster]:
+    """In the middle of being turned back, after model 3 was turned back for harm."""
+
+    def start() -> Cluster:
+        cluster = s.serving()
+        cluster.models[3] = HARMFUL
+        cluster.use_model(3)
+        cluster.advance_to(("Degraded", "HarmDetected"))
+        cluster.use_model(2)
+        cluster.advance_to(("Progressing", "Observing"))
+        end(cluster)
+        cluster.advance_to("Aborting")
+        return cluster
+
+    return start
+
+
+def to_model(number: int) -> Callable[[Cluster], None]:
+    return lambda cluster: cluster.use_model(number)
+
+
+def ask(verb: str, suffix: str = "") -> Callable[[Cluster], object]:
+    return lambda cluster: cluster.ask(verb, suffix)
+
+
+def promote_step(cluster: Cluster) -> None:
+    assert cluster.recorded.rollout is not None
+    cluster.ask("promote", f"/{cluster.recorded.rollout.step + 1}")
+
+
+def scrape_again(cluster: Cluster) -> None:
+    cluster.traffic.start_prometheus(cluster.now.timestamp())
+
+
+def stop_scraping(cluster: Cluster) -> None:
+    cluster.traffic.stop_prometheus(cluster.now.timestamp())
+
+
+def accept_again(cluster: Cluster) -> None:
+    cluster.accepts_in = 1.0
+
+
+def stop_stable_errors(cluster: Cluster) -> None:
+    cluster.models[1], cluster.models[2] = Model(), Model()
+
+
+def unpause(cluster: Cluster) -> None:
+    cluster.change(rollout={"paused": False})
+
+
+def pause(cluster: Cluster) -> None:
+    cluster.change(rollout={"paused": True})
+
+
+def forget_artifacts(cluster: Cluster) -> None:
+    cluster.artifacts.clear()
+
+
+def pods_never_ready(cluster: Cluster) -> None:
+    cluster.models[2] = Model(ready_in=None)
+
+
+def pods_slow(cluster: Cluster) -> None:
+    cluster.models[2].ready_in = 40.0
+    cluster.change(serving={"replicas": 6})
+
+
+PENDING = ("Pending", "WaitingForPods")
+CONVERTING = ("Converting", "NewRevision")
+SUSPENDED = ("Suspended", "Suspended")
+SERVING = ("Healthy", "Serving")
+PROMOTED = ("Healthy", "Promoted")
+HARM = ("Degraded", "HarmDetected")
+DOWN = ("Degraded", "StableUnavailable")
+
+AT_REST: Mapping[str, Walk] = {
+    "created": Walk(fresh(), nothing, SERVING),
+    "created-suspended": Walk(fresh(suspend=True), nothing, SUSPENDED),
+    "created-suspended-then-resumed": Walk(fresh(suspend=True), after(until("Suspended"), resume), SERVING),
+    "created-without-replicas-then-scaled": Walk(
+        fresh(serving={"replicas": 0}),
+        after(until("Healthy"), lambda c: c.change(serving={"replicas": 2}), until(DOWN)),
+        SERVING,
+    ),
+    "new-revision": Walk(s.serving, to_model(2), PROMOTED),
+    "suspended": Walk(s.serving, suspend, SUSPENDED),
+    "stable-lost": Walk(s.serving, lose_stable, DOWN),
+    "stable-back": Walk(stable_down, mend_stable, SERVING),
+    "stable-lost-new-revision": Walk(stable_down, to_model(2), CONVERTING, 2),
+    "stable-lost-suspended": Walk(stable_down, suspend, SUSPENDED),
+    "stable-lost-refused-model": Walk(turned_back, after(revert, lose_stable, to_model(2)), HARM),
+    "turned-back-next": Walk(turned_back, to_model(3), PROMOTED),
+    "turned-back-retried": Walk(turned_back, ask("retry"), CONVERTING, 1),
+    "turned-back-reverted": Walk(turned_back, revert, SERVING),
+    "turned-back-reverted-stable-down": Walk(turned_back, after(lose_stable, revert), DOWN),
+    "turned-back-suspended": Walk(turned_back, suspend, SUSPENDED),
+    "turned-back-applied-again": Walk(turned_back, after(revert, to_model(2)), HARM),
+    "turned-back-suspended-resumed": Walk(suspended_after_harm, resume, HARM),
+    "not-converted-retried": Walk(not_converted, after(lambda c: c.models.clear(), ask("retry")), PROMOTED),
+    "not-converted-next": Walk(not_converted, to_model(3), PROMOTED),
+    "not-converted-reverted": Walk(not_converted, revert, SERVING),
+    "other-refused-model": Walk(
+        aborting_with_refused_model_3(ask("abort")), after(until(("Degraded", "User")), to_model(3)), HARM
+    ),
+    "resumed": Walk(suspended, resume, SERVING),
+    "resumed-without-replicas": Walk(suspended, lambda c: c.change(suspend=False, serving={"replicas": 0}), SERVING),
+    "resumed-with-new-model": Walk(suspended, after(to_model(2), resume), PROMOTED),
+    "starting-again-new-model": Walk(starting_again, to_model(2), CONVERTING, 1),
+    "starting-again-suspended": Walk(starting_again, suspend, SUSPENDED, 2),
+    "starting-again-refused-model": Walk(
+        suspended_after_harm, at_once(revert, resume, until("Pending"), to_model(2)), HARM
+    ),
+}
+
+BEFORE_TRAFFIC: Mapping[str, Walk] = {
+    "conversion-failed": Walk(
+        candidate(Model(exit_code=ExitCode.INVALID_MODEL)), nothing, ("Degraded", "ConversionFailed")
+    ),
+    "conversion-left-no-report": Walk(
+        candidate(Model(exit_code=ExitCode.INTERNAL)), nothing, ("Degraded", "ConversionFailed")
+    ),
+    "gate-failed": Walk(candidate(Model(exit_code=ExitCode.GATE_FAILED)), nothing, ("Degraded", "ConversionFailed")),
+    "conversion-deadline": Walk(candidate(Model(converts_in=None)), nothing, ("Degraded", "ConversionDeadline")),
+    "awaiting-promoted": Walk(s.awaiting_apply, ask("promote"), PROMOTED),
+    "awaiting-auto-apply": Walk(s.awaiting_apply, lambda c: c.change(conversion={"autoApply": True}), PROMOTED),
+    "no-gateway": Walk(candidate(gateway=False), nothing, PROMOTED),
+    "no-steps": Walk(candidate(rollout={"steps": []}), nothing, PROMOTED),
+    "no-gateway-paused": Walk(candidate(gateway=False, rollout={"paused": True}), nothing, ("Held", "Paused")),
+    "no-gateway-paused-resumed": Walk(
+        candidate(gateway=False, rollout={"paused": True}), after(until("Held"), unpause), PROMOTED
+    ),
+    "no-gateway-paused-promoted": Walk(
+        candidate(gateway=False, rollout={"paused": True}), after(until("Held"), ask("promote")), PROMOTED
+    ),
+    "canary-never-ready": Walk(candidate(Model(ready_in=None)), nothing, ("Degraded", "ProgressDeadline")),
+    "first-never-ready": Walk(s.first_not_ready, nothing, ("Degraded", "ProgressDeadline")),
+    "first-late": Walk(fresh(), at_once(models(model_1=Model(ready_in=90.0)), until("Degraded")), SERVING),
+    "first-corrected": Walk(s.first_not_ready, to_model(2), SERVING),
+    "first-suspended": Walk(s.first_not_ready, suspend, SUSPENDED),
+    "first-aborted": Walk(s.first_not_ready, ask("abort"), ("Degraded", "User")),
+    "first-crashes": Walk(s.first_not_ready, crash, ("Degraded", "CanaryUnhealthy")),
+    "first-crashes-suspended-resumed": Walk(
+        s.first_not_ready,
+        after(crash, until(("Degraded", "CanaryUnhealthy")), suspend, until("Suspended"), resume),
+        ("Degraded", "CanaryUnhealthy"),
+    ),
+    "artifact-lost": Walk(candidate(), at_once(until("Provisioning"), forget_artifacts, until("Converting")), PROMOTED),
+}
+
+STEPS: Mapping[str, Walk] = {
+    "pods-of-second-step-missing": Walk(
+        s.routing_second_step,
+        at_once(pods_never_ready, replicas(20)),
+        ("Degraded", "ProgressDeadline"),
+    ),
+    "paused-before-weight": Walk(candidate(rollout={"paused": True}), nothing, ("Held", "Paused")),
+    "paused-before-weight-resumed": Walk(candidate(rollout={"paused": True}), after(until("Held"), unpause), PROMOTED),
+    "paused-promoted-step": Walk(s.paused, promote_step, ("Held", "Paused")),
+    "paused-resumed": Walk(s.paused, unpause, PROMOTED),
+    "paused-promoted-full": Walk(s.paused, ask("promote"), PROMOTED),
+    "pause-annotation": Walk(s.observing, lambda c: c.annotate("pause", "true"), ("Held", "Paused")),
+    "pause-in-plan": Walk(
+        candidate(rollout={"steps": [{"setWeight": 20}, {"pause": {}}]}), nothing, ("Held", "Paused")
+    ),
+    "pause-in-plan-promoted": Walk(
+        candidate(rollout={"steps": [{"setWeight": 20}, {"pause": {}}]}),
+        after(until("Held"), promote_step),
+        PROMOTED,
+    ),
+    "leading-pause": Walk(
+        candidate(rollout={"steps": [{"pause": {"duration": "10s"}}, {"setWeight": 30}]}), nothing, PROMOTED
+    ),
+    "only-100": Walk(candidate(rollout={"steps": [{"setWeight": 100}]}), nothing, PROMOTED),
+    "only-0": Walk(candidate(rollout={"steps": [{"setWeight": 0}]}), nothing, PROMOTED),
+    "promote-step": Walk(s.observing, promote_step, PROMOTED),
+    "promote-full": Walk(s.observing, ask("promote"), PROMOTED),
+    "metrics-back": Walk(s.metrics_gone, scrape_again, PROMOTED),
+    "metrics-promoted-step": Walk(
+        s.metrics_gone, at_once(promote_step, until("Progressing")), ("Held", "MetricsUnavailable")
+    ),
+    "metrics-promoted-full": Walk(s.metrics_gone, ask("promote"), PROMOTED),
+    "metrics-deadline": Walk(
+        candidate(rollout={"analysis": {"onMissingMetrics": "Abort"}}),
+        after(until(("Progressing", "Observing")), stop_scraping),
+        ("Degraded", "MetricsDeadline"),
+    ),
+    "split-accepted": Walk(s.split_refused, accept_again, PROMOTED),
+    "split-promoted-step": Walk(
+        s.split_refused, at_once(promote_step, until("Progressing")), ("Held", "SplitMismatch")
+    ),
+    "split-promoted-full": Walk(s.split_refused, after(ask("promote"), accept_again), PROMOTED),
+    "undecided-promoted-step": Walk(s.undecided, at_once(promote_step, until("Progressing")), ("Held", "Inconclusive")),
+    "undecided-promoted-full": Walk(s.undecided, ask("promote"), PROMOTED),
+    "undecided-aborts": Walk(
+        candidate(rollout={"analysis": {"onInconclusive": "Abort"}}),
+        rate(0.5),
+        ("Degraded", "Inconclusive"),
+    ),
+    "undecided-promotes": Walk(
+        candidate(rollout={"analysis": {"onInconclusive": "Promote"}}),
+        rate(0.5),
+        PROMOTED,
+        500,
+    ),
+    "incident-over": Walk(s.incident, stop_stable_errors, PROMOTED, 800),
+    "incident-promoted-step": Walk(s.incident, promote_step, PROMOTED),
+    "incident-promoted-full": Walk(s.incident, ask("promote"), PROMOTED),
+    "no-full-scale": Walk(s.scaling, pods_never_ready, ("Degraded", "ProgressDeadline")),
+    "drain-by-maximum": Walk(s.draining, lambda c: c.steal_route((500_000, 500_000)), PROMOTED),
+}
+
+HARM_WALKS: Mapping[str, Walk] = {
+    "errors": Walk(candidate(HARMFUL), nothing, HARM),
+    "latency": Walk(candidate(Model(latency_ms=200.0)), nothing, HARM),
+    "while-paused": Walk(s.paused, lambda c: c.models.update({2: HARMFUL}), HARM),
+    "after-an-outage": Walk(s.metrics_gone, at_once(models(model_2=HARMFUL), scrape_again), HARM),
+    "while-undecided": Walk(s.undecided, at_once(models(model_2=HARMFUL), rate(20.0)), HARM),
+    "while-routing": Walk(s.routing_second_step, at_once(models(model_2=HARMFUL), pods_slow), HARM),
+}
+
+
+ABORTING: Mapping[str, Walk] = {
+    "reverted-then-new": Walk(aborting(revert), to_model(3), PROMOTED),
+    "reverted-then-back": Walk(aborting(revert), to_model(2), PROMOTED),
+    "reverted-then-suspended": Walk(aborting(revert), suspend, SUSPENDED),
+    "reverted-stable-down": Walk(aborting(revert), lose_stable, DOWN),
+    "reverted-then-refused": Walk(aborting_with_refused_model_3(revert), to_model(3), HARM),
+    "superseded-then-back": Walk(aborting(supersede), to_model(2), PROMOTED),
+    "superseded-then-stable": Walk(aborting(supersede), revert, SERVING),
+    "superseded-then-suspended": Walk(aborting(supersede), suspend, SUSPENDED),
+    "superseded-then-refused": Walk(aborting_with_refused_model_3(to_model(4)), to_model(3), HARM),
+    "suspended-then-resumed": Walk(aborting(suspend), resume, PROMOTED),
+    "suspended-then-resumed-stable": Walk(aborting(suspend), at_once(resume, revert), SERVING),
+    "suspended-then-resumed-stable-down": Walk(aborting(suspend), at_once(resume, revert, lose_stable), DOWN),
+    "harm-then-new": Walk(candidate(HARMFUL), after(until("Aborting"), to_model(3), until(HARM)), PROMOTED),
+}
+
+WALKS: Mapping[str, Walk] = {
+    f"{group}-{name}": walk
+    for group, walks in (
+        ("rest", AT_REST),
+        ("before", BEFORE_TRAFFIC),
+        ("step", STEPS),
+        ("harm", HARM_WALKS),
+        ("aborting", ABORTING),
+    )
+    for name, walk in walks.items()
+}
