@@ -56,6 +56,8 @@ PORTS: Mapping[str, tuple[int, ...]] = {
     "kubelet": (10248, 10250),
     "kube-proxy": (10249, 10256),
 }
+# The kernel's limit is 107 bytes, and containerd appends to the name of its own.
+SOCKET_PATH_LIMIT = 100
 # What `down` leaves: images, so that the next `up` is quick, and the logs of the last run.
 KEPT = frozenset({"images", "logs", "lock"})
 INSTEAD = "Use any cluster that you have instead: KUBECONFIG=... REGISTRY=... make demo"
@@ -121,6 +123,8 @@ class Cluster:
     def up(self) -> ClusterInfo:
         """Start what does not run, wait until everything answers."""
         self.refuse_unless_possible()
+        if len(str(self._folders.socket)) > SOCKET_PATH_LIMIT:
+            raise DevClusterError(f"the path {self.state_dir} is too long for a socket; choose another: --state-dir")
         self.state_dir.mkdir(parents=True, exist_ok=True)
         with file_lock(self.state_dir / "lock"):
             install_packages()
@@ -259,7 +263,9 @@ class Cluster:
             # The node first: a kubelet that still runs would start again what is being ended.
             self.processes.stop(["kubelet", "kube-proxy"])
             pods.stop_pods(self._folders)
-            self.processes.stop(self.processes.names())
+            self.processes.stop(["containerd", "registry"])
+            # What the others know is removed below, so they need not put it in order first.
+            self.processes.stop(self.processes.names(), grace=0.0)
             pods.clear_node(self._folders)
             if record is not None or network.bridge_owner() == self.state_dir:
                 known = record or host.NOTHING_KNOWN

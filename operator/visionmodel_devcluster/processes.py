@@ -15,6 +15,7 @@ from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 START_TIME_FIELD = 22
+KILL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class ProcessFolder:
         if not wait_until_gone(alive.values(), grace):
             for identity in alive.values():
                 send(identity, signal.SIGKILL)
-            wait_until_gone(alive.values(), grace)
+            wait_until_gone(alive.values(), KILL_SECONDS)
         for name in wanted:
             (self._records / f"{name}.json").unlink(missing_ok=True)
 
