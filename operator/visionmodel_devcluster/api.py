@@ -147,8 +147,8 @@ class Cluster:
     def _prepare_host(self) -> None:
         earlier = host.read_record(self._record)
         kubelet = self.processes.running("kubelet")
-        host.refuse_other_node(kubelet.pid if kubelet else None)
         network.claim_bridge(self.state_dir, had_record=earlier is not None)
+        host.refuse_other_node(kubelet.pid if kubelet else None)
         host.write_record(host.merged(earlier, host.observe_host()), self._record)
         if self.processes.running("containerd") is None:
             self._clear_node()

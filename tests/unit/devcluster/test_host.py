@@ -1,0 +1,91 @@
+"""What is undone on the host is exactly what this package did."""
+
+from pathlib import Path
+
+import pytest
+
+from visionmodel_devcluster import pods
+from visionmodel_devcluster.host import HostRecord, merged, read_record, write_record
+from visionmodel_devcluster.network import nft_rules, rule_handles
+from visionmodel_devcluster.node import NodeFolders
+
+FIRST = HostRecord({"net/ipv4/ip_forward": "0"}, ["ip filter"], ["/var/lib/cni"], "boot 1")
+CHANGED = HostRecord({"net/ipv4/ip_forward": "1"}, ["ip filter", "ip kube-proxy"], [], "boot 1")
+REBOOTED = HostRecord({"net/ipv4/ip_forward": "2"}, [], ["/run/containerd"], "boot 2")
+MOUNTINFO = """\
+20 1 254:0 / / rw - ext4 /dev/vda rw
+21 20 254:0 / /state/kubelet rw shared:9 - ext4 /dev/vda rw
+22 21 0:4 / /state/kubelet/pods/1/with\\040space rw - tmpfs tmpfs rw
+23 20 0:5 / /state-of-another/kubelet rw - tmpfs tmpfs rw
+24 20 0:6 / /state rw - tmpfs tmpfs rw
+"""
+FORWARD = """\
+table ip filter { # handle 1
+	chain FORWARD { # handle 3
+		type filter hook forward priority filter; policy drop;
+		iifname "vmdev0" accept comment "visionmodel-devcluster" # handle 8
+		iifname "docker0" accept # handle 9
+		oifname "vmdev0" accept comment "visionmodel-devcluster" # handle 7
+	}
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now", "kept"),
+    [
+        (None, FIRST, FIRST),
+        (FIRST, CHANGED, FIRST),
+        (FIRST, REBOOTED, HostRecord({"net/ipv4/ip_forward": "2"}, [], ["/run/containerd", "/var/lib/cni"], "boot 2")),
+    ],
+    ids=["first up", "repeated up sees our own changes", "after a reboot settings are the machine's again"],
+)
+def test_record_that_is_kept(earlier: HostRecord | None, now: HostRecord, kept: HostRecord) -> None:
+    assert merged(earlier, now) == kept
+
+
+def test_record_is_read_as_written(tmp_path: Path) -> None:
+    write_record(FIRST, tmp_path / "host.json")
+    assert read_record(tmp_path / "host.json") == FIRST
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"unknown": 1}'])
+def test_damaged_record_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "host.json").write_text(text)
+    assert read_record(tmp_path / "host.json") is None
+
+
+def test_mounts_below_a_folder_latest_first() -> None:
+    assert pods.mounts_below(Path("/state"), MOUNTINFO) == ["/state/kubelet/pods/1/with space", "/state/kubelet"]
+
+
+def test_only_pods_traffic_is_masqueraded() -> None:
+    rules = [line.strip() for line in nft_rules().splitlines() if "masquerade" in line]
+    assert rules == ["ip saddr 10.244.0.0/24 ip daddr != 10.244.0.0/24 masquerade"]
+
+
+def test_our_rules_in_the_chain_of_somebody_else() -> None:
+    assert rule_handles(FORWARD) == ["8", "7"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["/cache/containerd-shim-runc-v2", "-address", "/state/run/containerd.sock"], True),
+        (["/usr/bin/containerd-shim-runc-v2", "-address", "/run/containerd/containerd.sock"], False),
+        (["/usr/bin/tail", "/state/run/containerd.sock"], False),
+        ([], False),
+    ],
+    ids=["ours", "docker's", "another program", "kernel thread"],
+)
+def test_shim(arguments: list[str], expected: bool) -> None:
+    assert pods.is_shim(arguments, Path("/state/run/containerd.sock")) is expected
+
+
+def test_shim_sockets_are_those_that_our_bundles_name(tmp_path: Path) -> None:
+    folders = NodeFolders(tmp_path)
+    tasks = folders.run / "containerd" / "io.containerd.runtime.v2.task" / "k8s.io"
+    for name, text in {"a": '{"address": "unix:///run/containerd/s/1"}', "b": "", "c": "{}"}.items():
+        (tasks / name).mkdir(parents=True)
+        (tasks / name / "bootstrap.json").write_text(text)
+    assert pods.shim_sockets(folders) == [Path("/run/containerd/s/1")]
