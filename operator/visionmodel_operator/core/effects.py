@@ -51,6 +51,12 @@ def must_forget(view: View) -> bool:
     return is_retry and isinstance(remembered(view.snapshot, view.target), Failed)
 
 
+def is_recording(view: View) -> bool:
+    """Whether the record of a finished Job is being written, of which nobody tells us."""
+    conversion = conversion_of(view.snapshot, view.rollout.revision, job_name(view))
+    return isinstance(conversion, Reported | Outdated)
+
+
 def _conversion(view: View) -> tuple[Action, ...]:
     if must_forget(view) and (key := key_of(view.snapshot, view.target)) is not None:
         return (ForgetArtifact(key),)

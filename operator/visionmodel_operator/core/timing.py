@@ -3,13 +3,13 @@
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.conditions import Phase
 from visionmodel_operator.core.counters import JUDGE_LAG
-from visionmodel_operator.core.effects import must_forget
+from visionmodel_operator.core.effects import is_recording, must_forget
 from visionmodel_operator.core.memory import judge_state
 from visionmodel_operator.core.view import ROUTE_SETTLE, View
 
 WATCHED = 10.0
 """Deployments, Jobs and routes wake us; this is only for deadlines and progress, in seconds."""
-DRAINING = 1.0
+SHORTLY = 1.0
 SOON = 0.2
 
 
@@ -18,16 +18,18 @@ def wake_after(view: View) -> float | None:
     status = view.status
     if status.rollout is None:
         if must_forget(view):
-            return DRAINING
+            return SHORTLY
         is_split_awaited = view.traffic.verified_at is None or not view.is_route_as_recorded
         return WATCHED if view.has_gateway and view.traffic.slots and is_split_awaited else None
     if view.is_settling:
         return ROUTE_SETTLE.total_seconds()
     match status.phase:
+        case Phase.CONVERTING if is_recording(view):
+            return SHORTLY
         case Phase.PROGRESSING | Phase.HELD:
             return min(WATCHED, _next_tick(view))
         case Phase.DRAINING | Phase.ABORTING if status.rollout.drain is not None:
-            return DRAINING
+            return SHORTLY
         case Phase.PROMOTING:
             return min(WATCHED, _next_tick(view))
         case _:

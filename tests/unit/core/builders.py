@@ -94,9 +94,9 @@ def parsed(document: Document) -> VisionModelSpec:
     return VisionModelSpec.model_validate_json(json.dumps(document))
 
 
-def model_of(request: ConversionRequest) -> int:
-    """Return which model number a conversion request is about."""
-    return int(request.source.uri.split("/")[-2])
+def model_of(uri: str) -> int:
+    """Return which model number lies at an address."""
+    return int(uri.split("/")[-2])
 
 
 def artifact(key: str, **changes: Any) -> ArtifactInfo:
@@ -120,7 +120,7 @@ def artifact(key: str, **changes: Any) -> ArtifactInfo:
 
 def succeeded(request: ConversionRequest) -> ReportSummary:
     """Return the report of a conversion that went well."""
-    digest = request.source.digest or source_digest(model_of(request))
+    digest = request.source.digest or source_digest(model_of(request.source.uri))
     key = prepare_key(digest, request.options)
     return ReportSummary(
         result="Succeeded",
@@ -133,7 +133,7 @@ def succeeded(request: ConversionRequest) -> ReportSummary:
 
 def failed(request: ConversionRequest, exit_code: ExitCode) -> ReportSummary:
     """Return the report of a conversion that ended with an exit code."""
-    digest = request.source.digest or source_digest(model_of(request))
+    digest = request.source.digest or source_digest(model_of(request.source.uri))
     key = prepare_key(digest, request.options)
     reason = exit_code.name.title().replace("_", "")
     is_gate = exit_code in (ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED)
