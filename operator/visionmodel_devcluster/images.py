@@ -78,6 +78,8 @@ def base_image() -> str:
         return reference
     archive = cache_dir() / "images" / f"base-{base_key()}.tar"
     with file_lock(archive.parent / ".base.lock"):
+        if is_stored(reference):
+            return reference
         if not archive.exists():
             _bootstrap(archive)
         container = _buildah("from", "scratch").strip()

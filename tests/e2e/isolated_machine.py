@@ -27,7 +27,9 @@ FIXED = (
 SETUP = f"""
 set -e
 mount --make-rprivate /
-mkdir -p /run/lock
+# Copies of the mounts of a cluster outside, which would keep them from ending there.
+awk '{{print $5}}' /proc/self/mountinfo | grep -e /visionmodel-devcluster/ -e /containers/storage/ | tac |
+  xargs --no-run-if-empty umount --lazy
 mount -t tmpfs tmpfs /run
 mkdir /run/cgroup /run/containers-storage /run/lock
 mount --rbind /sys/fs/cgroup /run/cgroup
@@ -96,9 +98,14 @@ class IsolatedMachine:
     @staticmethod
     def _expect_ready(process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
-        line = process.stdout.readline()
+        with process.stdout as stdout:
+            line = stdout.readline()
         if line != "ready\n":
             raise RuntimeError(f"the isolated machine did not start: {line!r}")
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL for one process, by its number inside."""
+        self.run("kill", "-KILL", str(pid))
 
     def command(self, *arguments: str) -> list[str]:
         """The command that runs another one inside."""
