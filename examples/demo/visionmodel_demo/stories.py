@@ -55,14 +55,27 @@ class Stage:
     out: Path
     say: Say
 
+    @property
+    def address(self) -> str:
+        """Return host:port of the gateway."""
+        return _with_port(self.platform.gateway_address)
+
+    def first(self) -> dict[str, Any]:
+        """Return the first example's VisionModel, whose source is not pinned."""
+        return self._named(example(EXAMPLES / "shapes-v1.yaml"))
+
     def version(self, name: str) -> dict[str, Any]:
         """Return the example's VisionModel for one version of the detector, pinned by digest."""
         uri = f"s3://models/shapes/{name}/model.onnx"
-        return example(EXAMPLES / "shapes-v2.yaml", uri=uri, digest=self.digests[name])
+        return self._named(example(EXAMPLES / "shapes-v2.yaml", uri=uri, digest=self.digests[name]))
+
+    def _named(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return the document under the name that is followed: two of one name share a path in the gateway."""
+        return {**document, "metadata": {**document["metadata"], "name": self.model.name}}
 
     def load(self) -> LoadThread:
         """Return steady traffic through the gateway, not started yet."""
-        target = Target(f"http://{_with_port(self.platform.gateway_address)}", self.model.name)
+        target = Target(f"http://{self.address}", self.model.name)
         images = traffic_images(seed=7, count=200)
         payloads = image_payloads(target, lambda index: images[index : index + 1], distinct=len(images))
         return LoadThread(Load(target, RATE, payloads, max_requests=int(RATE * MAX_SECONDS), max_seconds=MAX_SECONDS))
@@ -73,19 +86,20 @@ def _with_port(address: str) -> str:
 
 
 def is_settled(status: dict[str, Any]) -> bool:
-    """Return whether nothing is on its way."""
-    return status.get("phase") in ("Healthy", "Degraded") and "rollout" not in status
+    """Return whether nothing is on its way, not even a change of the route."""
+    is_routed = "traffic" not in status or "verifiedAt" in status["traffic"]
+    return status.get("phase") in ("Healthy", "Degraded") and "rollout" not in status and is_routed
 
 
 def first_version(stage: Stage) -> Story:
     """Version 1: convert, prove, serve, answer through the gateway."""
-    stage.model.apply(example(EXAMPLES / "shapes-v1.yaml"))
+    stage.model.apply(stage.first())
     status = stage.model.wait(is_settled, what="version 1 to serve", timeout=600)
     revision = status.get("stable", {}).get("revision", "")
     pods = stage.platform.kube.items("pods", stage.model.namespace, f"visionmodel.dev/revision={revision}")
     devices = [c["resources"]["requests"].get("nvidia.com/gpu") for pod in pods for c in pod["spec"]["containers"]]
     image = traffic_images(seed=3, count=1)[0]
-    found, _ = detect(_with_port(stage.platform.gateway_address), stage.model.name, image)
+    found, _ = detect(stage.address, stage.model.name, image)
     drawing = stage.out / "found.png"
     save_drawing(image, found, drawing)
     for detection in found:
