@@ -1,11 +1,97 @@
 """The platform of the whole suite: the dev cluster, started if it does not run, or a cluster named by KUBECONFIG."""
 
+import contextlib
+import re
+import secrets
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
-from visionmodel_demo.platform import Platform, provide_platform
+from e2e.installation import Installation, diagnosis, provide_installation, refused_pods
+from e2e.operator_pod import operator_log
+from e2e.scene import Scene
+from visionmodel_demo.kube import KubectlError
+from visionmodel_demo.platform import Platform, provide_namespace, provide_platform
+from visionmodel_demo.store import provide_credentials
+
+FAILED = pytest.StashKey[bool]()
+# As a status code, not as a part of a duration or a time.
+FORBIDDEN = re.compile(r"(?<![\d.:])403\b|[Ff]orbidden")
 
 
 @pytest.fixture(scope="session")
 def platform() -> Platform:
     """A running cluster; it keeps running afterwards, so that the next run starts at once."""
     return provide_platform()
+
+
+@pytest.fixture(scope="session")
+def installation(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """The operator of this checkout, and models of every kind in a store."""
+    return provide_installation(platform, tmp_path_factory.mktemp("models"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """After a failure add what the cluster says; what the test made is then kept."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+        scenes: list[Scene] = [v for v in getattr(item, "funcargs", {}).values() if isinstance(v, Scene)]
+        for scene in scenes:
+            with contextlib.suppress(KubectlError):
+                report.sections.append((f"namespace {scene.namespace}", diagnosis(scene.platform, scene.namespace)))
+    return report
+
+
+@contextlib.contextmanager
+def restricted_namespace(installation: Installation, request: Any) -> Iterator[str]:
+    """A namespace that admits only restricted pods; gone afterwards unless a test in it failed."""
+    name = f"e2e-{secrets.token_hex(3)}"
+    failed_before = request.session.testsfailed
+    provide_namespace(installation.platform, name)
+    provide_credentials(installation.platform, name)
+    yield name
+    assert refused_pods(installation.platform, name) == []
+    if request.session.testsfailed == failed_before:
+        installation.platform.kube.run("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def namespace(installation: Installation, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of the test's own: what is converted in it was never converted before."""
+    with restricted_namespace(installation, request) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def shared_namespace(installation: Installation, request: pytest.FixtureRequest) -> Iterator[str]:
+    """One namespace for a file of tests: a model is converted once, by whoever needs it first."""
+    with restricted_namespace(installation, request) as name:
+        yield name
+
+
+@pytest.fixture
+def scene(installation: Installation, shared_namespace: str, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    """A VisionModel of the test's own in the shared namespace."""
+    scene = Scene(installation, shared_namespace, f"shapes-{secrets.token_hex(3)}")
+    yield scene
+    if not request.node.stash.get(FAILED, False):
+        scene.delete()
+
+
+@pytest.fixture(autouse=True)
+def nothing_forbidden(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The operator never asks for what its chart does not allow."""
+    if "installation" not in request.fixturenames:
+        yield
+        return
+    installation: Installation = request.getfixturevalue("installation")
+    began = datetime.now(UTC)
+    yield
+    lines = operator_log(installation.platform, began).splitlines()
+    assert [line for line in lines if FORBIDDEN.search(line)] == []

@@ -1,0 +1,86 @@
+"""What the whole suite shares: the operator from this checkout, installed by its chart, and a store full of models.
+
+The operator is installed anew for every session, so that the suite never judges what was left from another checkout.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from images.build import build_images
+
+from example_models.build import build
+from visionmodel_demo.platform import Platform, install_operator
+from visionmodel_demo.store import provide_store, upload
+
+VERSIONS = ("v1", "v2", "v3-failing", "v3-slow", "v4")
+TRUNCATED_BYTES = 4096
+FUTURE_OPSET = 99
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A platform with the operator on it.
+
+    Attributes:
+        images: reference of each of our images.
+        digests: sha256 of each version of the detector in the store, by the version's name.
+    """
+
+    platform: Platform
+    images: dict[str, str]
+    digests: dict[str, str]
+
+    def install(self, **values: str) -> None:
+        """Install or upgrade the operator by its chart; `values` as `install_operator` takes them."""
+        insecure = "true" if self.platform.is_ours else "false"
+        install_operator(self.platform, self.images, allowHttpSources=insecure, **values)
+
+
+def provide_installation(platform: Platform, folder: Path) -> Installation:
+    """Train, build, upload and install; what is cached costs seconds."""
+    models = build()
+    images = build_images(registry=platform.registry, insecure=platform.is_ours)
+    provide_store(platform)
+    files = {version: models / "shapes" / version / "model.onnx" for version in VERSIONS}
+    files |= _bad_files(files["v1"], folder)
+    keys = {f"shapes/{version}/model.onnx": path for version, path in files.items()}
+    upload(platform, {**keys, "shapes/evaluation.npz": models / "shapes" / "evaluation.npz"})
+    installation = Installation(platform, images, {version: _digest(path) for version, path in files.items()})
+    installation.install()
+    return installation
+
+
+def _bad_files(good: Path, folder: Path) -> dict[str, Path]:
+    """Return files that no conversion can accept, by version."""
+    truncated, future = folder / "truncated.onnx", folder / "future-opset.onnx"
+    truncated.write_bytes(good.read_bytes()[:TRUNCATED_BYTES])
+    model = onnx.load(good)
+    for entry in model.opset_import:
+        entry.version = FUTURE_OPSET
+    onnx.save(model, future)
+    return {"truncated": truncated, "future-opset": future}
+
+
+def _digest(path: Path) -> str:
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def diagnosis(platform: Platform, namespace: str) -> str:
+    """Return what a person would look at first after a failure."""
+    kube = platform.kube
+    parts = [
+        kube.run("get", "visionmodels,pods,jobs,httproutes", "-n", namespace, "-o", "wide"),
+        kube.run("get", "visionmodels", "-n", namespace, "-o", "yaml"),
+        kube.run("get", "events", "-n", namespace, "--sort-by=.metadata.creationTimestamp"),
+        kube.logs("deployment/visionmodel-operator", "visionmodel-system", "--tail=80"),
+    ]
+    return "\n".join(parts)
+
+
+def refused_pods(platform: Platform, namespace: str) -> list[str]:
+    """Return what the API server said about pods that it did not admit."""
+    events = json.loads(platform.kube.run("get", "events", "-n", namespace, "-o", "json"))["items"]
+    return [e.get("message") or e.get("note", "") for e in events if e.get("reason") == "FailedCreate"]

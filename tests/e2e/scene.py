@@ -1,0 +1,161 @@
+"""One VisionModel of a test: its documents, its load, and what happened to it as the cluster tells it."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from e2e.installation import Installation
+from example_models.shapes import traffic_images
+from load import LoadReport, LoadThread
+from visionmodel_demo.inference import detect
+from visionmodel_demo.kube import wait_for
+from visionmodel_demo.model import Followed, example
+from visionmodel_demo.platform import ROOT, Platform
+from visionmodel_demo.stories import Stage, is_settled
+
+CHILDREN = "deployments,services,configmaps,httproutes,poddisruptionbudgets,jobs,replicasets"
+METRICS = (
+    {"name": "errors", "type": "ErrorRate"},
+    {"name": "latency", "type": "LatencyRatio", "quantile": 0.5, "maxRatio": 3, "floor": "15ms", "failureLimit": 3},
+)
+
+Step = Mapping[str, Any]
+Status = dict[str, Any]
+
+
+def weight(percent: float) -> Step:
+    """A step's weight."""
+    return {"setWeight": percent}
+
+
+def pause(duration: str | None = None) -> Step:
+    """A step's time; without one it waits for a promotion."""
+    return {"pause": {"duration": duration} if duration else {}}
+
+
+HALF = (weight(50), pause("5s"))
+"""The shortest plan that judges."""
+WAITING = (weight(50), pause())
+"""Half of the traffic until somebody promotes."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A VisionModel with a name that no other test uses, so that no route collides."""
+
+    installation: Installation
+    namespace: str
+    name: str
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="visionmodel-e2e-")))
+
+    @property
+    def platform(self) -> Platform:
+        """The cluster."""
+        return self.installation.platform
+
+    @cached_property
+    def model(self) -> Followed:
+        """The VisionModel in the cluster."""
+        return Followed(self.platform.kube, self.namespace, self.name, print)
+
+    @cached_property
+    def stage(self) -> Stage:
+        """The same as the demo's stories see it."""
+        return Stage(self.platform, self.model, self.installation.digests, self.folder, print)
+
+    def document(self, version: str, *steps: Step, pinned: bool = True, **analysis: Any) -> dict[str, Any]:
+        """Return a small and quick VisionModel; `analysis` replaces fields of spec.rollout.analysis."""
+        uri = f"s3://models/shapes/{version}/model.onnx"
+        digest = self.installation.digests.get(version) if pinned else None
+        document = example(ROOT / "examples" / "shapes-v2.yaml", uri=uri, digest=digest)
+        document["metadata"] = {"name": self.name}
+        spec = document["spec"]
+        del spec["accelerators"]
+        spec["traffic"]["requestTimeout"] = "2s"
+        judged = {"interval": "5s", "warmup": "2s", "minSamples": 20, "metrics": list(METRICS), **analysis}
+        spec["rollout"] = {"drain": "1s", "steps": list(steps or HALF), "analysis": judged}
+        return document
+
+    def serve(self, document: Mapping[str, Any] | None = None) -> str:
+        """Apply the first version, wait until the gateway leads to it, and return its revision."""
+        self.model.apply(document or self.document("v1"))
+        status = self.model.wait(is_settled, what="the first version to serve", timeout=240)
+        assert status["phase"] == "Healthy", status
+        self.answer()
+        return str(status["stable"]["revision"])
+
+    def answer(self) -> None:
+        """Wait until an inference through the gateway gives boxes."""
+        image = traffic_images(seed=3, count=1)[0]
+
+        def found() -> bool:
+            try:
+                return bool(detect(self.stage.address, self.name, image)[0])
+            except Exception as refusal:  # tritonclient has no common base for "no such route" and "no connection"
+                print(f"    no answer yet: {refusal}")
+                return False
+
+        wait_for(found, timeout=30, what=f"an answer of {self.name}")
+
+    def load(self) -> LoadThread:
+        """Return steady traffic through the gateway, not started yet."""
+        return self.stage.load()
+
+    def wait_phase(self, phase: str, reason: str | None = None, *, timeout: float = 180) -> Status:
+        """Return the status in a phase, and with a reason if one is named."""
+        return self.model.wait(is_in(phase, reason), what=f"{phase} {reason or ''}", timeout=timeout)
+
+    def wait_settled(self, timeout: float = 240) -> Status:
+        """Return the status once nothing is on its way."""
+        return self.model.wait(is_settled, what="the end of the rollout", timeout=timeout)
+
+    def events(self, reason: str) -> list[dict[str, Any]]:
+        """Return the events about the VisionModel with a reason."""
+        chosen = f"involvedObject.kind=VisionModel,involvedObject.name={self.name},reason={reason}"
+        listed = self.platform.kube.run("get", "events", "-n", self.namespace, "--field-selector", chosen, "-o", "json")
+        return list(json.loads(listed)["items"])
+
+    def route(self) -> dict[str, Any]:
+        """Return the HTTPRoute."""
+        found = self.platform.kube.get("httproute", self.name, self.namespace)
+        assert found is not None
+        return found
+
+    def weights(self) -> list[int]:
+        """Return the weights that stand in the HTTPRoute, by slot."""
+        return [backend["weight"] for backend in self.route()["spec"]["rules"][0]["backendRefs"]]
+
+    def pods(self, revision: str | None = None) -> list[dict[str, Any]]:
+        """Return the serving pods that are not on their way out."""
+        chosen = f",visionmodel.dev/revision={revision}" if revision else ",visionmodel.dev/revision"
+        pods = self.platform.kube.items(
+            "pods", self.namespace, f"visionmodel.dev/name={self.name}{chosen},!batch.kubernetes.io/job-name"
+        )
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def children(self) -> list[str]:
+        """Return kind/name of everything that was made for the VisionModel."""
+        listed = self.platform.kube.items(CHILDREN, self.namespace, f"visionmodel.dev/name={self.name}")
+        return sorted(f"{child['kind']}/{child['metadata']['name']}" for child in listed)
+
+    def delete(self) -> None:
+        """Delete the VisionModel, and return when its pods are gone or going."""
+        self.platform.kube.delete("visionmodel", self.name, self.namespace)
+        wait_for(lambda: not self.pods(), timeout=60, what=f"the pods of {self.name} to go")
+
+
+def is_in(phase: str, reason: str | None = None) -> Callable[[Status], bool]:
+    """Return a test of a status."""
+    return lambda status: status.get("phase") == phase and reason in (None, status.get("reason"))
+
+
+def assert_nothing_lost(report: LoadReport, *, least: int = 100) -> None:
+    """The transition cost no user's request, and the load was what it claims."""
+    print(f"    {report}")
+    assert not report.void, str(report)
+    assert report.sent >= least, str(report)
+    assert (report.lost, report.own) == (0, 0), (str(report), report.losses)
