@@ -1,7 +1,7 @@
 """The operator may be killed after any effect of any pass; what comes out is the same.
 
-Each story is told once undisturbed, then once for every effect that changed something: killed right after it and
-started again, and once for every n: every single pass killed after n effects first.
+Each story is told once undisturbed; then killed once right after an effect that changed something and started again,
+for every such effect in a situation that no earlier story had; then with every single pass killed after n effects.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +14,12 @@ import pytest
 from unit.core import builders, walks
 from unit.core.simulated_cluster import Cluster, Model, State
 from visionmodel_contract.exits import ExitCode
-from visionmodel_operator.core.rollout import Decision
+from visionmodel_operator.core.rollout import Decision, decide
 
-MOST_EFFECTS = 9
-"""More than any pass has in these stories."""
+ALWAYS_KILLED_AFTER = (0, 1, 2, 4, 6)
+"""Effects; few passes of these stories have more."""
+
+Situation = tuple[object, ...]
 
 
 @dataclass
@@ -27,13 +29,13 @@ class Interrupted(Cluster):
     Attributes:
         kill_all_after: effects after which every pass is killed once before it is run to its end.
         kill_at: effect, counted over the whole story, after which the operator is killed once.
-        changing: the effects that changed something, counted the same way.
+        changing: the effects that changed something, counted the same way, with the situation they happened in.
     """
 
     kill_all_after: int | None = None
     kill_at: int | None = None
     effects_seen: int = 0
-    changing: list[int] = field(default_factory=list)
+    changing: list[tuple[int, Situation]] = field(default_factory=list)
 
     def run_pass(self, killed_after: int | None = None) -> Decision:
         if self.kill_all_after is not None:
@@ -52,8 +54,14 @@ class Interrupted(Cluster):
             before = twin.clone().objects()
             effect()
             if twin.objects() != before:
-                self.changing.append(self.effects_seen + number)
+                self.changing.append((self.effects_seen + number, self._situation(number)))
         self.effects_seen += self.effects_due()
+
+    def _situation(self, effect: int) -> Situation:
+        rollout = self.recorded.rollout
+        where = None if rollout is None else (rollout.step, rollout.swap, rollout.ended, rollout.drain is None)
+        actions = tuple(type(action).__name__ for action in decide(self.snapshot(), self.now).actions)
+        return (self.state, where, actions, effect)
 
     def clone(self) -> "Interrupted":
         fresh = super().clone()
@@ -181,23 +189,30 @@ def outcome(cluster: Cluster) -> object:
     }
 
 
-def interruptions(undisturbed: Interrupted) -> Iterator[dict[str, int]]:
-    yield from ({"kill_all_after": effects} for effects in range(MOST_EFFECTS))
-    yield from ({"kill_at": effect} for effect in undisturbed.changing)
+@pytest.fixture(scope="module")
+def killed_in() -> set[Situation]:
+    """Situations in which the operator was killed by an earlier story."""
+    return set()
+
+
+def interruptions(undisturbed: Interrupted, killed_in: set[Situation]) -> Iterator[dict[str, int]]:
+    yield from ({"kill_all_after": effects} for effects in ALWAYS_KILLED_AFTER)
+    yield from ({"kill_at": effect} for effect, situation in undisturbed.changing if situation not in killed_in)
+    killed_in.update(situation for _, situation in undisturbed.changing)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=STORIES.keys())
-def test_interrupted_anywhere_it_ends_the_same(story: str) -> None:
-    check_interruptions(lambda **plan: told(story, **plan))
+def test_interrupted_anywhere_it_ends_the_same(story: str, killed_in: set[Situation]) -> None:
+    check_interruptions(lambda **plan: told(story, **plan), killed_in)
 
 
-def test_interrupted_anywhere_the_first_revision_comes_up_the_same() -> None:
-    check_interruptions(told_from_the_start)
+def test_interrupted_anywhere_the_first_revision_comes_up_the_same(killed_in: set[Situation]) -> None:
+    check_interruptions(told_from_the_start, killed_in)
 
 
-def check_interruptions(tell: Callable[..., Interrupted]) -> None:
+def check_interruptions(tell: Callable[..., Interrupted], killed_in: set[Situation]) -> None:
     undisturbed = tell()
     expected = outcome(undisturbed)
     assert undisturbed.changing, "something was done"
-    for plan in interruptions(undisturbed):
+    for plan in interruptions(undisturbed, killed_in):
         assert outcome(tell(**plan)) == expected, plan
