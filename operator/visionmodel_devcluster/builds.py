@@ -39,6 +39,9 @@ def built(tool: Tool) -> Path:
         return target
     with file_lock(bin_dir / f".{tool.name}.lock"):
         if not target.is_dir():
+            # Of a build that was killed; nobody else builds this tool while we hold the lock.
+            for leftover in bin_dir.glob(f".{tool.name}-*"):
+                shutil.rmtree(leftover)
             _build(tool, target)
     return target
 

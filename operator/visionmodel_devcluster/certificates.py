@@ -50,7 +50,10 @@ class Authority:
         config = self.folder / "ca.cnf"
         config.write_text(authority_config(), encoding="utf-8")
         arguments = ["-key", str(self.folder / "ca.key"), "-config", str(config), "-extensions", "ext"]
-        _openssl("req", "-x509", "-new", "-sha256", "-days", DAYS, *arguments, "-out", str(self.certificate))
+        scratch = self.folder / "ca.crt.tmp"
+        _openssl("req", "-x509", "-new", "-sha256", "-days", DAYS, *arguments, "-out", str(scratch))
+        # Being there means being complete, also when somebody kills us in between.
+        scratch.rename(self.certificate)
 
     def issue(self, subject: Subject) -> None:
         """Make and sign a key pair, unless it is there."""
@@ -60,14 +63,15 @@ class Authority:
         self._key(subject.name)
         config = self.folder / f"{subject.name}.cnf"
         config.write_text(subject_config(subject), encoding="utf-8")
-        request = self.folder / f"{subject.name}.csr"
+        request, scratch = self.folder / f"{subject.name}.csr", self.folder / f"{subject.name}.crt.tmp"
         _openssl("req", "-new", "-sha256", "-key", str(key), "-config", str(config), "-out", str(request))
         signer = ["-CA", str(self.certificate), "-CAkey", str(self.folder / "ca.key"), "-CAcreateserial"]
         extensions = ["-extfile", str(config), "-extensions", "ext"]
         _openssl(
-            *("x509", "-req", "-sha256", "-days", DAYS, "-in", str(request), "-out", str(certificate)),
+            *("x509", "-req", "-sha256", "-days", DAYS, "-in", str(request), "-out", str(scratch)),
             *(*signer, *extensions),
         )
+        scratch.rename(certificate)
 
     def _key(self, name: str) -> None:
         key = self.folder / f"{name}.key"

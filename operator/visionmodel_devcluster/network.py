@@ -115,14 +115,14 @@ def undo_network(tables_before: Iterable[str]) -> None:
         _checked("ip", "link", "delete", BRIDGE)
     known = set(tables_before)
     for table in nft_tables():
-        by_plugin = table not in known and table.split()[1] in PLUGIN_TABLES and _is_unused(table)
+        by_plugin = table not in known and table.split()[1] in PLUGIN_TABLES and _is_plugins(table)
         if table in OUR_TABLES or by_plugin:
             _run("nft", "delete", "table", *table.split())
     for handle in rule_handles(_run("nft", "--handle", "list", "chain", "ip", "filter", "FORWARD")):
         _run("nft", "delete", "rule", "ip", "filter", "FORWARD", "handle", handle)
 
 
-def _is_unused(table: str) -> bool:
+def _is_plugins(table: str) -> bool:
     """Whether a table has no chain but those of the network plugin: somebody else may have made it since."""
     text = _run("nft", "list", "table", *table.split())
     chains = [line.split()[1] for line in text.splitlines() if line.strip().startswith("chain ")]

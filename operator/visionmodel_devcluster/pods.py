@@ -4,6 +4,7 @@ Everything is found by where it is (our control group, our socket, our state dir
 somebody else's container could have too.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -25,6 +26,7 @@ ROUNDS = 20
 
 def prepare_cgroups(name: str) -> None:
     """Make the group that all pods live in; on version 1 once per controller."""
+    _enable_controllers()
     for group in _cgroups(name):
         group.mkdir(exist_ok=True)
         # A cpuset without processors accepts no process, and a new one starts empty.
@@ -32,6 +34,17 @@ def prepare_cgroups(name: str) -> None:
             parent, own = group.parent / file, group / file
             if own.exists() and parent.exists() and not own.read_text(encoding="utf-8").strip():
                 own.write_text(parent.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _enable_controllers() -> None:
+    """On version 2 a group has only the controllers that its parent passes on, and the kubelet insists on four."""
+    available = _read_or_empty(CGROUP_FS / "cgroup.controllers").split()
+    passed_on = CGROUP_FS / "cgroup.subtree_control"
+    for controller in ("cpu", "cpuset", "memory", "pids"):
+        if controller in available and controller not in _read_or_empty(passed_on).split():
+            # In a container it may be forbidden; then the kubelet says what is missing.
+            with contextlib.suppress(OSError):
+                passed_on.write_text(f"+{controller}", encoding="utf-8")
 
 
 def _cgroups(name: str) -> list[Path]:
