@@ -1,4 +1,8 @@
-"""One request, one answer, no retry: the two protocols behind one call."""
+"""One request, one answer, no retry: the two protocols behind one call.
+
+A failure names a revision only if the model server wrote it. The gateway puts the revision's header on its own
+answers too (503 without a healthy upstream, a reset, a timeout), and those are users' requests that were lost.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,6 +16,10 @@ import grpc.aio
 from load.payload import REVISION_HEADER, Payload, Target
 
 TIMEOUT: Final = "timeout"
+SERVER_ERROR_TYPE: Final = "application/json"
+"""Of an error that a server of the Open Inference Protocol wrote; the gateway's own are plain text."""
+GATEWAY_CODES: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+"""What the gateway answers for itself over gRPC; a server may use them too, and in doubt a request is lost."""
 INFER_METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 
 CHANNEL_OPTIONS: Final = (
@@ -27,7 +35,10 @@ CHANNEL_OPTIONS: Final = (
 
 @dataclass(frozen=True)
 class Answer:
-    """How a request ended: `status` is the HTTP code, the gRPC status name, "timeout" or the error's class."""
+    """How a request ended: `status` is the HTTP code, the gRPC status name, "timeout" or the error's class.
+
+    `revision` is whose server wrote the answer, None if nobody knows or the gateway did.
+    """
 
     is_ok: bool
     status: str
@@ -89,9 +100,11 @@ class HttpSender:
             async with self._session.post(
                 self._url, data=payload.body, headers=payload.headers, allow_redirects=False
             ) as response:
-                revision = response.headers.get(REVISION_HEADER)
+                is_ok = 200 <= response.status < 300
+                if is_ok or response.content_type == SERVER_ERROR_TYPE:
+                    revision = response.headers.get(REVISION_HEADER)
                 await response.read()
-                return Answer(200 <= response.status < 300, str(response.status), revision)
+                return Answer(is_ok, str(response.status), revision)
         except TimeoutError:
             return Answer(False, TIMEOUT, revision)
         except (aiohttp.ClientError, OSError) as failure:
@@ -127,7 +140,8 @@ class GrpcSender:
         try:
             await call
         except grpc.aio.AioRpcError as failure:
-            revision = _revision_in(failure.initial_metadata(), failure.trailing_metadata())
+            is_ours = failure.code() not in GATEWAY_CODES
+            revision = _revision_in(failure.initial_metadata(), failure.trailing_metadata()) if is_ours else None
             is_late = failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             return Answer(False, TIMEOUT if is_late else failure.code().name, revision)
         except asyncio.CancelledError:

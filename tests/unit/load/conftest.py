@@ -13,6 +13,8 @@ from load.sender import INFER_METHOD
 
 HEADER = "x-visionmodel-revision"
 OK, FAIL, FAIL_AFTER_HEADERS, RESET, HANG, GATHER = "ok", "fail", "fail after headers", "reset", "hang", "gather"
+GATEWAY = "gateway"
+"""What the gateway answers when it has no server to ask: with the revision's header, but in plain text."""
 
 
 @dataclass
@@ -74,7 +76,11 @@ async def http_server() -> AsyncIterator[Server]:
             await stream.write(b"some")
             request.transport.abort()
             return stream
-        return web.Response(status=500 if kind == FAIL else 200, headers=headers, body=b"answer")
+        if kind == FAIL:
+            return web.json_response({"error": "broken"}, status=500, headers=headers)
+        if kind == GATEWAY:
+            return web.Response(status=503, headers=headers, text="no healthy upstream")
+        return web.Response(headers=headers, body=b"answer")
 
     app = web.Application()
     app.router.add_post("/v2/models/{model}/infer", infer)
@@ -99,6 +105,8 @@ async def grpc_server() -> AsyncIterator[Server]:
         named = () if revision is None else ((HEADER, revision),)
         if kind == FAIL:
             await context.abort(grpc.StatusCode.INTERNAL, "broken", trailing_metadata=named)
+        if kind == GATEWAY:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "no healthy upstream", trailing_metadata=named)
         if kind == FAIL_AFTER_HEADERS:
             await context.send_initial_metadata(named)
             await context.abort(grpc.StatusCode.UNKNOWN, "broken later")

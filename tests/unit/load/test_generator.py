@@ -15,7 +15,7 @@ from load import Load, LoadReport, LoadThread, Target
 from load.__main__ import main
 from load.payload import Image, Payload, image_payloads
 
-from .conftest import FAIL, FAIL_AFTER_HEADERS, GATHER, HANG, OK, RESET, Server
+from .conftest import FAIL, FAIL_AFTER_HEADERS, GATEWAY, GATHER, HANG, OK, RESET, Server
 
 CANARY, STABLE = "canary1", "stable1"
 RATE = 200.0
@@ -53,26 +53,27 @@ MIXED = [
     (RESET, None),
     (FAIL_AFTER_HEADERS, CANARY),
     (FAIL_AFTER_HEADERS, STABLE),
+    (GATEWAY, CANARY),
 ]
 
 
 async def test_http_failures_are_told_apart(http_server: Server) -> None:
     http_server.behaviour.script = lambda index: MIXED[index % len(MIXED)]
-    report = await finished(load_for(http_server))
-    assert (report.sent, report.answered, report.lost, report.own, report.pending) == (24, 6, 12, 6, 0)
+    report = await finished(load_for(http_server, requests=27))
+    assert (report.sent, report.answered, report.lost, report.own, report.pending) == (27, 6, 15, 6, 0)
     assert report.revisions == {STABLE: 3, CANARY: 3}
-    assert report.statuses["500"] == 9
-    assert http_server.behaviour.arrived == 24, "a request was sent twice"
+    assert (report.statuses["500"], report.statuses["503"]) == (9, 3)
+    assert http_server.behaviour.arrived == 27, "a request was sent twice"
 
 
 async def test_grpc_failures_are_told_apart(grpc_server: Server) -> None:
     script = [entry for entry in MIXED if entry[0] != RESET]
     grpc_server.behaviour.script = lambda index: script[index % len(script)]
-    report = await finished(load_for(grpc_server, "grpc", requests=21))
-    assert (report.sent, report.answered, report.lost, report.own, report.pending) == (21, 6, 9, 6, 0)
+    report = await finished(load_for(grpc_server, "grpc"))
+    assert (report.sent, report.answered, report.lost, report.own, report.pending) == (24, 6, 12, 6, 0)
     assert report.revisions == {STABLE: 3, CANARY: 3}
-    assert report.statuses == {"OK": 6, "INTERNAL": 9, "UNKNOWN": 6}
-    assert grpc_server.behaviour.arrived == 21, "a request was sent twice"
+    assert report.statuses == {"OK": 6, "INTERNAL": 9, "UNKNOWN": 6, "UNAVAILABLE": 3}
+    assert grpc_server.behaviour.arrived == 24, "a request was sent twice"
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
