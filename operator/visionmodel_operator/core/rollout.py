@@ -147,8 +147,7 @@ def _resting(view: View) -> VisionModelStatus:
     status, stable = view.status, view.stable
     if view.target == status.failed_revision:
         return _still_failed(view)
-    if stable is None:
-        return status
+    assert stable is not None, "before the first revision serves, whatever the spec names is begun"
     if view.ready(stable) == 0 and view.full_replicas > 0:
         if status.phase in (Phase.SUSPENDED, Phase.PENDING):
             message = f"Resumed; waiting for pods of the stable revision {stable}."

@@ -301,7 +301,7 @@ def _canary_healthy(view: View) -> _Said:
         return _Said(FALSE, rollout.ended, rollout.ended_message or "")
     if status.failed_revision is not None and status.failed_revision == view.target:
         return _Said(FALSE, status.reason or Reason.UNKNOWN, status.message or "")
-    if rollout is None or rollout.revision == view.stable:
+    if rollout is None or view.stable is None or rollout.revision == view.stable:
         return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No canary.")
     return _Said(TRUE, status.reason or Reason.UNKNOWN, "No harm seen.")
 

@@ -46,7 +46,6 @@ def _check_split(snapshot: Snapshot, status: VisionModelStatus) -> None:
 def _check_requests(cluster: Cluster, snapshot: Snapshot, status: VisionModelStatus) -> None:
     fresh = set(status.consumed_actions) - set(snapshot.status.consumed_actions)
     assert not fresh & cluster.acted_on, f"{fresh} acted before"
-    cluster.acted_on |= fresh
 
 
 def _check_refused(snapshot: Snapshot, status: VisionModelStatus) -> None:

@@ -149,6 +149,7 @@ class Cluster(World):
         if self.state != before:
             self.transitions[before, self.state] += 1
         self.events.extend(decision.events)
+        self.acted_on.update(decision.status.consumed_actions)
         wake = decision.wake_after
         self.next_look = None if wake is None else self.now + timedelta(seconds=wake)
         self.seen = self._watched()

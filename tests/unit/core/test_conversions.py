@@ -1,0 +1,142 @@
+"""Where a conversion stands: records before Jobs, each verdict for its own gates."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from unit.core import builders
+from visionmodel_contract.conversion import Failure, ReportSummary
+from visionmodel_contract.exits import ExitCode
+from visionmodel_operator.api.spec import VisionModelSpec
+from visionmodel_operator.api.status import ConversionStatus, VisionModelStatus
+from visionmodel_operator.core.conversions import (
+    Conversion,
+    Failed,
+    Missing,
+    Outdated,
+    Ready,
+    Reported,
+    Running,
+    conversion_of,
+    key_of,
+    remembered,
+)
+from visionmodel_operator.core.revision import artifact_key, conversion_request, gate_key_of, revision_of
+from visionmodel_operator.core.snapshot import JobState, KnownArtifact, Snapshot
+
+PINNED, UNPINNED = builders.spec(7), builders.spec(7, pinned=False)
+REVISION = revision_of(PINNED)
+JOB = "shapes-prepare"
+OTHER_GATES = {"gates": {"parity": {"metrics": [{"name": "cosine", "goal": "threshold", "value": 0.5}]}}}
+REGATED = builders.spec(7, conversion=OTHER_GATES)
+
+
+def asked(spec: VisionModelSpec) -> Any:
+    return conversion_request(spec, namespace="v", name="n", revision=REVISION, platform=builders.PLATFORM)
+
+
+SUCCESS = builders.succeeded(asked(PINNED))
+assert SUCCESS.artifact is not None
+KEY, GATES = SUCCESS.artifact.key, SUCCESS.gate_key
+assert GATES is not None
+KNOWN = KnownArtifact(KEY, SUCCESS, {GATES: SUCCESS.gates})
+INVALID = builders.failed(asked(PINNED), ExitCode.INVALID_MODEL)
+MISSED = builders.failed(asked(PINNED), ExitCode.GATE_FAILED)
+NOT_FOUND = builders.failed(asked(PINNED), ExitCode.SOURCE_NOT_FOUND)
+
+
+def job(finished: bool | None, summary: ReportSummary | None = None, **fields: Any) -> JobState:
+    return JobState(JOB, REVISION, finished, summary, **fields)
+
+
+def failure(summary: ReportSummary) -> Failure:
+    assert summary.failure is not None
+    return summary.failure
+
+
+def said(summary: ReportSummary) -> Failed:
+    found = failure(summary)
+    return Failed(found.reason, found.message, found.exit_code, summary.gates)
+
+
+def seen(
+    spec: VisionModelSpec,
+    jobs: Mapping[str, JobState] | None = None,
+    artifact: KnownArtifact | None = None,
+    recorded: ConversionStatus | None = None,
+) -> Snapshot:
+    return Snapshot(
+        ref=builders.REF,
+        generation=1,
+        resource_version="1",
+        spec=spec,
+        spec_error="",
+        annotations={},
+        status=VisionModelStatus(conversion=recorded),
+        platform=builders.PLATFORM,
+        artifacts={} if artifact is None else {artifact.key: artifact},
+        jobs=jobs or {},
+    )
+
+
+MINE = ConversionStatus(revision=REVISION, key=KEY)
+OTHERS = ConversionStatus(revision="0000000000", key=KEY)
+READY = Ready(KEY, SUCCESS.artifact, SUCCESS.gates, SUCCESS)
+CASES: dict[str, tuple[Snapshot, Conversion]] = {
+    "nothing-known": (seen(PINNED), Missing()),
+    "job-at-work": (seen(PINNED, {JOB: job(None)}), Running(job(None))),
+    "another-attempt's-job": (seen(PINNED, {"other": job(None)}), Missing()),
+    "record-comes-before-the-job": (seen(PINNED, {JOB: job(False, INVALID)}, KNOWN), READY),
+    "job-succeeded": (seen(PINNED, {JOB: job(True, SUCCESS)}), Reported(SUCCESS, KEY, GATES)),
+    "job-found-an-invalid-model": (seen(PINNED, {JOB: job(False, INVALID)}), Reported(INVALID, KEY, GATES)),
+    "job-missed-a-gate": (seen(PINNED, {JOB: job(False, MISSED)}), Reported(MISSED, KEY, GATES)),
+    "job-found-no-source": (seen(PINNED, {JOB: job(False, NOT_FOUND)}), said(NOT_FOUND)),
+    "job-left-no-report": (
+        seen(PINNED, {JOB: job(False, message="OOMKilled", exit_code=137)}),
+        Failed("JobFailed", f"The conversion Job {JOB} failed: OOMKilled", 137),
+    ),
+    "job-made-another-artifact": (
+        seen(builders.spec(8), {JOB: job(True, SUCCESS, exit_code=0)}),
+        Failed(
+            "KeyMismatch",
+            f"The Job made artifact {KEY}, wanted was {artifact_key(builders.spec(8))}:"
+            " operator and converter differ in version.",
+            0,
+        ),
+    ),
+    "recorded-failure": (seen(PINNED, artifact=KnownArtifact(KEY, INVALID)), said(INVALID)),
+    "recorded-missed-gate": (
+        seen(PINNED, artifact=KnownArtifact(KEY, SUCCESS, {GATES: MISSED.gates}, {GATES: failure(MISSED)})),
+        said(MISSED),
+    ),
+    "artifact-under-other-gates": (seen(REGATED, artifact=KNOWN), Missing()),
+    "job-judged-by-edited-gates": (seen(REGATED, {JOB: job(True, SUCCESS)}), Reported(SUCCESS, KEY, GATES)),
+    "job-judged-by-edited-gates-is-recorded": (
+        seen(REGATED, {JOB: job(True, SUCCESS)}, KNOWN),
+        Outdated(job(True, SUCCESS)),
+    ),
+    "gate-missed-by-edited-gates-is-recorded": (
+        seen(REGATED, {JOB: job(False, MISSED)}, KnownArtifact(KEY, SUCCESS, {}, {GATES: failure(MISSED)})),
+        Outdated(job(False, MISSED)),
+    ),
+    "report-without-a-gate-key": (
+        seen(REGATED, {JOB: job(True, SUCCESS.model_copy(update={"gate_key": None}))}),
+        Reported(SUCCESS.model_copy(update={"gate_key": None}), KEY, gate_key_of(REGATED, KEY)),
+    ),
+    "unpinned-job-succeeded": (seen(UNPINNED, {JOB: job(True, SUCCESS)}), Reported(SUCCESS, KEY, GATES)),
+    "unpinned-invalid-is-not-remembered": (seen(UNPINNED, {JOB: job(False, INVALID)}), said(INVALID)),
+    "unpinned-key-recorded": (seen(UNPINNED, artifact=KNOWN, recorded=MINE), READY),
+    "unpinned-key-of-another-revision": (seen(UNPINNED, artifact=KNOWN, recorded=OTHERS), Missing()),
+}
+
+
+@pytest.mark.parametrize(("snapshot", "expected"), CASES.values(), ids=CASES.keys())
+def test_conversion_of(snapshot: Snapshot, expected: Conversion) -> None:
+    assert conversion_of(snapshot, REVISION, JOB) == expected
+
+
+def test_what_is_remembered_needs_no_job() -> None:
+    assert remembered(seen(PINNED, {JOB: job(True, SUCCESS)}), REVISION) is None
+    assert remembered(seen(PINNED, artifact=KNOWN), REVISION) == READY
+    assert key_of(seen(UNPINNED), REVISION) is None

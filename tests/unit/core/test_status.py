@@ -1,0 +1,237 @@
+"""What people read in each state: every condition, as a whole."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from unit.core import builders, scenarios, walks
+from unit.core.simulated_cluster import Cluster
+from visionmodel_operator.api.conditions import ConditionType
+from visionmodel_operator.api.status import ConditionStatus, VisionModelStatus
+from visionmodel_operator.core.rollout import decide
+from visionmodel_operator.core.status import Trouble, project_status
+
+STATES: Mapping[str, Callable[[], Cluster]] = {
+    "created": lambda: scenarios.new_cluster(1),
+    "serving": scenarios.serving,
+    "serving-without-a-gateway": lambda: scenarios.serving(gateway=False),
+    "converting": scenarios.converting,
+    "not-converted": walks.not_converted,
+    "observing": scenarios.observing,
+    "second-step": scenarios.routing_second_step,
+    "no-metrics": scenarios.metrics_gone,
+    "split-refused": scenarios.split_refused,
+    "draining": scenarios.draining,
+    "turned-back": walks.turned_back,
+    "suspended": walks.suspended,
+    "starting-again": walks.starting_again,
+    "stable-down": walks.stable_down,
+    "first-not-ready": scenarios.first_not_ready,
+}
+
+SERVING = {
+    "Ready": "True Serving",
+    "Reconciling": "False Serving",
+    "Stalled": "False Serving",
+    "Converted": "True ArtifactVerified",
+    "ParityPassed": "True Verified",
+    "WorkloadAvailable": "True Available",
+    "RouteAccepted": "True Accepted",
+    "SplitVerified": "True Verified",
+    "MetricsAvailable": "Unknown NotApplicable",
+    "LatencyJudgeable": "Unknown NotApplicable",
+    "CanaryHealthy": "Unknown NotApplicable",
+    "PlanChangePending": "False NotApplicable",
+}
+NOTHING_SERVES = {"WorkloadAvailable": "False WaitingForPods", "SplitVerified": "Unknown NotApplicable"}
+
+#: How each state differs from serving.
+EXPECTED: Mapping[str, Mapping[str, str]] = {
+    "created": {
+        **NOTHING_SERVES,
+        "Ready": "False NewRevision",
+        "Reconciling": "True NewRevision",
+        "Stalled": "False NewRevision",
+        "Converted": "False Converting",
+        "ParityPassed": "Unknown Unknown",
+        "RouteAccepted": "Unknown Routing",
+    },
+    "serving": {},
+    "serving-without-a-gateway": {
+        "RouteAccepted": "Unknown NotApplicable",
+        "SplitVerified": "Unknown NotApplicable",
+    },
+    "converting": {
+        "Reconciling": "True NewRevision",
+        "Stalled": "False NewRevision",
+        "Converted": "False Converting",
+        "ParityPassed": "Unknown Unknown",
+        "CanaryHealthy": "True NewRevision",
+    },
+    "not-converted": {
+        "Reconciling": "False ConversionFailed",
+        "Stalled": "True ConversionFailed",
+        "Converted": "False ConversionFailed",
+        "ParityPassed": "False ConversionFailed",
+        "CanaryHealthy": "False ConversionFailed",
+    },
+    "observing": {
+        "Reconciling": "True Observing",
+        "Stalled": "False Observing",
+        "CanaryHealthy": "True Observing",
+    },
+    "second-step": {
+        "Reconciling": "True Routing",
+        "Stalled": "False Routing",
+        "SplitVerified": "True Verified",
+        "MetricsAvailable": "True Available",
+        "LatencyJudgeable": "True Available",
+        "CanaryHealthy": "True Routing",
+    },
+    "no-metrics": {
+        "Reconciling": "True MetricsUnavailable",
+        "Stalled": "False MetricsUnavailable",
+        "MetricsAvailable": "False MetricsUnavailable",
+        "CanaryHealthy": "True MetricsUnavailable",
+    },
+    "split-refused": {
+        "Reconciling": "True SplitMismatch",
+        "Stalled": "False SplitMismatch",
+        "RouteAccepted": "False NotAllowedByListeners",
+        "SplitVerified": "Unknown Routing",
+        "CanaryHealthy": "True SplitMismatch",
+    },
+    "draining": {
+        "Reconciling": "True Draining",
+        "Stalled": "False Draining",
+        "MetricsAvailable": "True Available",
+        "LatencyJudgeable": "True Available",
+    },
+    "turned-back": {
+        "Reconciling": "False HarmDetected",
+        "Stalled": "True HarmDetected",
+        "CanaryHealthy": "False HarmDetected",
+    },
+    "suspended": {
+        "Ready": "False Suspended",
+        "Reconciling": "False Suspended",
+        "Stalled": "False Suspended",
+        "WorkloadAvailable": "False WaitingForPods",
+    },
+    "starting-again": {
+        "Ready": "False StableUnavailable",
+        "Reconciling": "True WaitingForPods",
+        "Stalled": "False WaitingForPods",
+        "WorkloadAvailable": "False WaitingForPods",
+    },
+    "stable-down": {
+        "Ready": "False StableUnavailable",
+        "Reconciling": "False StableUnavailable",
+        "Stalled": "True StableUnavailable",
+        "WorkloadAvailable": "False WaitingForPods",
+    },
+    "first-not-ready": {
+        **NOTHING_SERVES,
+        "Ready": "False ProgressDeadline",
+        "Reconciling": "False ProgressDeadline",
+        "Stalled": "True ProgressDeadline",
+        "RouteAccepted": "Unknown Routing",
+    },
+}
+
+
+def conditions(status: VisionModelStatus) -> dict[str, str]:
+    return {str(c.type): f"{c.status} {c.reason}" for c in status.conditions}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_conditions(state: str) -> None:
+    cluster = STATES[state]()
+    cluster.run_pass()
+    assert conditions(cluster.recorded) == {**SERVING, **EXPECTED[state]}
+
+
+def test_numbers_of_a_canary() -> None:
+    cluster = scenarios.routing_second_step()
+    cluster.advance_to(("Progressing", "Observing"))
+    recorded = cluster.recorded
+    assert recorded.stable is not None
+    assert recorded.canary is not None
+    assert (recorded.stable.weight, recorded.stable.ready_replicas) == (50.0, 2)
+    assert (recorded.canary.weight, recorded.canary.ready_replicas, recorded.canary.step, recorded.canary.steps) == (
+        50.0,
+        1,
+        2,
+        2,
+    )
+    assert recorded.stable.artifact != recorded.canary.artifact
+    assert recorded.replicas == 2
+    assert recorded.selector == (f"visionmodel.dev/name=shapes,visionmodel.dev/revision={recorded.stable.revision}")
+
+
+def test_an_edited_plan_is_pending_until_the_next_rollout() -> None:
+    cluster = scenarios.observing()
+    cluster.change(rollout={"steps": [{"setWeight": 1}]})
+    cluster.advance(3)
+    assert conditions(cluster.recorded)["PlanChangePending"] == "True NewRevision"
+    assert len(cluster.recorded.rollout.plan if cluster.recorded.rollout else []) == 2
+    cluster.advance_to("Healthy")
+    assert conditions(cluster.recorded)["PlanChangePending"] == "False NotApplicable"
+
+
+def test_a_condition_keeps_its_time_while_its_value_stays() -> None:
+    cluster = scenarios.serving()
+    before = {c.type: c for c in cluster.recorded.conditions}
+    cluster.use_model(2)
+    cluster.advance(1)
+    after = {c.type: c for c in cluster.recorded.conditions}
+    changed = {kind for kind in after if after[kind].last_transition_time != before[kind].last_transition_time}
+    assert changed == {kind for kind in ConditionType if after[kind].status is not before[kind].status}, (
+        "a transition is a change of the value"
+    )
+    assert after[ConditionType.READY].observed_generation == 2
+
+
+def test_trouble_stalls_and_says_why() -> None:
+    cluster = scenarios.converting()
+    snapshot = cluster.snapshot()
+    written = project_status(snapshot, snapshot.status, cluster.target, cluster.now, Trouble("Forbidden", "no quota"))
+    said = {c.type: (c.status, c.reason, c.message) for c in written.conditions}
+    assert said[ConditionType.STALLED] == (ConditionStatus.TRUE, "Forbidden", "no quota")
+    assert said[ConditionType.RECONCILING] == (ConditionStatus.FALSE, "Forbidden", "no quota")
+
+
+def test_an_invalid_spec_moves_nothing_and_is_told() -> None:
+    cluster = scenarios.observing()
+    snapshot = replace(cluster.snapshot(), spec=None, spec_error="spec.serving: no", generation=9)
+    later = cluster.now + timedelta(seconds=60)
+    decision = decide(snapshot, later)
+    assert (decision.status, decision.actions, decision.wake_after) == (snapshot.status, (), None)
+    written = project_status(snapshot, decision.status, None, later)
+    assert conditions(written) == {**conditions(snapshot.status), "Stalled": "True InvalidSpec"}
+    assert written.observed_generation == 9
+    assert written.rollout == snapshot.status.rollout
+
+
+def test_events_say_every_move_once() -> None:
+    cluster = scenarios.with_candidate(walks.HARMFUL)
+    cluster.events.clear()
+    cluster.advance_to(walks.HARM)
+    cluster.advance(60)
+    assert [(event.reason, event.warning) for event in cluster.events] == [
+        ("NewRevision", False),
+        ("WaitingForPods", False),
+        ("Routing", False),
+        ("Observing", False),
+        ("HarmDetected", True),
+        ("HarmDetected", True),
+    ]
+
+
+def test_the_address_of_a_model() -> None:
+    hosts = {"gatewayRefs": [{**builders.GATEWAY, "hostnames": ["vision.example"]}]}
+    cluster = scenarios.serving(traffic=hosts)
+    assert cluster.recorded.url == "http://vision.example/v2/models/shapes"
+    assert scenarios.serving().recorded.url == "http://shapes.vision.svc:8000/v2/models/shapes"
