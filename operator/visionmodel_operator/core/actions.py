@@ -87,6 +87,11 @@ class EnsureRoute:
 
 
 @dataclass(frozen=True)
+class DeleteRoute:
+    """Delete the HTTPRoute, since the spec names no gateway any more."""
+
+
+@dataclass(frozen=True)
 class EnsureDisruptionBudget:
     """PodDisruptionBudget over the pods of a serving revision."""
 
@@ -112,6 +117,7 @@ Action = (
     | DeleteRevision
     | EnsureFront
     | EnsureRoute
+    | DeleteRoute
     | EnsureDisruptionBudget
     | EmitEvent
 )

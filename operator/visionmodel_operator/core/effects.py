@@ -12,6 +12,7 @@ from visionmodel_operator.core.actions import (
     CreateRevision,
     DeleteJob,
     DeleteRevision,
+    DeleteRoute,
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
@@ -139,13 +140,19 @@ def _create(view: View, revision: str, replicas: int) -> tuple[Action, ...]:
 
 
 def _routes(view: View) -> tuple[Action, ...]:
-    if view.stable is None:
+    if view.snapshot.route is not None and not view.spec.traffic.gateway_refs:
+        return (*_front(view), DeleteRoute())
+    front = _front(view)
+    if not front:
         return ()
-    front = EnsureFront(view.stable)
     traffic = view.traffic
     if not view.has_gateway or not traffic.slots or traffic.verified_at is not None:
-        return (front,)
-    return (front, EnsureRoute(tuple(traffic.slots), tuple(traffic.weights_ppm), view.spec))
+        return front
+    return (*front, EnsureRoute(tuple(traffic.slots), tuple(traffic.weights_ppm), view.spec))
+
+
+def _front(view: View) -> tuple[Action, ...]:
+    return () if view.stable is None else (EnsureFront(view.stable),)
 
 
 def _removals(view: View) -> tuple[Action, ...]:

@@ -7,6 +7,7 @@ from visionmodel_operator.core.actions import (
     CreateRevision,
     DeleteJob,
     DeleteRevision,
+    DeleteRoute,
     EmitEvent,
     EnsureDisruptionBudget,
     EnsureFront,
@@ -21,7 +22,7 @@ from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.render.artifact import forget_artifact, record_artifact
 from visionmodel_operator.render.conversion_job import delete_job, start_conversion
 from visionmodel_operator.render.serving import create_revision, delete_revision, disruption_budget, scale_revision
-from visionmodel_operator.render.traffic import ensure_front, ensure_route
+from visionmodel_operator.render.traffic import delete_route, ensure_front, ensure_route
 
 __all__ = ["operations"]
 
@@ -48,6 +49,8 @@ def operations(action: Action, snapshot: Snapshot) -> tuple[Operation, ...]:
             return ensure_front(action, snapshot)
         case EnsureRoute():
             return ensure_route(action, snapshot)
+        case DeleteRoute():
+            return delete_route(snapshot)
         case EmitEvent():
             return (Event(action.reason, action.message, action.warning),)
         case _:

@@ -12,7 +12,7 @@ from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.spec import GatewayRef, Traffic
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import EnsureFront, EnsureRoute
-from visionmodel_operator.core.operations import Apply, Manifest, Operation
+from visionmodel_operator.core.operations import Apply, Delete, Manifest, Operation
 from visionmodel_operator.core.snapshot import ObjectRef, Snapshot
 from visionmodel_operator.render.objects import Json, owned_metadata
 from visionmodel_operator.render.serving import service_ports
@@ -42,6 +42,11 @@ def ensure_route(action: EnsureRoute, snapshot: Snapshot) -> tuple[Operation, ..
     if not action.spec.traffic.gateway_refs:
         return ()
     return (Apply(http_route(snapshot.ref, action.spec.traffic, action.slots, action.weights_ppm)),)
+
+
+def delete_route(snapshot: Snapshot) -> tuple[Operation, ...]:
+    """Return the delete of the route."""
+    return (Delete(f"{GATEWAY_GROUP}/v1", "HTTPRoute", names.route(snapshot.ref.name)),)
 
 
 def desired_route(snapshot: Snapshot) -> Manifest | None:

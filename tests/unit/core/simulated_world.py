@@ -18,6 +18,7 @@ from visionmodel_operator.core.actions import (
     CreateRevision,
     DeleteJob,
     DeleteRevision,
+    DeleteRoute,
     EmitEvent,
     EnsureDisruptionBudget,
     EnsureFront,
@@ -244,15 +245,22 @@ class World:
                 yield lambda: self._scale(revision, 0)
                 yield lambda: _discard(self.workloads, revision)
                 yield lambda: self.budgets.discard(revision)
-            case EnsureFront(revision):
-                yield lambda: setattr(self, "front", revision)
-            case EnsureRoute(slots, weights_ppm):
-                assert sum(weights_ppm) == 1_000_000, f"weights {weights_ppm}"
-                yield lambda: self._write_route(slots, weights_ppm)
+            case EnsureFront() | EnsureRoute() | DeleteRoute():
+                yield self._traffic_effect(action)
             case EnsureDisruptionBudget(revision):
                 yield lambda: self.budgets.add(revision)
             case EmitEvent():
                 raise AssertionError("events travel beside the actions")
+
+    def _traffic_effect(self, action: EnsureFront | EnsureRoute | DeleteRoute) -> Callable[[], None]:
+        match action:
+            case EnsureFront(revision):
+                return lambda: setattr(self, "front", revision)
+            case EnsureRoute(slots, weights_ppm):
+                assert sum(weights_ppm) == 1_000_000, f"weights {weights_ppm}"
+                return lambda: self._write_route(slots, weights_ppm)
+            case DeleteRoute():
+                return self.lose_route
 
     def _start(self, action: StartConversion) -> None:
         if action.job not in self.jobs:

@@ -27,6 +27,7 @@ from visionmodel_operator.core.actions import (
     CreateRevision,
     DeleteJob,
     DeleteRevision,
+    DeleteRoute,
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
@@ -181,6 +182,7 @@ CASES: Mapping[str, tuple[Action, Snapshot]] = {
     ),
     "conversion": (StartConversion(f"shapes-{REVISION}-prepare", request(), CPU_SPEC), snapshot()),
     "route": (EnsureRoute((REVISION, CANARY), (950_000, 50_000), CPU_SPEC), snapshot()),
+    "delete-route": (DeleteRoute(), snapshot()),
     "front": (EnsureFront(REVISION), snapshot()),
     "budget": (EnsureDisruptionBudget(REVISION), snapshot()),
     "record": (
