@@ -57,7 +57,8 @@ class PrometheusMetrics:
             # A refused query too (the user's own PromQL): no data, and the rollout is held with this text.
             raise Retry(f"Prometheus refuses {query}: {error}") from error
         except (requests.RequestException, TimeoutError, KeyError, ValueError) as error:
-            raise Retry(f"Prometheus does not answer: {type(error).__name__} {error}") from error
+            # Shown in status, so without what differs from one try to the next.
+            raise Retry(f"Prometheus does not answer: {type(error).__name__} at {self._client.url}") from error
 
     def close(self) -> None:
         """Close the pool."""
