@@ -14,7 +14,7 @@ from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core import names
 from visionmodel_operator.core.operations import Apply, Create, Delete, Event
 from visionmodel_operator.core.snapshot import JobState, KnownArtifact, ObjectRef, PodState, Snapshot, WorkloadState
-from visionmodel_operator.errors import Retry
+from visionmodel_operator.errors import Retry, UserError
 
 FAILED = ReportSummary(
     result="Failed", failure=Failure(reason="InvalidModel", message="truncated", exit_code=84), gate_key="g1"
@@ -103,6 +103,36 @@ async def test_apply_puts_a_foreign_edit_right(server: Server) -> None:
     route = (await seen(server)).route
     assert route is not None
     assert route.weights_ppm == (90, 10)
+
+
+FOREIGN_ROUTE = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "HTTPRoute",
+    "metadata": {"name": "m"},
+    "spec": {"parentRefs": [{"name": "gw", "namespace": "gateways"}], "rules": []},
+}
+
+
+async def test_what_is_somebody_elses_is_neither_seen_nor_written(server: Server) -> None:
+    ref = await add_model(server)
+    await server.add(FOREIGN_ROUTE)
+    before = await version_of(server, "HTTPRoute", "m")
+    for _ in range(2):  # without a look before, and with one
+        with pytest.raises(UserError, match="HTTPRoute m exists and was not made for VisionModel m"):
+            await server.kube.perform(ref, Apply(manifests.route(ref, (1,))))
+        assert (await seen(server)).route is None
+    assert await version_of(server, "HTTPRoute", "m") == before
+
+
+async def test_children_of_a_namesake_that_is_gone_are_taken_over(server: Server) -> None:
+    ref = await add_model(server)
+    before = ObjectRef(ref.namespace, ref.name, "00000000-0000-0000-0000-000000000000")
+    await server.add({**manifests.route(before, (1,)), "status": manifests.route_status(1)})
+    assert (await seen(server)).route is not None
+    await server.kube.perform(ref, Apply(manifests.route(ref, (2,))))
+    body = await server.get("HTTPRoute", "m")
+    assert body is not None
+    assert ref.uid in [owner["uid"] for owner in body["metadata"]["ownerReferences"]]
 
 
 async def test_create_keeps_what_is_there(server: Server) -> None:

@@ -12,6 +12,7 @@ from fakes.clock import FakeClock
 from fakes.store import AlreadyThere, NotThere, Object, ObjectStore
 from visionmodel_contract.conversion import ReportSummary
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL
+from visionmodel_operator.adapters.ownership import refuse_foreign
 from visionmodel_operator.adapters.translation import (
     Observed,
     needs_serving_pods,
@@ -97,7 +98,7 @@ class FakeKube:
         """As `Kube.perform`."""
         match operation:
             case Apply(manifest):
-                self._apply(placed(manifest, ref.namespace))
+                self._apply(ref, placed(manifest, ref.namespace))
             case Create(manifest):
                 body = placed(manifest, ref.namespace)
                 if self.store.get(body["kind"], ref.namespace, body["metadata"]["name"]) is None:
@@ -112,7 +113,10 @@ class FakeKube:
                 self._write("event", "Event", operation.reason)
                 self.events.append(operation)
 
-    def _apply(self, manifest: Object) -> None:
+    def _apply(self, ref: ObjectRef, manifest: Object) -> None:
+        live = self.store.get(manifest["kind"], ref.namespace, manifest["metadata"]["name"])
+        if live is not None:
+            refuse_foreign(manifest, live, ref)
         self.store.apply(
             manifest,
             created=self.now.stamp(),

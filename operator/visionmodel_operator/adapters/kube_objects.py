@@ -16,6 +16,7 @@ from visionmodel_operator.adapters.connection import APPLY, Connection
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL
 from visionmodel_operator.adapters.kube_events import emit_event
 from visionmodel_operator.adapters.managed_fields import is_applied, projection
+from visionmodel_operator.adapters.ownership import refuse_foreign
 from visionmodel_operator.adapters.pod_logs import PodLogs
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of
 from visionmodel_operator.adapters.resources import GATEWAY_API_VERSION, collection_path, object_path, path_of, selector
@@ -165,6 +166,8 @@ class KubeObjects:
     async def _apply(self, ref: ObjectRef, manifest: Manifest) -> None:
         live = await self._live(ref, manifest)
         path = path_of(manifest, ref.namespace)
+        if live is not None:
+            refuse_foreign(manifest, live, ref)
         if live is not None and (is_applied(manifest, live) or self._was_rewritten(path, manifest, live)):
             return
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
@@ -183,13 +186,10 @@ class KubeObjects:
 
     async def _live(self, ref: ObjectRef, manifest: Manifest) -> Raw | None:
         seen = self._seen.get((ref.namespace, ref.name))
-        kind = (manifest["apiVersion"], manifest["kind"])
-        if seen is not None and seen.uid == ref.uid:
-            if (found := seen.objects.get(_key(manifest))) is not None:
-                return found
-            if kind in CHILD_KINDS and label_of(manifest, names.LABEL_NAME) == ref.name:
-                return None  # it would have been in the list
-        return await self._get(*kind, ref.namespace, name_of(manifest))
+        if seen is not None and seen.uid == ref.uid and (found := seen.objects.get(_key(manifest))) is not None:
+            return found
+        # Also when it would have been in a list: a foreign object of that name has no label of ours.
+        return await self._get(manifest["apiVersion"], manifest["kind"], ref.namespace, name_of(manifest))
 
     async def _create(self, ref: ObjectRef, manifest: Manifest) -> None:
         seen = self._seen.get((ref.namespace, ref.name))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from visionmodel_operator.adapters.job_translation import job_states
+from visionmodel_operator.adapters.ownership import is_child
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of
 from visionmodel_operator.adapters.serving_translation import is_settled, pod_states, route_state, workload_states
 from visionmodel_operator.api.conditions import ACTIVE_PHASES
@@ -60,8 +61,10 @@ def snapshot_from(observed: Observed, platform: Platform) -> Snapshot:
     metadata = model["metadata"]
     spec, spec_error = parsed_spec(model)
     known = (known_artifact(config) for config in observed.artifacts)
+    ref = ref_of(model)
+    route = observed.route if observed.route is not None and is_child(observed.route, ref) else None
     return Snapshot(
-        ref=ref_of(model),
+        ref=ref,
         generation=int(metadata.get("generation") or 0),
         resource_version=str(metadata["resourceVersion"]),
         spec=spec,
@@ -73,7 +76,7 @@ def snapshot_from(observed: Observed, platform: Platform) -> Snapshot:
         jobs=job_states(observed.of_kind("Job"), observed.pods, observed.progress),
         workloads=workload_states(observed.of_kind("Deployment"), observed.of_kind("ConfigMap")),
         pods=pod_states(observed.pods),
-        route=None if observed.route is None else route_state(observed.route),
+        route=None if route is None else route_state(route),
         deleting=metadata.get("deletionTimestamp") is not None,
     )
 
