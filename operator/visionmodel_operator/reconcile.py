@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from visionmodel_operator.api.base import duration_seconds
+from visionmodel_operator.api.base import duration_delta, duration_seconds
 from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.spec import Analysis, MetricType
 from visionmodel_operator.api.status import VisionModelStatus
+from visionmodel_operator.core.actions import takes_away
 from visionmodel_operator.core.counters import GatewaySamples, Series, sample_range, ticks_from_samples
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
 from visionmodel_operator.core.operations import Event, Operation, is_subset
@@ -111,12 +112,14 @@ async def reconcile(world: World, namespace: str, name: str) -> Outcome:
 async def _pass(world: World, seen: Snapshot, now: datetime) -> Outcome:
     snapshot = await _with_measurements(world, seen, now)
     decision = decide(snapshot, now)
-    trouble = await _perform(world, snapshot, decision)
+    trouble, retry = await _perform(world, snapshot, decision)
     target = revision_of(snapshot.spec) if snapshot.spec is not None else None
     status = project_status(snapshot, decision.status, target, now, trouble)
     if status != snapshot.status:
         await world.kube.write_status(snapshot.ref, snapshot.resource_version, status.to_wire())
     await _announce(world, snapshot, decision, trouble)
+    if retry is not None:
+        raise retry
     return _outcome(status, decision, trouble)
 
 
@@ -157,21 +160,32 @@ async def _evidence(world: World, snapshot: Snapshot, request: EvidenceRequest) 
         values = await _threshold_values(world, snapshot, request)
     except (Retry, UserError) as outage:
         return Evidence(error=str(outage))
-    samples = GatewaySamples(requests, buckets, up)
-    return Evidence(ticks_from_samples(samples, request.ends, request.canary, request.stable, request.window), values)
+    samples, ends = GatewaySamples(requests, buckets, up), tuple(values)
+    return Evidence(ticks_from_samples(samples, ends, request.canary, request.stable, request.window), values)
 
 
 async def _threshold_values(
     world: World, snapshot: Snapshot, request: EvidenceRequest
 ) -> dict[float, dict[str, float | None]]:
+    """Return the values by tick end, oldest first; after a while no further ticks are asked for in this pass.
+
+    A slow Prometheus and many ticks to catch up with would otherwise use up the time of every pass, and nothing would
+    be judged or turned back any more.
+    """
     rollout = snapshot.status.rollout
     assert rollout is not None
     analysis = Analysis.model_validate(rollout.analysis)
     queries = {m.name: threshold_query(m, snapshot) for m in analysis.metrics if m.type is MetricType.THRESHOLD}
+    if not queries:
+        return {end: {} for end in request.ends}
+    started = world.now()
     values: dict[float, dict[str, float | None]] = {}
-    for end in request.ends if queries else ():
-        at = datetime.fromtimestamp(end, tz=world.now().tzinfo)
-        values[end] = {name: await world.metrics.value(query, at) for name, query in queries.items()}
+    for end in request.ends:
+        at = datetime.fromtimestamp(end, tz=started.tzinfo)
+        found = await asyncio.gather(*(world.metrics.value(query, at) for query in queries.values()))
+        values[end] = dict(zip(queries, found, strict=True))
+        if world.now() - started > THRESHOLD_TIME:
+            break
     return values
 
 
@@ -194,15 +208,25 @@ async def _nothing() -> PodActivity | None:
     return None
 
 
-async def _perform(world: World, snapshot: Snapshot, decision: Decision) -> Trouble | None:
-    """Carry out the effects in order; what only a person can mend becomes a condition, and stops the rest."""
-    try:
-        for action in decision.actions:
+async def _perform(world: World, snapshot: Snapshot, decision: Decision) -> tuple[Trouble | None, Retry | None]:
+    """Carry out the effects in order; what only a person can mend becomes a condition.
+
+    One that fails stops those that take something away, and no others: a refused Deployment must not keep traffic on
+    a canary that is turned back. Every effect follows from recorded status, so none relies on the one before it.
+    """
+    trouble: Trouble | None = None
+    retry: Retry | None = None
+    for action in decision.actions:
+        if (trouble or retry) and takes_away(action):
+            continue
+        try:
             for operation in operations(action, snapshot):
                 await world.kube.perform(snapshot.ref, operation)
-    except UserError as error:
-        return Trouble(error.reason, str(error))
-    return None
+        except UserError as error:
+            trouble = trouble or Trouble(error.reason, str(error))
+        except Retry as error:
+            retry = retry or error
+    return trouble, retry
 
 
 async def _announce(world: World, snapshot: Snapshot, decision: Decision, trouble: Trouble | None) -> None:
@@ -221,5 +245,7 @@ def _outcome(status: VisionModelStatus, decision: Decision, trouble: Trouble | N
     return Outcome(wake, str(status.phase or ""), status.reason or "", revision)
 
 
+THRESHOLD_TIME = duration_delta("20s")
+"""For the Threshold metrics of one pass, which has 60 s."""
 TROUBLE_RETRY = duration_seconds("1m")
 """The server refused something: looked at again now and then, because quotas and policies change without us."""

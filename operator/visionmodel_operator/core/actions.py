@@ -121,3 +121,9 @@ Action = (
     | EnsureDisruptionBudget
     | EmitEvent
 )
+
+
+def takes_away(action: Action) -> bool:
+    """Return whether an action removes what may still be needed while another one could not be carried out."""
+    is_removal = isinstance(action, DeleteRevision | DeleteJob | ForgetArtifact)
+    return is_removal or (isinstance(action, ScaleRevision) and action.replicas == 0)

@@ -1,0 +1,124 @@
+"""One pass with the real rendering and the fakes of the ports: what goes wrong outside, and what still happens."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from fakes.clock import FakeClock
+from fakes.kube import FakeKube, Write
+from fakes.metrics import FakeMetrics
+from fakes.triton import FakeTriton
+from unit.core import builders
+from visionmodel_contract.conversion import ConversionRequest
+from visionmodel_operator.core.revision import revision_of
+from visionmodel_operator.errors import Error, Retry, UserError
+from visionmodel_operator.reconcile import World, reconcile
+from visionmodel_operator.render.conversion_job import ANNOTATION_REQUEST
+
+NAMESPACE, NAME = "default", "shapes"
+FIRST, SECOND = (revision_of(builders.spec(model)) for model in (1, 2))
+
+
+class Stage:
+    """A VisionModel, its cluster and the operator; `run` passes until nothing is due at once."""
+
+    def __init__(self) -> None:
+        self.now = FakeClock(builders.START)
+        self.kube = FakeKube(builders.PLATFORM, self.now)
+        self.metrics = FakeMetrics(route=(NAMESPACE, NAME))
+        self.world = World(self.kube, self.metrics, FakeTriton(), self.now)
+
+    def run(self, passes: int = 12) -> None:
+        for _ in range(passes):
+            asyncio.run(reconcile(self.world, NAMESPACE, NAME))
+
+    def convert(self, revision: str) -> None:
+        job = self.kube.store.get("Job", NAMESPACE, f"{NAME}-{revision}-prepare")
+        assert job is not None
+        text = job["spec"]["template"]["metadata"]["annotations"][ANNOTATION_REQUEST]
+        self.kube.finish_job(job["metadata"]["name"], builders.succeeded(ConversionRequest.model_validate_json(text)))
+
+    def live_through(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.now.advance(1)
+            self.kube.settle()
+            self.run(3)
+
+    def become_canary(self) -> None:
+        """Bring model 1 to stable, and model 2 to a tenth of its traffic."""
+        self.run(3)
+        self.convert(FIRST)
+        self.live_through(5)
+        self.kube.edit_model(NAME, {"model": builders.spec_document(2)["model"]})
+        self.run(3)
+        self.convert(SECOND)
+        self.live_through(5)
+        assert self.weights() == {f"{NAME}-{FIRST}": 900_000, f"{NAME}-{SECOND}": 100_000}
+
+    def judged_until(self) -> float:
+        """Return the end of the newest tick that was judged (unix seconds), when judging began before the first."""
+        judge = self.kube.status(NAME)["rollout"]["judge"]
+        return float(judge.get("lastTick") or judge["startedAt"])
+
+    def weights(self) -> dict[str, int]:
+        route = self.kube.store.get("HTTPRoute", NAMESPACE, NAME)
+        assert route is not None
+        backends = route["spec"]["rules"][0]["backendRefs"]
+        return {backend["name"]: backend["weight"] for backend in backends}
+
+
+def refusing(kind: str, error: Error) -> Callable[[Write], None]:
+    def before_write(write: Write) -> None:
+        if write.kind == kind and write.verb == "apply":
+            raise error
+
+    return before_write
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(UserError("ApplyRefused", "a policy says no"), id="refused"),
+        pytest.param(Retry("failed calling webhook"), id="a webhook is down"),
+    ],
+)
+def test_a_deployment_that_cannot_be_written_keeps_no_traffic_on_a_bad_canary(error: Error) -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.become_canary()
+    stage.kube.edit_model(NAME, {"serving": {"replicas": 3}})
+    stage.kube.before_write = refusing("Deployment", error)
+    stage.kube.annotate(NAME, {"visionmodel.dev/abort": f"{SECOND}/1"})
+    for _ in range(6):
+        stage.now.advance(1)
+        for route in stage.kube.store.select("HTTPRoute", NAMESPACE, {}):
+            stage.kube.accept_route(route["metadata"]["name"])
+        for _ in range(3):
+            try:
+                asyncio.run(reconcile(stage.world, NAMESPACE, NAME))
+            except Retry:
+                assert isinstance(error, Retry)
+    assert stage.weights() == {f"{NAME}-{FIRST}": 1_000_000, f"{NAME}-{SECOND}": 0}
+    assert stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{SECOND}-0") is not None, "nothing is taken away"
+
+
+def test_a_slow_prometheus_gets_ticks_judged_bit_by_bit() -> None:
+    stage = Stage()
+    metric = {"name": "queue", "type": "Threshold", "query": "queue_seconds", "thresholdRange": {"max": 1}}
+    stage.kube.add_model(NAME, builders.spec_document(1, rollout={"analysis": {"metrics": [metric]}}))
+    stage.become_canary()
+    started = stage.judged_until()
+
+    def slow(_: str) -> float:
+        stage.now.advance(8)
+        return 0.5
+
+    stage.metrics.values = slow
+    stage.now.advance(100)
+    before = stage.now()
+    asyncio.run(reconcile(stage.world, NAMESPACE, NAME))
+    assert (stage.now() - before).total_seconds() == 24, "three answers, then the pass has had its time"
+    assert stage.judged_until() == started + 15
+    asyncio.run(reconcile(stage.world, NAMESPACE, NAME))
+    assert stage.judged_until() == started + 30
