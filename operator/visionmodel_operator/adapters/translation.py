@@ -12,8 +12,9 @@ from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
 from visionmodel_operator.core.artifact_record import artifact_from_data
+from visionmodel_operator.core.memory import known_key
 from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, artifact_config
-from visionmodel_operator.core.revision import artifact_key
+from visionmodel_operator.core.revision import artifact_key, revision_of
 from visionmodel_operator.core.snapshot import KnownArtifact, ObjectRef, Platform, Snapshot
 from visionmodel_operator.errors import UserError
 
@@ -90,10 +91,15 @@ def needs_serving_pods(model: Raw, deployments: Iterable[Raw]) -> bool:
 
 
 def wanted_artifact_keys(spec: VisionModelSpec | None, status: VisionModelStatus) -> frozenset[str]:
-    """Return the keys whose ConfigMaps a pass reads: of the spec's artifact and of the recorded conversion."""
+    """Return the keys whose ConfigMaps a pass reads: of the spec's artifact and of the recorded conversion.
+
+    Without a digest in the spec also those of its revision and of the stable one: the source may be one of them.
+    """
     recorded = status.conversion.key if status.conversion else None
-    wanted = None if spec is None else artifact_key(spec)
-    return frozenset(key for key in (wanted, recorded) if key)
+    if spec is None or spec.model.digest is not None:
+        return frozenset(key for key in (None if spec is None else artifact_key(spec), recorded) if key)
+    candidates = (revision_of(spec), status.stable.revision if status.stable else "")
+    return frozenset(key for key in (recorded, *(known_key(status, one) for one in candidates)) if key)
 
 
 def kept_artifact_keys(model: Raw) -> frozenset[str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from visionmodel_contract.conversion import ArtifactInfo, Failure, GateResult, ReportSummary
 from visionmodel_contract.exits import ExitCode
+from visionmodel_operator.core.memory import known_key
 from visionmodel_operator.core.revision import artifact_key, gate_key_of
 from visionmodel_operator.core.snapshot import JobState, Snapshot
 
@@ -90,8 +91,11 @@ def key_of(snapshot: Snapshot, revision: str) -> str | None:
 
 
 def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
-    """Return what the artifact's record says under the gates of the spec, None when it says nothing."""
-    key = key_of(snapshot, revision)
+    """Return what the artifact's record says under the gates of the spec, None when it says nothing.
+
+    A kept revision has its artifact, whatever lies at its address by now: an unpinned source is resolved once.
+    """
+    key = key_of(snapshot, revision) or known_key(snapshot.status, revision)
     known = None if key is None else snapshot.artifacts.get(key)
     assert snapshot.spec is not None
     if key is None or known is None:
@@ -104,6 +108,18 @@ def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
     if gate_key not in known.verdicts or known.summary.artifact is None:
         return None
     return Ready(key, known.summary.artifact, known.verdicts[gate_key], known.summary)
+
+
+def passed_gate_keys(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the verdicts that need no second judgement, should the Job arrive at one of these artifacts again."""
+    return tuple(
+        sorted(
+            gate_key
+            for known in snapshot.artifacts.values()
+            for gate_key in known.verdicts
+            if gate_key not in known.gate_failures and known.summary.artifact is not None
+        )
+    )
 
 
 def _from_job(snapshot: Snapshot, job: JobState, key: str | None) -> Reported | Outdated | Failed:

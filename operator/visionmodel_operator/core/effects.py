@@ -29,6 +29,7 @@ from visionmodel_operator.core.conversions import (
     Reported,
     conversion_of,
     key_of,
+    passed_gate_keys,
     remembered,
 )
 from visionmodel_operator.core.revision import conversion_request
@@ -72,6 +73,7 @@ def _conversion(view: View) -> tuple[Action, ...]:
             name=ref.name,
             revision=view.rollout.revision,
             platform=view.snapshot.platform,
+            passed_gate_keys=passed_gate_keys(view.snapshot),
         )
         return (StartConversion(job_name(view), request, view.spec),)
     if isinstance(conversion, Reported):

@@ -99,7 +99,13 @@ def begin(status: VisionModelStatus, revision: str, attempt: int, frozen: Frozen
 
 def _known(status: VisionModelStatus, revision: str, now: datetime) -> list[KnownRevision]:
     others = [known for known in status.revisions if known.revision != revision]
-    return [KnownRevision(revision=revision, last_served_at=now), *others][:KNOWN_LIMIT]
+    mine = KnownRevision(revision=revision, artifact_key=known_key(status, revision), last_served_at=now)
+    return [mine, *others][:KNOWN_LIMIT]
+
+
+def known_key(status: VisionModelStatus, revision: str) -> str | None:
+    """Return the key of the artifact that a kept revision was made of."""
+    return next((known.artifact_key for known in status.revisions if known.revision == revision), None)
 
 
 def converted(status: VisionModelStatus, conversion: ConversionStatus) -> VisionModelStatus:

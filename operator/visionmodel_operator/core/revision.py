@@ -101,7 +101,13 @@ def _without_defaults(value: Any, path: str) -> Any:
 
 
 def conversion_request(
-    spec: VisionModelSpec, *, namespace: str, name: str, revision: str, platform: Platform
+    spec: VisionModelSpec,
+    *,
+    namespace: str,
+    name: str,
+    revision: str,
+    platform: Platform,
+    passed_gate_keys: tuple[str, ...] = (),
 ) -> ConversionRequest:
     """Return what the prepare Job of a revision is asked to do."""
     model_format = spec.model.model_format
@@ -117,6 +123,7 @@ def conversion_request(
         options=conversion_options(spec),
         parity=parity_request(spec),
         publish=PublishTarget(repository=platform.artifact_repository, insecure=platform.artifact_repository_insecure),
+        passed_gate_keys=passed_gate_keys,
     )
 
 

@@ -28,7 +28,8 @@ def record_artifact(action: RecordArtifact, snapshot: Snapshot) -> tuple[Operati
     failure = action.summary.failure
     is_gate_failure = failure is not None and failure.exit_code in GATE_EXIT_CODES
     if action.gate_key and (failure is None or is_gate_failure):
-        verdicts[action.gate_key] = action.summary.gates
+        # A Job that arrived at a verdict which was known already brings no numbers.
+        verdicts[action.gate_key] = action.summary.gates or verdicts.get(action.gate_key, ())
         failures.pop(action.gate_key, None)
         if failure is not None:
             failures[action.gate_key] = failure

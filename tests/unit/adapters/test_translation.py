@@ -17,7 +17,7 @@ from visionmodel_operator.adapters.translation import (
 )
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
 from visionmodel_operator.core import names
-from visionmodel_operator.core.revision import artifact_key
+from visionmodel_operator.core.revision import artifact_key, revision_of
 from visionmodel_operator.core.snapshot import JobState, KnownArtifact, Platform, PodState
 
 DIGEST = "sha256:" + "a" * 64
@@ -288,6 +288,17 @@ def test_artifact_keys(spec: dict[str, Any], status: dict[str, Any], wanted: set
     parsed = None if not spec else parse_spec(spec)
     assert wanted_artifact_keys(parsed, parse_status(status)) == wanted
     assert kept_artifact_keys({"spec": spec, "status": status}) == kept
+
+
+def test_without_a_digest_the_artifacts_of_this_and_the_stable_revision_are_read() -> None:
+    spec = parse_spec(SPEC)
+    known = [
+        {"revision": revision, "artifactKey": key}
+        for revision, key in (("r2", "k2"), (revision_of(spec), "k1"), ("r3", "k3"))
+    ]
+    status = parse_status({"stable": {"revision": "r2"}, "conversion": {"key": "k0"}, "revisions": known})
+    assert wanted_artifact_keys(spec, status) == {"k0", "k1", "k2"}
+    assert wanted_artifact_keys(parse_spec(PINNED), status) == {"k0", PINNED_KEY}
 
 
 @pytest.mark.parametrize(

@@ -40,3 +40,31 @@ def test_no_route_is_deleted_twice() -> None:
     cluster = scenarios.serving(gateway=False)
     actions = cluster.run_pass().actions
     assert not [action for action in actions if isinstance(action, DeleteRoute | EnsureRoute)]
+
+
+def test_a_kept_revision_of_an_unpinned_source_is_not_converted_again() -> None:
+    cluster = scenarios.serving(pinned=False)
+    first = cluster.recorded.stable
+    cluster.use_model(2)
+    cluster.advance_to("Converting")
+    cluster.advance_to("Healthy")
+    jobs = cluster.jobs_started
+    cluster.use_model(1)
+    cluster.advance_to("Provisioning")
+    cluster.advance_to("Healthy")
+    assert cluster.jobs_started == jobs == 2
+    assert first is not None
+    recorded = cluster.recorded
+    assert recorded.stable is not None
+    assert (recorded.stable.revision, recorded.stable.artifact) == (first.revision, first.artifact)
+    assert {known.artifact_key for known in recorded.revisions} == set(cluster.artifacts)
+
+
+def test_a_job_is_told_which_verdicts_are_known() -> None:
+    cluster = scenarios.serving(pinned=False)
+    (known,) = cluster.artifacts.values()
+    cluster.change(serving={"instances": 2})
+    cluster.advance_to("Converting")
+    cluster.advance(1)
+    (job,) = cluster.jobs.values()
+    assert job.request.passed_gate_keys == tuple(known.verdicts)
