@@ -37,7 +37,7 @@ from visionmodel_operator.errors import Retry
 
 CHILD_KINDS = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "ConfigMap"), ("batch/v1", "Job"))
 SEEN_PASSES = 64
-"""Passes whose objects are kept; more than any number of workers. A pass that lost them reads again."""
+"""Passes whose objects are kept: several times the usual number of workers. A pass that lost them reads again."""
 
 _ObjectKey = tuple[str, str]
 
@@ -68,7 +68,7 @@ class KubeObjects:
         self.now = now
         self.instance = instance
         self._seen: OrderedDict[tuple[str, str], _Seen] = OrderedDict()
-        self._rewritten: dict[str, tuple[str, str]] = {}
+        self._rewritten: dict[tuple[str, str], dict[_ObjectKey, tuple[str, str]]] = {}
 
     # observe
 
@@ -82,6 +82,7 @@ class KubeObjects:
         )
         if model is None:
             self._seen.pop((namespace, name), None)
+            self._rewritten.pop((namespace, name), None)
             return None
         children = tuple(child for found in lists for child in found)
         observed = Observed(model=model, children=children, route=route)
@@ -168,21 +169,21 @@ class KubeObjects:
         path = path_of(manifest, ref.namespace)
         if live is not None:
             refuse_foreign(manifest, live, ref)
-        if live is not None and (is_applied(manifest, live) or self._was_rewritten(path, manifest, live)):
+        if live is not None and (is_applied(manifest, live) or self._was_rewritten(ref, manifest, live)):
             return
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
         answer = await self._connection.request("PATCH", path, query=query, body=manifest, content_type=APPLY)
         self._note(ref, answer.body)
+        rewritten = self._rewritten.setdefault((ref.namespace, ref.name), {})
         if is_applied(manifest, answer.body):
-            self._rewritten.pop(path, None)
+            rewritten.pop(_key(manifest), None)
         else:
-            self._rewritten[path] = (digest_of(manifest), digest_of(projection(manifest, answer.body)))
+            rewritten[_key(manifest)] = (digest_of(manifest), digest_of(projection(manifest, answer.body)))
 
-    def _was_rewritten(self, path: str, manifest: Manifest, live: Raw) -> bool:
+    def _was_rewritten(self, ref: ObjectRef, manifest: Manifest, live: Raw) -> bool:
         """Whether the live object is what the server made of this very manifest."""
-        if path not in self._rewritten:
-            return False
-        return self._rewritten[path] == (digest_of(manifest), digest_of(projection(manifest, live)))
+        made = self._rewritten.get((ref.namespace, ref.name), {}).get(_key(manifest))
+        return made is not None and made == (digest_of(manifest), digest_of(projection(manifest, live)))
 
     async def _live(self, ref: ObjectRef, manifest: Manifest) -> Raw | None:
         seen = self._seen.get((ref.namespace, ref.name))
@@ -209,7 +210,7 @@ class KubeObjects:
         await self._connection.request("DELETE", path, query=query, allow=(404,))
         if (seen := self._seen.get((ref.namespace, ref.name))) is not None:
             seen.objects.pop((operation.kind, operation.name), None)
-        self._rewritten.pop(path, None)
+        self._rewritten.get((ref.namespace, ref.name), {}).pop((operation.kind, operation.name), None)
 
     def _note(self, ref: ObjectRef, raw: Raw) -> None:
         if (seen := self._seen.get((ref.namespace, ref.name))) is not None:
