@@ -165,8 +165,6 @@ def _still_failed(view: View) -> VisionModelStatus:
     status = view.status
     newest = next((entry for entry in status.history if entry.revision == view.target), None)
     reason = newest.reason if newest else Reason.HARM_DETECTED
-    if status.phase is Phase.DEGRADED and status.reason == reason:
-        return status
     return memory.evolve(status, Phase.DEGRADED, reason, newest.message if newest else "")
 
 
