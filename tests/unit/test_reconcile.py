@@ -122,3 +122,31 @@ def test_a_slow_prometheus_gets_ticks_judged_bit_by_bit() -> None:
     assert stage.judged_until() == started + 15
     asyncio.run(reconcile(stage.world, NAMESPACE, NAME))
     assert stage.judged_until() == started + 30
+
+
+def test_an_edited_spec_is_no_foreign_writer_of_the_route() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    stage.convert(FIRST)
+    stage.live_through(5)
+    stage.kube.edit_model(NAME, {"traffic": {"requestTimeout": "7s"}})
+    stage.live_through(3)
+    route = stage.kube.store.get("HTTPRoute", NAMESPACE, NAME)
+    assert route is not None
+    assert route["spec"]["rules"][0]["timeouts"] == {"request": "7s"}
+    assert "correctedAt" not in stage.kube.status(NAME)["traffic"]
+    assert "RouteCorrected" not in {event.reason for event in stage.kube.events}
+
+
+def test_a_foreign_edit_of_the_route_is_put_right_and_told() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    stage.convert(FIRST)
+    stage.live_through(5)
+    stage.kube.store.edit("HTTPRoute", NAMESPACE, NAME, {"spec": {"rules": []}}, "somebody")
+    stage.live_through(3)
+    assert stage.weights() == {f"{NAME}-{FIRST}": 1_000_000}
+    (told,) = [event for event in stage.kube.events if event.reason == "RouteCorrected"]
+    assert "somebody" in told.message

@@ -109,6 +109,8 @@ def _bookkeeping(view: View) -> VisionModelStatus:
         update = {"verified_at": view.now} if view.is_route_accepted else {}
     elif view.snapshot.route is None:
         update = {"verified_at": None}
+    elif not view.is_route_as_recorded and view.status.observed_generation != view.snapshot.generation:
+        update = {"verified_at": None}  # the edited spec asks for another route
     elif not view.is_route_as_recorded:
         is_due = traffic.corrected_at is None or view.waited(traffic.corrected_at, CORRECTION_INTERVAL)
         update = {"verified_at": None, "corrected_at": view.now} if is_due else {}
