@@ -157,7 +157,9 @@ async def _world(parts: Parts) -> AsyncIterator[tuple[World, process.Cluster]]:
     has_routes = await parts.inventory.serves_routes()
     platform = platform_from(settings, version, gateway_api=has_routes)
     logs = PodLogs(connection, time.monotonic)
-    kube = KubeObjects(connection, logs, platform, now=now, instance=settings.identity)
+    kube = KubeObjects(
+        connection, logs, platform, now=now, instance=settings.identity, namespaces=settings.watch_namespaces
+    )
     executor = ThreadPoolExecutor(settings.workers, thread_name_prefix="prometheus")
     metrics = PrometheusMetrics(settings.prometheus_url, executor)
     limits = httpx.Limits(max_connections=32, max_keepalive_connections=0)

@@ -66,17 +66,23 @@ def pod(name: str, labels: dict[str, str], status: dict[str, Any]) -> dict[str, 
 
 
 def route(ref: ObjectRef, weights: tuple[int, ...], **spec: Any) -> dict[str, Any]:
-    """The HTTPRoute with one backend per weight."""
+    """The HTTPRoute with one backend per weight; its gateway is in its own namespace unless `spec` names one."""
     backends = [{"name": f"{ref.name}-{index}", "port": 8000, "weight": w} for index, w in enumerate(weights)]
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
         "metadata": metadata(ref, ref.name, None),
-        "spec": {"parentRefs": [{"name": "gw", "namespace": "gateways"}], "rules": [{"backendRefs": backends}], **spec},
+        "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": backends}], **spec},
     }
 
 
-def route_status(generation: int, status: str = "True", reason: str = "Accepted", message: str = "") -> dict[str, Any]:
+def route_status(
+    generation: int,
+    status: str = "True",
+    reason: str = "Accepted",
+    message: str = "",
+    gateway: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """What a gateway answers."""
     accepted = {
         "type": "Accepted",
@@ -87,5 +93,5 @@ def route_status(generation: int, status: str = "True", reason: str = "Accepted"
         "lastTransitionTime": "2026-01-01T12:00:00Z",
     }
     resolved = {**accepted, "type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs", "message": ""}
-    parent = {"parentRef": {"name": "gw", "namespace": "gateways"}, "controllerName": "example.com/gateway"}
+    parent = {"parentRef": dict(gateway or {"name": "gw"}), "controllerName": "example.com/gateway"}
     return {"parents": [{**parent, "conditions": [accepted, resolved]}]}

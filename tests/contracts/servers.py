@@ -47,6 +47,9 @@ class Server(Protocol):
     kube: Kube
     namespace: str
 
+    async def elsewhere(self) -> "Server":
+        """Return another namespace of the same cluster."""
+
     async def add(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object in the namespace, as somebody else; its status too."""
 
@@ -69,10 +72,14 @@ async def add_model(server: Server, name: str = "m", spec: Mapping[str, Any] = S
 class FakeServer:
     """The fake."""
 
-    def __init__(self) -> None:
-        self.namespace = "default"
-        self.fake = FakeKube(PLATFORM, FakeClock())
+    def __init__(self, namespace: str = "default", fake: FakeKube | None = None) -> None:
+        self.namespace = namespace
+        self.fake = fake or FakeKube(PLATFORM, FakeClock())
         self.kube: Kube = self.fake
+
+    async def elsewhere(self) -> Server:
+        """As `Server.elsewhere`."""
+        return FakeServer("elsewhere", self.fake)
 
     async def add(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """As `Server.add`."""
@@ -100,6 +107,10 @@ class RealServer:
         self.connection = connection
         logs = PodLogs(connection, time.monotonic)
         self.kube: Kube = KubeObjects(connection, logs, PLATFORM, now=lambda: datetime.now(UTC), instance="test")
+
+    async def elsewhere(self) -> Server:
+        """As `Server.elsewhere`."""
+        return await _in_fresh_namespace(self.connection)
 
     async def add(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """As `Server.add`."""
@@ -139,14 +150,18 @@ async def real_server(kubeconfig: Path) -> AsyncIterator[RealServer]:
     try:
         for crd in (crd_document(), _route_crd()):
             await _install(connection, crd)
-        namespace = f"contract-{os.getpid()}-{next(_numbers)}"
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-        await connection.request("POST", "/api/v1/namespaces", body=body)
-        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-        await connection.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", body=account)
-        yield RealServer(connection, namespace)
+        yield await _in_fresh_namespace(connection)
     finally:
         await connection.close()
+
+
+async def _in_fresh_namespace(connection: Connection) -> RealServer:
+    namespace = f"contract-{os.getpid()}-{next(_numbers)}"
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    await connection.request("POST", "/api/v1/namespaces", body=body)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    await connection.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", body=account)
+    return RealServer(connection, namespace)
 
 
 async def _install(connection: Connection, crd: Mapping[str, Any]) -> None:

@@ -280,6 +280,21 @@ async def test_a_route_is_accepted_by_every_parent(
     assert message is None or route.message == message
 
 
+async def test_of_two_routes_for_the_same_path_one_loses_and_is_told(server: Server) -> None:
+    gateway = {"name": "gw", "namespace": "gateways"}
+    routes = {}
+    for place in (server, await server.elsewhere()):
+        ref = await add_model(place)
+        await place.kube.perform(ref, Apply(manifests.route(ref, (1,), parentRefs=[gateway])))
+        await place.set_status("HTTPRoute", "m", manifests.route_status(1, gateway=gateway))
+        routes[place.namespace] = place
+    found = {namespace: (await seen(place)).route for namespace, place in routes.items()}
+    (winner,) = [namespace for namespace, route in found.items() if route is not None and route.accepted]
+    (loser,) = [route for route in found.values() if route is not None and not route.accepted]
+    assert loser.reason == "Conflict"
+    assert f"{winner}/m" in loser.message
+
+
 async def test_events_may_repeat(server: Server) -> None:
     ref = await add_model(server)
     for _ in range(3):

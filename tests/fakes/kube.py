@@ -5,11 +5,11 @@ It reads its objects through the adapter's own translation, and passes the contr
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fakes.clock import FakeClock
-from fakes.store import AlreadyThere, NotThere, Object, ObjectStore
+from fakes.store import AlreadyThere, NotThere, Object, ObjectStore, has_labels
 from visionmodel_contract.conversion import ReportSummary
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL
 from visionmodel_operator.adapters.ownership import refuse_foreign
@@ -91,7 +91,14 @@ class FakeKube:
         )
         artifacts = tuple(config for config in found if config is not None)
         return snapshot_from(
-            Observed(model, tuple(children), tuple(wanted_pods), route, artifacts, dict(self._progress)), self.platform
+            replace(observed, artifacts=artifacts, namesakes=self._namesakes(namespace, name)), self.platform
+        )
+
+    def _namesakes(self, namespace: str, name: str) -> tuple[Object, ...]:
+        return tuple(
+            body
+            for (kind, where, _), body in self.store.objects.items()
+            if kind == "HTTPRoute" and where != namespace and has_labels(body, {names.LABEL_NAME: name})
         )
 
     async def perform(self, ref: ObjectRef, operation: Operation) -> None:

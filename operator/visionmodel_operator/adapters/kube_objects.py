@@ -6,7 +6,7 @@ was seen is kept for the length of the pass, to compare with before an apply.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -57,16 +57,25 @@ class KubeObjects:
         platform: settings and what the cluster can do; becomes part of every snapshot.
         now: wall clock, for events.
         instance: name of this process in events.
+        namespaces: those that are watched; all of them when empty.
     """
 
     def __init__(
-        self, connection: Connection, logs: PodLogs, platform: Platform, *, now: Callable[[], datetime], instance: str
+        self,
+        connection: Connection,
+        logs: PodLogs,
+        platform: Platform,
+        *,
+        now: Callable[[], datetime],
+        instance: str,
+        namespaces: Sequence[str] = (),
     ) -> None:
         self._connection = connection
         self._logs = logs
         self.platform = platform
         self.now = now
         self.instance = instance
+        self.namespaces = namespaces
         self._seen: OrderedDict[tuple[str, str], _Seen] = OrderedDict()
         self._rewritten: dict[tuple[str, str], dict[_ObjectKey, tuple[str, str]]] = {}
 
@@ -87,8 +96,10 @@ class KubeObjects:
         children = tuple(child for found in lists for child in found)
         observed = Observed(model=model, children=children, route=route)
         keys = wanted_artifact_keys(parsed_spec(model)[0], parse_status(model.get("status")))
-        pods, artifacts = await asyncio.gather(self._pods(observed), self._artifacts(namespace, keys))
-        observed = replace(observed, pods=pods, artifacts=artifacts)
+        pods, artifacts, namesakes = await asyncio.gather(
+            self._pods(observed), self._artifacts(namespace, keys), self._namesakes(observed)
+        )
+        observed = replace(observed, pods=pods, artifacts=artifacts, namesakes=namesakes)
         more, progress = await asyncio.gather(
             self._artifacts(namespace, reported_keys(observed) - keys), self._progress(observed)
         )
@@ -100,6 +111,17 @@ class KubeObjects:
         if not self.platform.gateway_api:
             return None
         return await self._get(GATEWAY_API_VERSION, "HTTPRoute", namespace, names.route(name))
+
+    async def _namesakes(self, observed: Observed) -> tuple[Raw, ...]:
+        """Routes of VisionModels with the same name elsewhere; the server answers this from memory."""
+        if observed.route is None:
+            return ()
+        own, labels = observed.model["metadata"]["namespace"], selector({names.LABEL_NAME: name_of(observed.model)})
+        elsewhere = [namespace for namespace in self.namespaces if namespace != own] if self.namespaces else [None]
+        found = await asyncio.gather(
+            *(self._list(GATEWAY_API_VERSION, "HTTPRoute", namespace, labels, "0") for namespace in elsewhere)
+        )
+        return tuple(route for routes in found for route in routes)
 
     async def _pods(self, observed: Observed) -> tuple[Raw, ...]:
         namespace = observed.model["metadata"]["namespace"]
@@ -135,10 +157,11 @@ class KubeObjects:
         answer = await self._connection.request("GET", object_path(api_version, kind, namespace, name), allow=(404,))
         return None if answer.status == 404 else answer.body
 
-    async def _list(self, api_version: str, kind: str, namespace: str, labels: str) -> list[Raw]:
-        answer = await self._connection.request(
-            "GET", collection_path(api_version, kind, namespace), query={"labelSelector": labels}
-        )
+    async def _list(
+        self, api_version: str, kind: str, namespace: str | None, labels: str, version: str = ""
+    ) -> list[Raw]:
+        query = {"labelSelector": labels, **({"resourceVersion": version} if version else {})}
+        answer = await self._connection.request("GET", collection_path(api_version, kind, namespace), query=query)
         # Items of a list come without their type.
         return [{**item, "apiVersion": api_version, "kind": kind} for item in answer.body.get("items") or []]
 

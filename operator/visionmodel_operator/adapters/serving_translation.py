@@ -6,6 +6,7 @@ from typing import Any
 
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL, waiting_reason
 from visionmodel_operator.adapters.reading import Raw, condition_of, field_of, is_true, label_of, name_of, time_of
+from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.core.names import FIELD_MANAGER, LABEL_REVISION
 from visionmodel_operator.core.snapshot import PodState, RouteState, WorkloadState
 
@@ -85,11 +86,16 @@ def _pod_state(pod: Raw, revision: str) -> PodState:
     )
 
 
-def route_state(route: Raw) -> RouteState:
-    """Return what the route says and whether its gateway has taken it over in its current generation."""
+def route_state(route: Raw, winner: str | None = None) -> RouteState:
+    """Return what the route says and whether its gateway has taken it over in its current generation.
+
+    Args:
+        route: the live object.
+        winner: namespace/name of an older route that gets its requests.
+    """
     rules = field_of(route, "spec", "rules", default=[])
     backends = field_of(rules[0] if rules else {}, "backendRefs", default=[])
-    reason, message = _refusal_of(route)
+    reason, message = _refusal_of(route) if winner is None else _conflict_with(winner)
     managers = _spec_managers(route)
     return RouteState(
         weights_ppm=tuple(int(field_of(backend, "weight", default=1)) for backend in backends),
@@ -100,6 +106,11 @@ def route_state(route: Raw) -> RouteState:
         live=route,
         foreign_managers=tuple(sorted(managers - {FIELD_MANAGER})),
     )
+
+
+def _conflict_with(winner: str) -> tuple[str, str]:
+    message = f"The older HTTPRoute {winner} has this path of the listener: rename one, or give each its hostnames."
+    return Reason.ROUTE_CONFLICT, message
 
 
 def _refusal_of(route: Raw) -> tuple[str, str]:

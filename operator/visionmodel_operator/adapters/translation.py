@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from visionmodel_operator.adapters.job_translation import job_states
 from visionmodel_operator.adapters.ownership import is_child
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of
+from visionmodel_operator.adapters.route_conflicts import winner_over
 from visionmodel_operator.adapters.serving_translation import is_settled, pod_states, route_state, workload_states
 from visionmodel_operator.api.conditions import ACTIVE_PHASES
 from visionmodel_operator.api.spec import VisionModelSpec
@@ -28,6 +29,7 @@ class Observed:
         pods: pods of the revisions and of the Jobs, as far as they were asked for.
         artifacts: ConfigMaps `artifact-<key>`.
         progress: last line of the log, by Job.
+        namesakes: routes of VisionModels with the same name in other namespaces.
     """
 
     model: Raw
@@ -36,6 +38,7 @@ class Observed:
     route: Raw | None = None
     artifacts: tuple[Raw, ...] = ()
     progress: Mapping[str, str] = field(default_factory=dict)
+    namesakes: tuple[Raw, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Raw, ...]:
         """Children of a kind."""
@@ -77,7 +80,7 @@ def snapshot_from(observed: Observed, platform: Platform) -> Snapshot:
         jobs=job_states(observed.of_kind("Job"), observed.pods, observed.progress),
         workloads=workload_states(observed.of_kind("Deployment"), observed.of_kind("ConfigMap")),
         pods=pod_states(observed.pods),
-        route=None if route is None else route_state(route),
+        route=None if route is None else route_state(route, winner_over(route, observed.namesakes)),
         deleting=metadata.get("deletionTimestamp") is not None,
     )
 
