@@ -132,11 +132,6 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def manifest_digest(self, tag: str) -> str | None:
-        """Return the digest a tag points to; None when there is no such tag or no such repository."""
-        manifest = self.manifest(tag)
-        return None if manifest is None else sha256_of(manifest)
-
     def manifest(self, reference: str) -> bytes | None:
         """Return a manifest by tag or digest; None when absent. Raises RegistryUnavailable or -Forbidden."""
         with self._call("GET", f"manifests/{reference}", headers={"Accept": MANIFEST_TYPE}) as response:
@@ -183,6 +178,12 @@ class Registry:
         with self._call("POST", "blobs/uploads/", headers={"Content-Length": "0"}) as response:
             self._expect(response, 202)
             location = response.url.join(response.headers["Location"])
+            if response.url.scheme == "https" and location.scheme != "https":
+                raise ConversionFailure(
+                    Reason.REGISTRY_UNAVAILABLE,
+                    f"registry {self.host} asks for uploads over plain HTTP, which would show the login; the platform "
+                    "team has to tell it its external address",
+                )
         with self._call(
             "PUT",
             str(location.copy_merge_params({"digest": blob.digest})),

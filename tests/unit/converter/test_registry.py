@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from visionmodel_converter.failures import ConversionFailure
+from visionmodel_converter.image import build_image, build_layer
 from visionmodel_converter.registry import ChallengeAuth, Reference, Registry, login_for
 
 DIGEST = "sha256:" + "b" * 64
@@ -108,3 +109,21 @@ def test_manifest_that_is_not_its_digest_is_refused() -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"{}"))
     with Registry("r", "a/b", client(transport)) as registry, pytest.raises(ConversionFailure, match="has digest"):
         registry.manifest(DIGEST)
+
+
+def test_an_upload_never_leaves_tls(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.scheme}")
+        if request.method == "POST":
+            return httpx.Response(202, headers={"Location": "http://r.example.com/upload/1"})
+        return httpx.Response(404 if request.method == "HEAD" else 201)
+
+    client = httpx.Client(base_url="https://r.example.com", transport=httpx.MockTransport(answer))
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"model")
+    layer = build_layer({"model.onnx": model}, tmp_path / "layer.tar")
+    with Registry("r.example.com", "a", client) as registry, pytest.raises(ConversionFailure, match="plain HTTP"):
+        registry.push(build_image(layer, {}))
+    assert asked == ["HEAD https", "POST https"]
