@@ -8,7 +8,6 @@ MANAGED_BY = "visionmodel-operator"
 LABEL_NAME = f"{GROUP}/name"
 LABEL_REVISION = f"{GROUP}/revision"
 LABEL_TRACK = f"{GROUP}/track"
-LABEL_IN_SERVICE = f"{GROUP}/in-service"
 LABEL_ARTIFACT_KEY = f"{GROUP}/artifact-key"
 
 ANNOTATION_PROMOTE = f"{GROUP}/promote"

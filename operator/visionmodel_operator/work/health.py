@@ -41,8 +41,8 @@ class Health:
         else:
             self._versions[key] = version
 
-    def saw_list(self, versions: Mapping[Key, str]) -> None:
-        """A full list was read.
+    def saw_list(self, versions: Mapping[Key, str]) -> frozenset[Key]:
+        """A full list was read; returns what the watch once showed and the list does not.
 
         A version that two lists in a row show and no event does means that the watch is dead: events lag by
         milliseconds, lists are minutes apart.
@@ -51,7 +51,9 @@ class Health:
         unseen = frozenset((key, version) for key, version in versions.items() if self._versions.get(key) != version)
         self._is_stale = bool(unseen & self._unseen)
         self._unseen = unseen
+        gone = frozenset(self._versions.keys() - versions.keys())
         self._versions = {key: version for key, version in self._versions.items() if key in versions}
+        return gone
 
     def event_ages(self) -> dict[str, float]:
         """Seconds since each watch last delivered something."""

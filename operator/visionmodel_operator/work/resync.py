@@ -89,9 +89,11 @@ class Resync:
         # Artifacts first: one that a model begins to keep while we list is then seen as kept.
         artifacts = await self.listing.artifacts()
         models = await self.listing.models()
-        self.health.saw_list({(model.namespace, model.name): model.resource_version for model in models})
+        gone = self.health.saw_list({(model.namespace, model.name): model.resource_version for model in models})
         ghosts = self.queue.keep_only({(model.namespace, model.name) for model in models})
         self.telemetry.ghosts.inc(ghosts)
+        for namespace, name in gone:
+            self.queue.wake(namespace, name)  # a last pass, in which everybody forgets it
         for index, model in enumerate(models):
             self.queue.wake_within(model.namespace, model.name, index / PASSES_PER_SECOND)
         if self.is_leader():

@@ -101,6 +101,16 @@ async def test_a_list_drops_ghosts_and_measures_itself() -> None:
     assert resync.queue.depth == 0
 
 
+async def test_what_vanished_without_an_event_gets_a_last_pass() -> None:
+    resync = resync_of(Cluster([model("here")]))
+    for name in ("here", "gone"):
+        resync.health.saw_model(("a", name), "7")
+    await resync.once()
+    assert resync.queue.depth == 1
+    await resync.once()
+    assert resync.queue.depth == 0, "once is enough"
+
+
 @pytest.mark.parametrize(("is_leader", "deleted"), [(True, ["k"]), (False, [])], ids=["leader", "standby"])
 async def test_only_the_leader_collects(is_leader: bool, deleted: list[str]) -> None:
     cluster = Cluster(artifacts=[artifact("k")])
