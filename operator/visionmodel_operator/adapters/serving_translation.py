@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL, waiting_reason
-from visionmodel_operator.adapters.reading import Raw, condition_of, field_of, is_true, label_of, name_of, time_of
+from visionmodel_operator.adapters.reading import Raw, condition_of, field_of, is_true, label_of, name_of
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.core.names import FIELD_MANAGER, LABEL_REVISION
 from visionmodel_operator.core.snapshot import PodState, RouteState, WorkloadState
@@ -79,7 +79,6 @@ def _pod_state(pod: Raw, revision: str) -> PodState:
         revision=revision,
         ip=field_of(pod, "status", "podIP"),
         ready=ready,
-        ready_since=time_of(condition_of(conditions, "Ready").get("lastTransitionTime")) if ready else None,
         restarts=sum(int(c.get("restartCount") or 0) for c in containers),
         terminating=field_of(pod, "metadata", "deletionTimestamp") is not None,
         waiting=waiting_reason(pod),

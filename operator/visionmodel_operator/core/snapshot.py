@@ -6,7 +6,6 @@ Nothing here is guessed: what could not be read is None, and None delays, it nev
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from visionmodel_contract.conversion import Failure, GateResult, ReportSummary
@@ -72,7 +71,6 @@ class PodState:
     revision: str
     ip: str | None
     ready: bool
-    ready_since: datetime | None = None
     restarts: int = 0
     terminating: bool = False
     waiting: str = ""

@@ -1,5 +1,4 @@
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -175,11 +174,10 @@ def test_pod_states() -> None:
         serving_pod("job", labels={"batch.kubernetes.io/job-name": "j"}),
         {"metadata": {"name": "stranger"}},
     ]
-    since = datetime(2026, 1, 1, 12, tzinfo=UTC)
     assert pod_states(pods) == {
         "r1": (
             PodState("a", "r1", None, ready=False, terminating=True),
-            PodState("z", "r1", "10.0.0.2", ready=True, ready_since=since, restarts=3),
+            PodState("z", "r1", "10.0.0.2", ready=True, restarts=3),
         )
     }
 
