@@ -13,8 +13,8 @@ from visionmodel_operator.core.counters import (
     INSTANCE_LABEL,
     REQUESTS_METRIC,
     Series,
-    cluster_name,
 )
+from visionmodel_operator.core.names import envoy_cluster
 from visionmodel_operator.errors import Retry
 
 EDGES = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, math.inf)
@@ -91,7 +91,7 @@ class FakeMetrics:
     def _series(self, slot: int, now: float, label: tuple[str, str], count: Callable[[Load, float], float]) -> Series:
         mine = [load for load in self.loads if load.slot == slot]
         times = self._scrapes(now, min(load.start for load in mine))
-        cluster = cluster_name(*self.route, slot)
+        cluster = envoy_cluster(*self.route, slot)
         labels = {CLUSTER_LABEL: cluster, INSTANCE_LABEL: INSTANCE, label[0]: label[1]}
         return Series(labels, tuple((t, float(sum(math.floor(count(load, t)) for load in mine))) for t in times))
 

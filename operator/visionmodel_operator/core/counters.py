@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from visionmodel_operator.core.names import envoy_cluster
+
 REQUESTS_METRIC: Final = "envoy_cluster_upstream_rq_xx"
 BUCKETS_METRIC: Final = "envoy_cluster_upstream_rq_time_bucket"
 """Milliseconds; the external_ and internal_ twins count the same requests again and must not be queried."""
@@ -102,11 +104,6 @@ class _MissingError(Exception):
     """A number that cannot be had; the argument is the reason constant. Never leaves this module."""
 
 
-def cluster_name(namespace: str, route: str, slot: int) -> str:
-    """Return the name the gateway gives the backend of an HTTPRoute's only rule."""
-    return f"httproute/{namespace}/{route}/rule/0/backend/{slot}"
-
-
 def tick_ends(
     start: float,
     interval: float,
@@ -139,7 +136,7 @@ def ticks_from_samples(
 ) -> tuple[Tick, ...]:
     """Return one tick per end, in time order; pure, so the same range always gives the same ticks."""
     counters = {
-        role: _SlotCounters.of(samples, cluster_name(window.namespace, window.route, slot.index))
+        role: _SlotCounters.of(samples, envoy_cluster(window.namespace, window.route, slot.index))
         for role, slot in (("canary", canary), ("stable", stable))
     }
     ticks = []

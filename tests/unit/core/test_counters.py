@@ -15,11 +15,11 @@ from visionmodel_operator.core.counters import (
     Slot,
     Tick,
     Window,
-    cluster_name,
     sample_range,
     tick_ends,
     ticks_from_samples,
 )
+from visionmodel_operator.core.names import envoy_cluster
 
 START = 1_000.0
 WINDOW = Window("shop", "shapes", interval=15.0)
@@ -33,7 +33,7 @@ def at(first: float, values: Sequence[float], every: float = 5.0) -> tuple[tuple
 
 
 def series(slot: int, samples: tuple[tuple[float, float], ...], pod: str = POD, **labels: str) -> Series:
-    return Series({"envoy_cluster_name": cluster_name("shop", "shapes", slot), "instance": pod, **labels}, samples)
+    return Series({"envoy_cluster_name": envoy_cluster("shop", "shapes", slot), "instance": pod, **labels}, samples)
 
 
 def requests(slot: int, code: str, samples: tuple[tuple[float, float], ...], pod: str = POD) -> Series:
@@ -55,7 +55,7 @@ def one_tick(*canary: Series, ups: Sequence[Series] = (up(),), buckets: Sequence
 
 
 def test_cluster_name_is_the_gateways() -> None:
-    assert cluster_name("shop", "shapes", 1) == "httproute/shop/shapes/rule/0/backend/1"
+    assert envoy_cluster("shop", "shapes", 1) == "httproute/shop/shapes/rule/0/backend/1"
 
 
 CASES: Mapping[str, tuple[tuple[Series, ...], Counts | None, str]] = {

@@ -6,7 +6,8 @@ import pytest
 
 from unit.render.samples import CANARY, REVISION, snapshot, spec, status
 from visionmodel_operator.api.spec import Metric
-from visionmodel_operator.core.counters import BUCKETS_METRIC, REQUESTS_METRIC, cluster_name
+from visionmodel_operator.core.counters import BUCKETS_METRIC, REQUESTS_METRIC
+from visionmodel_operator.core.names import envoy_cluster
 from visionmodel_operator.core.snapshot import ObjectRef, Snapshot
 from visionmodel_operator.errors import UserError
 from visionmodel_operator.render.promql import GatewayQueries, gateway_queries, threshold_query
@@ -27,7 +28,7 @@ def test_queries_ask_for_what_the_judge_reads() -> None:
     found = gateway_queries("envoy-gateway", "vision", "shapes", 15)
     assert found.requests.startswith(REQUESTS_METRIC + "{")
     assert found.buckets.startswith(BUCKETS_METRIC + "{")
-    assert all(cluster_name("vision", "shapes", slot)[:-1] + "[01]" in found.requests for slot in (0, 1))
+    assert all(envoy_cluster("vision", "shapes", slot)[:-1] + "[01]" in found.requests for slot in (0, 1))
 
 
 @pytest.mark.parametrize(
