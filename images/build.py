@@ -61,8 +61,8 @@ class ImageSource:
 
     @property
     def lock(self) -> Path:
-        """The hashed requirements."""
-        return Path("requirements") / f"{self.name}.txt"
+        """The hashed requirements; the vendor's image needs none of the server's."""
+        return Path("requirements") / ("triton-vendor.txt" if self.target == "vendor" else f"{self.name}.txt")
 
     @property
     def repository(self) -> str:
@@ -76,7 +76,11 @@ IMAGES: Mapping[str, ImageSource] = {
     for image in (
         ImageSource("operator", ("operator/visionmodel_contract", "operator/visionmodel_operator", _SOURCES_SCRIPT)),
         ImageSource("converter", ("operator/visionmodel_contract", "operator/visionmodel_converter", _SOURCES_SCRIPT)),
-        ImageSource("triton", (), target="wheel"),
+        ImageSource(
+            "triton",
+            ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT),
+            target="wheel",
+        ),
     )
 }
 

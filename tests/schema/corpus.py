@@ -227,13 +227,13 @@ def _numbers(schema: Json) -> Iterator[Value]:
 
 
 def _lists(schema: Json, sample: list[Json]) -> Iterator[Value]:
-    limit = schema["maxItems"]
+    limit, least = schema["maxItems"], schema.get("minItems", 0)
     keyed = schema["x-kubernetes-list-type"] == "map"
-    for count in (0, limit, limit + 1):
+    for count in sorted({0, max(0, least - 1), least, limit, limit + 1}):
         items = [copy.deepcopy(sample[0]) for _ in range(count)]
         if keyed:
             items = [item | {"name": f"{item['name']}{i}"} for i, item in enumerate(items)]
-        yield f"{count} entries", items, count <= limit
+        yield f"{count} entries", items, least <= count <= limit
     if keyed:
         yield "duplicate key", [sample[0], sample[0]], False
 

@@ -9,6 +9,7 @@ _RANGE = ("rollout", "analysis", "metrics", 2, "thresholdRange")
 _ENV = ("serving", "pod", "env", 0, "name")
 _STEP = ("rollout", "steps", 0)
 _INTERVAL = ("rollout", "analysis", "interval")
+_TASK = ("task",)
 _PARITY = ("conversion", "gates", "parity")
 
 
@@ -21,6 +22,22 @@ class RuleCases:
 
 
 RULES: dict[str, RuleCases] = {
+    "labels, input and output belong to task type Detection": RuleCases(
+        {
+            "tensors alone": edited(_TASK, {"type": "Tensor"}),
+            "empty labels": edited(_TASK, {"type": "Tensor", "labels": []}),
+            "detection without labels": edited(_TASK, {"type": "Detection", "output": {"decoder": "Grid"}}),
+        },
+        {
+            "labels": edited(_TASK, {"type": "Tensor", "labels": ["a"]}),
+            "input": edited(_TASK, {"type": "Tensor", "input": {}}),
+            "output": edited(_TASK, {"type": "Tensor", "output": {"decoder": "Grid"}}),
+        },
+    ),
+    "task type Detection needs output.decoder": RuleCases(
+        {"the decoder alone": edited(_TASK, {"type": "Detection", "output": {"decoder": "Triple"}})},
+        {"no output": edited(_TASK, {"type": "Detection", "input": {}, "labels": ["a"]})},
+    ),
     "top1 and map50 need labelled data: set datasetUri": RuleCases(
         {
             "cosine without data": edited(

@@ -23,6 +23,16 @@ from visionmodel_operator.api.rollout import (
     Strategy,
     ThresholdRange,
 )
+from visionmodel_operator.api.task import (
+    ColorSpace,
+    Decoder,
+    DetectionOutput,
+    ImageInput,
+    Layout,
+    Resize,
+    Task,
+    TaskType,
+)
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -32,12 +42,17 @@ __all__ = [
     "Accelerator",
     "Analysis",
     "Batching",
+    "ColorSpace",
     "Conversion",
+    "Decoder",
+    "DetectionOutput",
     "EnvVar",
     "Gates",
     "GatewayProtocol",
     "GatewayRef",
+    "ImageInput",
     "LabelMap",
+    "Layout",
     "LocalObjectReference",
     "Metric",
     "MetricGoal",
@@ -49,6 +64,7 @@ __all__ = [
     "ParityGate",
     "Pause",
     "PodOptions",
+    "Resize",
     "Resources",
     "Rollout",
     "Serving",
@@ -100,18 +116,6 @@ class ModelSource(ApiModel):
         description="Secret with credentials for the store; mounted into the conversion Job by the kubelet,"
         " never read by the operator.",
     )
-
-
-class TaskType(StrEnum):
-    """What the model does, which decides pre- and post-processing."""
-
-    TENSOR = "Tensor"
-
-
-class Task(ApiModel):
-    """What the model does."""
-
-    type: TaskType = Field(description="Tensor: tensors in, tensors out, no pre- or post-processing.")
 
 
 class MetricGoal(ApiModel):

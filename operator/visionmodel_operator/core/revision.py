@@ -25,6 +25,18 @@ PLAN_HEX_DIGITS: Final = 16
 
 DEFAULTS_V1: Final[dict[str, Any]] = {
     "model.modelFormat.name": "onnx",
+    "task.labels": [],
+    "task.input.layout": "NCHW",
+    "task.input.dtype": "float32",
+    "task.input.resize": "Letterbox",
+    "task.input.colorSpace": "RGB",
+    "task.input.mean": [0, 0, 0],
+    "task.input.std": [1, 1, 1],
+    "task.input.maxBytes": "16Mi",
+    "task.input.maxPixels": 50_000_000,
+    "task.output.scoreThreshold": 0.3,
+    "task.output.iouThreshold": 0.5,
+    "task.output.maxDetections": 100,
     "conversion.backend": "ONNXRuntime",
     "conversion.precision": "fp32",
     "conversion.simplify": True,

@@ -3,16 +3,17 @@
 Rendered once per revision and stored; a change here reaches new revisions only, never running pods.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from visionmodel_contract.conversion import ArtifactInfo
 from visionmodel_operator.api.base import GROUP
-from visionmodel_operator.api.spec import Accelerator, VisionModelSpec
+from visionmodel_operator.api.spec import Accelerator, TaskType, VisionModelSpec
 from visionmodel_operator.core import names
 from visionmodel_operator.core.snapshot import Platform
 from visionmodel_operator.render.objects import Json, without_empty
 from visionmodel_operator.render.quantity import canonical_map
+from visionmodel_operator.render.repository import repository_models
 from visionmodel_operator.render.triton_config import model_version
 from visionmodel_operator.render.triton_flags import REPOSITORY, runtime_of, tritonserver_args
 
@@ -31,6 +32,11 @@ STARTUP_SECONDS: Final = 600
 GPU_PRODUCT_LABEL: Final = "nvidia.com/gpu.product"
 GPU_TOLERATION: Final = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 ARTIFACT_VOLUME: Final = "artifact"
+NO_FILES_VOLUME: Final = "no-files"
+"""Version directories of models without files: the ensemble and its steps."""
+NETWORK_SHM: Final = "128Mi"
+STEP_SHM: Final = "512Mi"
+"""The steps hand over whole images and tensors there."""
 REGISTRY_CREDENTIALS: Final = "/var/run/secrets/visionmodel/registry"
 
 RESTRICTED_POD: Final[Mapping[str, Any]] = {
@@ -97,7 +103,7 @@ def serving_template(
             }
         ),
     }
-    pod["volumes"] = [*pod["volumes"], *_volumes(name, revision)]
+    pod["volumes"] = [*pod["volumes"], *_volumes(name, revision, spec)]
     metadata = {"labels": {**options.labels, **serving_labels(name, revision, index)}, "annotations": annotations}
     return {"metadata": metadata, "spec": pod}
 
@@ -114,7 +120,6 @@ def _triton(
     name: str, revision: str, spec: VisionModelSpec, platform: Platform, accelerator: Accelerator | None
 ) -> Json:
     runtime = runtime_of(spec.serving.runtime_version, platform)
-    model_path = f"{REPOSITORY}/{name}"
     return {
         "name": CONTAINER,
         "image": runtime.image,
@@ -132,22 +137,29 @@ def _triton(
         "resources": _resources(spec, accelerator),
         "securityContext": dict(RESTRICTED_CONTAINER),
         "volumeMounts": [
-            {
-                "name": ARTIFACT_VOLUME,
-                "mountPath": f"{model_path}/{model_version(revision)}",
-                "readOnly": True,
-            },
-            # one file: a whole ConfigMap mount would show Triton its ..data folders as models
-            {
-                "name": "config",
-                "mountPath": f"{model_path}/config.pbtxt",
-                "subPath": "config.pbtxt",
-                "readOnly": True,
-            },
+            *_model_mounts(name, revision, spec),
             {"name": "shm", "mountPath": "/dev/shm"},
             {"name": "tmp", "mountPath": "/tmp"},
         ],
     }
+
+
+def _model_mounts(name: str, revision: str, spec: VisionModelSpec) -> Iterator[Json]:
+    """Yield the version directory and the config.pbtxt of every model of the repository."""
+    for model in repository_models(name, spec):
+        folder = f"{REPOSITORY}/{model.name}"
+        yield {
+            "name": ARTIFACT_VOLUME if model.has_artifact else NO_FILES_VOLUME,
+            "mountPath": f"{folder}/{model_version(revision)}",
+            "readOnly": True,
+        }
+        # one file: a whole ConfigMap mount would show Triton its ..data folders as models
+        yield {
+            "name": "config",
+            "mountPath": f"{folder}/config.pbtxt",
+            "subPath": model.config_key,
+            "readOnly": True,
+        }
 
 
 def _probes(name: str) -> Json:
@@ -234,9 +246,11 @@ def _artifact(artifact: ArtifactInfo, platform: Platform) -> Json:
     }
 
 
-def _volumes(name: str, revision: str) -> list[Json]:
+def _volumes(name: str, revision: str, spec: VisionModelSpec) -> list[Json]:
+    is_ensemble = spec.task.type != TaskType.TENSOR
     return [
         {"name": "config", "configMap": {"name": names.revision_config(name, revision), "defaultMode": 0o444}},
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "128Mi"}},
+        *([{"name": NO_FILES_VOLUME, "emptyDir": {}}] if is_ensemble else []),
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": STEP_SHM if is_ensemble else NETWORK_SHM}},
         {"name": "tmp", "emptyDir": {}},
     ]

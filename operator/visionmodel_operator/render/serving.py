@@ -22,9 +22,8 @@ from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.errors import Retry
 from visionmodel_operator.render.objects import Json, owned_metadata
 from visionmodel_operator.render.pods import serving_labels, serving_selector, serving_template
-from visionmodel_operator.render.triton_config import config_pbtxt
+from visionmodel_operator.render.repository import config_files
 
-CONFIG_KEY: Final = "config.pbtxt"
 WORKLOAD_KEY: Final = "workload.json"
 MAX_ACCELERATORS: Final = 4
 
@@ -48,7 +47,7 @@ def create_revision(action: CreateRevision, snapshot: Snapshot) -> tuple[Operati
         ),
         "immutable": True,
         "data": {
-            CONFIG_KEY: config_pbtxt(ref.name, action.revision, action.spec, action.artifact, snapshot.platform),
+            **config_files(ref.name, action.revision, action.spec, action.artifact, snapshot.platform),
             WORKLOAD_KEY: json.dumps(workload, indent=2, sort_keys=True),
         },
     }

@@ -3,7 +3,8 @@
 The report wins over the spec because the file that Triton loads is the one that was converted, whatever was hoped.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from math import floor
 from typing import Any, Final
 
@@ -60,14 +61,26 @@ def model_version(revision: str) -> int:
     return 1 + int(revision[:VERSION_HEX_DIGITS], 16)
 
 
-def config_pbtxt(name: str, revision: str, spec: VisionModelSpec, artifact: ArtifactInfo, platform: Platform) -> str:
-    """Return the text of config.pbtxt.
+def config_pbtxt(
+    name: str,
+    revision: str,
+    spec: VisionModelSpec,
+    artifact: ArtifactInfo,
+    platform: Platform,
+    *,
+    input_dims: tuple[int, ...] | None = None,
+) -> str:
+    """Return the text of the network's config.pbtxt.
+
+    `input_dims` is the shape of the only input without its batch axis, where its free axes are known by now.
 
     Raises:
         UserError: the batching asked for does not fit the artifact or itself.
     """
     batching = _checked(spec.serving.batching)
-    inputs = tuple(_tensor(tensor, batching.max_batch_size) for tensor in artifact.inputs)
+    inputs = tuple(configured_tensor(tensor, batching.max_batch_size) for tensor in artifact.inputs)
+    if input_dims is not None:
+        inputs = tuple(replace(tensor, dims=input_dims) for tensor in inputs)
     return render_text(
         "config.pbtxt.j2",
         name=name,
@@ -76,7 +89,7 @@ def config_pbtxt(name: str, revision: str, spec: VisionModelSpec, artifact: Arti
         max_batch_size=batching.max_batch_size,
         version=model_version(revision),
         inputs=inputs,
-        outputs=tuple(_tensor(tensor, batching.max_batch_size) for tensor in artifact.outputs),
+        outputs=tuple(configured_tensor(tensor, batching.max_batch_size) for tensor in artifact.outputs),
         instances=spec.serving.instances,
         instance_kind="KIND_GPU" if spec.accelerators and not platform.simulated_accelerators else "KIND_CPU",
         dynamic_batching=_dynamic_batching(batching),
@@ -99,7 +112,8 @@ def _checked(batching: Batching) -> Batching:
     return batching
 
 
-def _tensor(tensor: TensorSpec, max_batch_size: int) -> Tensor:
+def configured_tensor(tensor: TensorSpec, max_batch_size: int) -> Tensor:
+    """Return a tensor of the report as config.pbtxt declares it. Raises UserError where that is impossible."""
     data_type = DATA_TYPES.get(tensor.dtype)
     if data_type is None:
         raise UserError(
@@ -139,14 +153,18 @@ def _microseconds(duration: str) -> int:
     return round(duration_seconds(duration) * 1_000_000)
 
 
+def cpus(spec: VisionModelSpec) -> Decimal:
+    """Return the CPUs that the container may use: its limit, else its request, else one."""
+    resources = spec.serving.resources
+    return amount(resources.limits.get("cpu") or resources.requests.get("cpu") or "1")
+
+
 def _threads(spec: VisionModelSpec) -> int:
-    """Return the threads of one model instance: its share of the CPU limit (or request), at least one.
+    """Return the threads of one model instance: its share of the CPUs, at least one.
 
     Without a number ONNX Runtime takes every core of the node, and instances fight for a quota they cannot see.
     """
-    resources = spec.serving.resources
-    cpu = resources.limits.get("cpu") or resources.requests.get("cpu") or "1"
-    return max(1, floor(amount(cpu) / spec.serving.instances))
+    return max(1, floor(cpus(spec) / spec.serving.instances))
 
 
 def _warmup_batch_sizes(spec: VisionModelSpec, inputs: tuple[Tensor, ...]) -> tuple[int, ...]:

@@ -40,7 +40,9 @@ IDENTIFYING = ("model", "task", "conversion", "accelerators", "serving")
 
 GOLDEN = {
     "minimal": (MINIMAL, "38d996a408"),
-    "full": (FULL, "a223f917e3"),
+    "full, tensors": ({**FULL, "task": {"type": "Tensor"}}, "a223f917e3"),
+    "full, images": (FULL, "6dff02ec0a"),
+    "smallest detector": ({**MINIMAL, "task": {"type": "Detection", "output": {"decoder": "Grid"}}}, "5ea1930c66"),
     "one default GPU": ({**MINIMAL, "accelerators": [{}]}, "48583b7244"),
 }
 
@@ -57,7 +59,8 @@ def test_document_of_the_smallest_spec() -> None:
 def test_document_holds_what_differs() -> None:
     assert revision_document(parse_spec(FULL)) == {
         "model": {"digest": DIGEST},
-        "task": {"type": "Tensor"},
+        "task": {k: v for k, v in FULL["task"].items() if k != "input"}
+        | {"input": {k: v for k, v in FULL["task"]["input"].items() if k != "dtype"}},
         "conversion": {"simplify": False},
         "accelerators": [{k: v for k, v in FULL["accelerators"][0].items() if k != "resourceName"}],
         "serving": {k: v for k, v in FULL["serving"].items() if k != "replicas"},
@@ -81,6 +84,12 @@ UNCHANGED = {
 }
 
 CHANGED = {
+    "task": edited(("task",), {"type": "Tensor"}),
+    "label": edited(("task", "labels", 0), "disc"),
+    "decoder": edited(("task", "output", "decoder"), "Grid"),
+    "score threshold": edited(("task", "output", "scoreThreshold"), 0.3),
+    "mean": edited(("task", "input", "mean"), [0, 0, 0]),
+    "resize": edited(("task", "input", "resize"), "Letterbox"),
     "digest": edited(("model", "digest"), OTHER_DIGEST),
     "digest unpinned": without(("model", "digest")),
     "simplify": edited(("conversion", "simplify"), True),
@@ -94,7 +103,7 @@ CHANGED = {
     "batch": edited(("serving", "batching", "maxBatchSize"), 8),
     "instances": edited(("serving", "instances"), 3),
     "warmup": edited(("serving", "warmup"), True),
-    "label": edited(("serving", "pod", "labels"), {}),
+    "pod label": edited(("serving", "pod", "labels"), {}),
     "env": edited(("serving", "pod", "env", 0, "value"), "2"),
 }
 
@@ -140,7 +149,11 @@ def test_every_default_of_an_identifying_field_has_a_row() -> None:
 
 
 def test_table_is_frozen() -> None:
-    assert digest_of(DEFAULTS_V1) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
+    """The rows in the order in which they came; the digest of a group never changes."""
+    later = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("task.")}
+    first = {path: value for path, value in DEFAULTS_V1.items() if path not in later}
+    assert digest_of(first) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
+    assert digest_of(later) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
 
 
 def explicit(spec: Any) -> dict[str, Any]:
@@ -179,6 +192,9 @@ def spellings(draw: st.DrawFn) -> tuple[Any, Any]:
             wish[name] = shrunk(draw, FULL[name])
     if "gates" in wish.get("conversion", {}):
         del wish["conversion"]["gates"]
+    if draw(st.booleans(), label="task"):
+        part = shrunk(draw, FULL["task"])
+        wish["task"] = {**part, "type": "Detection", "output": {**part.get("output", {}), "decoder": "Grid"}}
     if draw(st.booleans(), label="accelerators"):
         wish["accelerators"] = [shrunk(draw, FULL["accelerators"][0]) for _ in range(draw(st.integers(0, 2)))]
     full = explicit(wish)

@@ -48,7 +48,7 @@ def test_what_is_copied_counts_for_the_tag(image: ImageSource) -> None:
     [
         ("operator", {"visionmodel_contract", "visionmodel_operator"}),
         ("converter", {"visionmodel_contract", "visionmodel_converter"}),
-        ("triton", set()),
+        ("triton", {"visionmodel_pipeline"}),
     ],
 )
 def test_packages(name: str, packages: set[str]) -> None:

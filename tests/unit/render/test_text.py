@@ -62,6 +62,8 @@ def test_templates_are_the_only_text() -> None:
     found = {str(path.relative_to(text.TEMPLATES)) for path in Path(text.TEMPLATES).rglob("*") if path.is_file()}
     assert found == {
         "config.pbtxt.j2",
+        "ensemble.pbtxt.j2",
+        "tensors.pbtxt.j2",
         "envoy-gateway/buckets.promql.j2",
         "envoy-gateway/requests.promql.j2",
         "envoy-gateway/up.promql.j2",

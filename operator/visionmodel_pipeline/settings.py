@@ -1,0 +1,130 @@
+"""What the two steps are told: the `parameters` of their config.pbtxt, all of them strings, and the values they mean.
+
+The operator writes these keys (render/ensemble.py); it never imports this package, so a test of both holds them
+together.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+
+class SettingsError(ValueError):
+    """A parameter is missing or makes no sense; the model must not load."""
+
+
+@dataclass(frozen=True)
+class PreSettings:
+    """How image bytes become the network's input.
+
+    Attributes:
+        height, width: of the network's input in pixels.
+        layout: "NCHW" or "NHWC".
+        resize: "Letterbox", "Stretch" or "CenterCrop".
+        color_space: order of the channels, "RGB" or "BGR".
+        mean, std: per channel in that order, for values from 0 to 1.
+        max_bytes, max_pixels: larger images are refused before they are decoded.
+    """
+
+    height: int
+    width: int
+    layout: str = "NCHW"
+    resize: str = "Letterbox"
+    color_space: str = "RGB"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    max_bytes: int = 16 * 1024 * 1024
+    max_pixels: int = 50_000_000
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> Self:
+        """Read config.pbtxt's parameters. Raises SettingsError."""
+        return cls(
+            height=_integer(parameters, "height"),
+            width=_integer(parameters, "width"),
+            layout=_word(parameters, "layout", ("NCHW", "NHWC")),
+            resize=_word(parameters, "resize", ("Letterbox", "Stretch", "CenterCrop")),
+            color_space=_word(parameters, "color_space", ("RGB", "BGR")),
+            mean=_channels(parameters, "mean"),
+            std=_channels(parameters, "std"),
+            max_bytes=_integer(parameters, "max_bytes"),
+            max_pixels=_integer(parameters, "max_pixels"),
+        )
+
+
+@dataclass(frozen=True)
+class PostSettings:
+    """How raw outputs become detections.
+
+    Attributes:
+        decoder: a name of `decoders.DECODERS`.
+        score_threshold: detections below it are dropped.
+        iou_threshold: of two boxes of one class that overlap by more, the better one stays.
+        max_detections: rows of the answer; the best ones when there are more.
+        labels: names of the classes by number; a class without a name is its number.
+    """
+
+    decoder: str
+    score_threshold: float = 0.3
+    iou_threshold: float = 0.5
+    max_detections: int = 100
+    labels: tuple[str, ...] = ()
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> Self:
+        """Read config.pbtxt's parameters. Raises SettingsError."""
+        labels = _json_list(parameters, "labels")
+        return cls(
+            decoder=_word(parameters, "decoder", ("Grid", "Triple", "YOLOv8")),
+            score_threshold=_number(parameters, "score_threshold"),
+            iou_threshold=_number(parameters, "iou_threshold"),
+            max_detections=_integer(parameters, "max_detections"),
+            labels=tuple(str(label) for label in labels),
+        )
+
+
+def _text(parameters: Mapping[str, str], key: str) -> str:
+    try:
+        return parameters[key]
+    except KeyError:
+        raise SettingsError(f"parameter {key} is missing") from None
+
+
+def _word(parameters: Mapping[str, str], key: str, allowed: tuple[str, ...]) -> str:
+    value = _text(parameters, key)
+    if value not in allowed:
+        raise SettingsError(f"parameter {key} is {value!r}, not one of {', '.join(allowed)}")
+    return value
+
+
+def _number(parameters: Mapping[str, str], key: str) -> float:
+    try:
+        return float(_text(parameters, key))
+    except ValueError:
+        raise SettingsError(f"parameter {key} is {parameters[key]!r}, not a number") from None
+
+
+def _integer(parameters: Mapping[str, str], key: str) -> int:
+    value = _text(parameters, key)
+    if not value.isdecimal() or int(value) < 1:
+        raise SettingsError(f"parameter {key} is {value!r}, not a whole number of at least 1")
+    return int(value)
+
+
+def _json_list(parameters: Mapping[str, str], key: str) -> list[object]:
+    try:
+        value = json.loads(_text(parameters, key))
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, list):
+        raise SettingsError(f"parameter {key} is {parameters[key]!r}, not a JSON list")
+    return value
+
+
+def _channels(parameters: Mapping[str, str], key: str) -> tuple[float, ...]:
+    values = _json_list(parameters, key)
+    numbers = tuple(float(value) for value in values if isinstance(value, int | float))
+    if len(numbers) != 3 or len(values) != 3:
+        raise SettingsError(f"parameter {key} is {parameters[key]!r}, not three numbers")
+    return numbers
