@@ -99,10 +99,11 @@ def _word(parameters: Mapping[str, str], key: str, allowed: tuple[str, ...]) -> 
 
 
 def _number(parameters: Mapping[str, str], key: str) -> float:
+    value = _text(parameters, key)
     try:
-        return float(_text(parameters, key))
+        return float(value)
     except ValueError:
-        raise SettingsError(f"parameter {key} is {parameters[key]!r}, not a number") from None
+        raise SettingsError(f"parameter {key} is {value!r}, not a number") from None
 
 
 def _integer(parameters: Mapping[str, str], key: str) -> int:

@@ -27,8 +27,7 @@ from component.triton.server_process import Server, running, wait_until
 from example_models.build import build
 from example_models.grid import image_from_pixels, overlaps
 from example_models.shapes import CLASS_NAMES, Scene, scene
-from unit.render.samples import PLATFORM, REVISION, artifact, spec
-from visionmodel_contract.conversion import TensorSpec
+from unit.render.samples import DETECTOR, PLATFORM, REVISION, spec
 from visionmodel_operator.render.repository import config_files, repository_models
 from visionmodel_operator.render.triton_config import model_version
 from visionmodel_pipeline.detections import Detections, detect
@@ -52,12 +51,6 @@ SPEC = spec(
     },
     serving={"resources": {"limits": {"cpu": "2"}}, "batching": {"maxBatchSize": 8, "maxQueueDelay": "20ms"}},
 )
-ARTIFACT = artifact(
-    outputs=(
-        TensorSpec(name="boxes", dtype="float32", dims=(-1, 64, 4)),
-        TensorSpec(name="scores", dtype="float32", dims=(-1, 64, 3)),
-    )
-)
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +63,7 @@ def model_file() -> Path:
 def detector(image: ServerImage, model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("detection")
     repository = folder / "models"
-    texts = config_files(NAME, REVISION, SPEC, ARTIFACT, PLATFORM)
+    texts = config_files(NAME, REVISION, SPEC, DETECTOR, PLATFORM)
     for model in repository_models(NAME, SPEC):
         version = repository / model.name / str(model_version(REVISION))
         version.mkdir(parents=True)
@@ -191,9 +184,11 @@ def test_an_empty_body_is_the_clients_fault(detector: Server) -> None:
 
 
 def test_a_bad_image_is_grpc_invalid_argument(detector: Server) -> None:
-    with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{detector.grpc}") as client:
-        with pytest.raises(tritonclient.grpc.InferenceServerException) as raised:
-            client.infer(NAME, client_batch(tritonclient.grpc, [b"hello"]))
+    with (
+        tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{detector.grpc}") as client,
+        pytest.raises(tritonclient.grpc.InferenceServerException) as raised,
+    ):
+        client.infer(NAME, client_batch(tritonclient.grpc, [b"hello"]))
     assert raised.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 

@@ -104,6 +104,11 @@ GPU_SPEC = spec(
     },
 )
 
+DETECTION_SPEC = spec(
+    task={"type": "Detection", "labels": ["circle", "square", 'tri"angle'], "output": {"decoder": "Grid"}},
+    serving={"resources": {"requests": {"cpu": "2500m"}}},
+)
+
 PLATFORM = Platform(
     runtimes={
         "24.10": Runtime("24.10", "registry.example/triton-cpu:24.10", "2.51.0"),
@@ -114,6 +119,14 @@ PLATFORM = Platform(
     artifact_repository="registry.example:5000/visionmodel/artifacts",
     push_secret="push",
     pull_secret="pull",
+)
+
+
+DETECTOR = artifact(
+    outputs=(
+        TensorSpec(name="boxes", dtype="float32", dims=(-1, 64, 4)),
+        TensorSpec(name="scores", dtype="float32", dims=(-1, 64, 3)),
+    )
 )
 
 
@@ -155,11 +168,9 @@ def plain(found: Iterable[Operation]) -> list[dict[str, Any]]:
 
 def _opened(value: Any) -> Any:
     match value:
-        case {"data": {"config.pbtxt": str(config), "workload.json": str(workload)}, **rest}:
-            return {
-                **_opened(rest),
-                "data": {"config.pbtxt": config.splitlines(), "workload.json": json.loads(workload)},
-            }
+        case {"data": {"workload.json": str(workload), **configs}, **rest}:
+            lines = {key: str(config).splitlines() for key, config in configs.items()}
+            return {**_opened(rest), "data": {**lines, "workload.json": json.loads(workload)}}
         case {"data": {"summary.json": str()} as files, **rest}:
             return {**_opened(rest), "data": {name: json.loads(text) for name, text in files.items()}}
         case {"visionmodel.dev/conversion-request": str(text)}:
@@ -176,6 +187,7 @@ def _opened(value: Any) -> Any:
 CASES: Mapping[str, tuple[Action, Snapshot]] = {
     "cpu-create": (CreateRevision(REVISION, CPU_SPEC, artifact(), 2), snapshot()),
     "gpu-create": (CreateRevision(REVISION, GPU_SPEC, artifact(), 3), snapshot(spec=GPU_SPEC)),
+    "detection-create": (CreateRevision(REVISION, DETECTION_SPEC, DETECTOR, 1), snapshot(spec=DETECTION_SPEC)),
     "cpu-create-without-image-volumes": (
         CreateRevision(REVISION, CPU_SPEC, artifact(), 1),
         snapshot(platform=replace(PLATFORM, image_volumes=False, artifact_repository_insecure=True)),
