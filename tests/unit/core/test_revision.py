@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schema.specs import FULL, MINIMAL, edited, spec_schema, without
@@ -201,6 +201,7 @@ def spellings(draw: st.DrawFn) -> tuple[Any, Any]:
     return full, prune(draw, "", full)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of the specs
 @given(spellings())
 def test_writing_out_defaults_never_changes_the_revision(pair: tuple[Any, Any]) -> None:
     full, sparse = pair
