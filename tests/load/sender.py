@@ -5,6 +5,7 @@ answers too (503 without a healthy upstream, a reset, a timeout), and those are 
 """
 
 import asyncio
+import json
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -16,8 +17,6 @@ import grpc.aio
 from load.payload import REVISION_HEADER, Payload, Target
 
 TIMEOUT: Final = "timeout"
-SERVER_ERROR_TYPE: Final = "application/json"
-"""Of an error that a server of the Open Inference Protocol wrote; the gateway's own are plain text."""
 GATEWAY_CODES: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 """What the gateway answers for itself over gRPC; a server may use them too, and in doubt a request is lost."""
 INFER_METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
@@ -100,15 +99,26 @@ class HttpSender:
             async with self._session.post(
                 self._url, data=payload.body, headers=payload.headers, allow_redirects=False
             ) as response:
-                is_ok = 200 <= response.status < 300
-                if is_ok or response.content_type == SERVER_ERROR_TYPE:
-                    revision = response.headers.get(REVISION_HEADER)
-                await response.read()
-                return Answer(is_ok, str(response.status), revision)
+                is_ok, named = 200 <= response.status < 300, response.headers.get(REVISION_HEADER)
+                revision = named if is_ok else None
+                body = await response.read()
+                return Answer(is_ok, str(response.status), named if is_ok or _is_servers_error(body) else None)
         except TimeoutError:
             return Answer(False, TIMEOUT, revision)
         except (aiohttp.ClientError, OSError) as failure:
             return Answer(False, type(failure).__name__, revision)
+
+
+def _is_servers_error(body: bytes) -> bool:
+    """Return whether a server of the Open Inference Protocol wrote this error: `{"error": ...}`.
+
+    The gateway's own answers are plain text. The type in the header does not tell: Triton leaves it out of some errors.
+    """
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and "error" in document
 
 
 class GrpcSender:

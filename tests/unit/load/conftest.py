@@ -77,7 +77,7 @@ async def http_server() -> AsyncIterator[Server]:
             request.transport.abort()
             return stream
         if kind == FAIL:
-            return web.json_response({"error": "broken"}, status=500, headers=headers)
+            return web.Response(status=500, headers=headers, body=b'{"error":"broken"}')
         if kind == GATEWAY:
             return web.Response(status=503, headers=headers, text="no healthy upstream")
         return web.Response(headers=headers, body=b"answer")
