@@ -5,6 +5,9 @@ The operator is installed anew for every session, so that the suite never judges
 
 import hashlib
 import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +15,8 @@ import onnx
 from images.build import build_images
 
 from example_models.build import build
-from visionmodel_demo.platform import Platform, install_operator
-from visionmodel_demo.store import provide_store, upload
+from visionmodel_demo.platform import Platform, install_operator, provide_namespace
+from visionmodel_demo.store import provide_credentials, provide_store, upload
 
 VERSIONS = ("v1", "v2", "v3-failing", "v3-slow", "v4")
 TRUNCATED_BYTES = 4096
@@ -78,6 +81,22 @@ def diagnosis(platform: Platform, namespace: str) -> str:
         kube.logs("deployment/visionmodel-operator", "visionmodel-system", "--tail=80"),
     ]
     return "\n".join(parts)
+
+
+@contextmanager
+def restricted_namespace(installation: Installation, failures: Callable[[], int]) -> Iterator[str]:
+    """Yield a namespace that admits only restricted pods; it stays afterwards if there were `failures` meanwhile.
+
+    Every pod of the operator's must have been admitted to it.
+    """
+    name = f"e2e-{secrets.token_hex(3)}"
+    before = failures()
+    provide_namespace(installation.platform, name)
+    provide_credentials(installation.platform, name)
+    yield name
+    assert refused_pods(installation.platform, name) == []
+    if failures() == before:
+        installation.platform.kube.run("delete", "namespace", name, "--wait=false")
 
 
 def refused_pods(platform: Platform, namespace: str) -> list[str]:

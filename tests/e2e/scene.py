@@ -1,9 +1,9 @@
 """One VisionModel of a test: its documents, its load, and what happened to it as the cluster tells it."""
 
 import json
-import tempfile
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,16 @@ WAITING = (weight(50), pause())
 
 @dataclass(frozen=True)
 class Scene:
-    """A VisionModel with a name that no other test uses, so that no route collides."""
+    """A VisionModel with a name that no other test uses, so that no route collides.
+
+    Attributes:
+        folder: where a story may leave its drawing.
+    """
 
     installation: Installation
     namespace: str
     name: str
-    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="visionmodel-e2e-")))
+    folder: Path
 
     @property
     def platform(self) -> Platform:
@@ -146,6 +150,11 @@ class Scene:
         """Delete the VisionModel, and return when its pods are gone or going."""
         self.platform.kube.delete("visionmodel", self.name, self.namespace)
         wait_for(lambda: not self.pods(), timeout=60, what=f"the pods of {self.name} to go")
+
+
+def new_name() -> str:
+    """Return a name for a VisionModel that nobody has."""
+    return f"shapes-{secrets.token_hex(3)}"
 
 
 def is_in(phase: str, reason: str | None = None) -> Callable[[Status], bool]:

@@ -1,13 +1,12 @@
 """Models that no conversion can accept: the reason in words, and users never notice."""
 
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from e2e.installation import Installation
-from e2e.scene import Scene
+from e2e.scene import Scene, new_name
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -16,9 +15,14 @@ FILE = "s3://models/shapes/{}/model.onnx"
 
 
 @pytest.fixture(scope="module")
-def served(installation: Installation, shared_namespace: str, request: pytest.FixtureRequest) -> Iterator[Scene]:
+def served(
+    installation: Installation,
+    shared_namespace: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Scene]:
     """A VisionModel that serves its first version."""
-    scene = Scene(installation, shared_namespace, f"shapes-{secrets.token_hex(3)}")
+    scene = Scene(installation, shared_namespace, new_name(), tmp_path_factory.mktemp("served"))
     scene.serve()
     yield scene
     if not request.session.testsfailed:

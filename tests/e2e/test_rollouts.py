@@ -3,14 +3,12 @@
 The tests are one story in order; each starts from what the one before left.
 """
 
-import secrets
 from collections.abc import Iterator
 
 import pytest
 
-from e2e.conftest import restricted_namespace
-from e2e.installation import Installation
-from e2e.scene import Scene
+from e2e.installation import Installation, restricted_namespace
+from e2e.scene import Scene, new_name
 from visionmodel_demo import stories
 from visionmodel_demo.kube import KubectlError
 from visionmodel_demo.stories import Story
@@ -19,10 +17,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def shapes(installation: Installation, request: pytest.FixtureRequest) -> Iterator[Scene]:
+def shapes(
+    installation: Installation, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Scene]:
     """The VisionModel of the whole story, in a namespace in which nothing was ever converted."""
-    with restricted_namespace(installation, request) as namespace:
-        scene = Scene(installation, namespace, f"shapes-{secrets.token_hex(3)}")
+    with restricted_namespace(installation, lambda: request.session.testsfailed) as namespace:
+        scene = Scene(installation, namespace, new_name(), tmp_path_factory.mktemp("story"))
         yield scene
         if not request.session.testsfailed:
             scene.delete()
@@ -88,7 +88,7 @@ def test_badly_trained_version_gets_no_traffic(shapes: Scene) -> None:
 
 def test_same_content_is_never_converted_twice(shapes: Scene) -> None:
     """A second VisionModel of the same digest finds the artifact of the first: no Job, not even for a moment."""
-    second = Scene(shapes.installation, shapes.namespace, f"shapes-{secrets.token_hex(3)}")
+    second = Scene(shapes.installation, shapes.namespace, new_name(), shapes.folder)
     second.serve(second.stage.version("v2"))
     kube = second.platform.kube
     jobs = [job["metadata"]["name"] for job in kube.items("jobs", second.namespace)]

@@ -1,13 +1,12 @@
 """A new operator leaves running pods alone, also when it would render them differently."""
 
-import secrets
 from typing import Any
 
 import pytest
 
 from e2e.installation import Installation
 from e2e.operator_pod import operator_pod
-from e2e.scene import WAITING, Scene, assert_nothing_lost
+from e2e.scene import WAITING, Scene, assert_nothing_lost, new_name
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -27,7 +26,7 @@ def test_upgrade_in_mid_canary_restarts_no_serving_pod(
     """The new operator fetches artifacts by init containers: new pods do so, pods that run are not touched."""
     scene.serve()
     before = operator_pod(scene.platform)["metadata"]["uid"]
-    fetched = Scene(installation, namespace, f"shapes-{secrets.token_hex(3)}")
+    fetched = Scene(installation, namespace, new_name(), scene.folder)
     with scene.load() as load:
         scene.model.apply(scene.document("v2", *WAITING))
         status = scene.wait_phase("Held", "Paused")
