@@ -113,7 +113,10 @@ def main() -> int:
         return run_mutant(arguments.mutant[0], int(arguments.mutant[1]))
     survivors = 0
     for module in arguments.modules:
+        source = source_of(module)
         for guard in guards_of(module):
+            if source_of(module) != source:
+                raise SystemExit(f"{module} was edited meanwhile")
             if not is_noticed(guard):
                 survivors += 1
                 print(f"nobody missed {guard}", flush=True)

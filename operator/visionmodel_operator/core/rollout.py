@@ -121,8 +121,6 @@ def _idle(view: View) -> VisionModelStatus:
     """Nothing is on its way: start what is new, otherwise say how stable is doing."""
     status = view.status
     if view.spec.suspend:
-        if status.phase is Phase.SUSPENDED:
-            return status
         return memory.evolve(status, Phase.SUSPENDED, Reason.SUSPENDED, "Suspended by spec.suspend.")
     failure = memory.failure_of(status, view.target)
     if failure is not None and view.target not in (view.stable, status.failed_revision):
@@ -214,7 +212,7 @@ def _end_of(view: View) -> tuple[Reason, str] | None:
     if view.target != rollout.revision:
         return Reason.SUPERSEDED, f"Revision {view.target} replaces {rollout.revision}."
     restarts = max((pod.restarts for pod in view.pods(rollout.revision) if not pod.terminating), default=0)
-    if restarts > view.analysis.max_restarts:
+    if restarts > view.analysis.max_restarts and view.status.phase is not Phase.CONVERTING:
         return Reason.CANARY_UNHEALTHY, f"A pod of revision {rollout.revision} restarted {restarts} times."
     return None
 

@@ -113,6 +113,7 @@ PEOPLE: Mapping[str, Mishap] = {
     **{f"model-{number}": use_model(number) for number in MODELS},
     **{f"plan-{name}": change(rollout={"steps": plan}) for name, plan in PLANS.items()},
     **{f"replicas-{number}": change(serving={"replicas": number}) for number in (1, 2, 4)},
+    "other-hostname": change(traffic={"gatewayRefs": [{**builders.GATEWAY, "hostnames": ["other.example"]}]}),
     "revert": revert,
     "suspend": change(suspend=True),
     "resume": change(suspend=False),

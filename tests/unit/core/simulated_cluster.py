@@ -111,7 +111,8 @@ class Cluster(World):
         reason = "" if route.accepted else "Pending" if self.accepts_in is not None else "NotAllowedByListeners"
         message = "" if route.accepted else "said the gateway"
         managers = ("argocd-controller",) if route.foreign else ()
-        return RouteState(route.weights_ppm, backends, route.accepted, reason, message, not route.foreign, managers)
+        is_ours = not route.foreign and route.gateways == self.document["traffic"]
+        return RouteState(route.weights_ppm, backends, route.accepted, reason, message, is_ours, managers)
 
     def _evidence(self, request: EvidenceRequest) -> Evidence:
         rollout, stable = self.recorded.rollout, self.recorded.stable

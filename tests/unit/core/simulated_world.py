@@ -91,10 +91,11 @@ class Workload:
 
 @dataclass
 class Route:
-    """The HTTPRoute; `accepted` is the gateway's answer to what stands in it now."""
+    """The HTTPRoute; `accepted` is the gateway's answer to what stands in it now, `gateways` what the spec said."""
 
     slots: tuple[str, ...]
     weights_ppm: tuple[int, ...]
+    gateways: builders.Document
     written: datetime
     accepted: bool = False
     foreign: bool = False
@@ -291,9 +292,10 @@ class World:
         return self.models.get(self.numbers[revision], Model())
 
     def _write_route(self, slots: tuple[str, ...], weights_ppm: tuple[int, ...]) -> None:
+        wanted = Route(slots, weights_ppm, self.document["traffic"], self.now)
         route = self.route
-        if route is None or (route.slots, route.weights_ppm, route.foreign) != (slots, weights_ppm, False):
-            self.route = Route(slots, weights_ppm, self.now)
+        if route is None or replace(route, written=self.now, accepted=False) != wanted:
+            self.route = wanted
 
     # controllers
 

@@ -96,6 +96,7 @@ class History:
         cluster = self.cluster
         cluster.accepts_in, cluster.traffic.rate = 1.0, 20.0
         cluster.traffic.start_prometheus(cluster.now.timestamp())
+        cluster.models[1].ready_in = 4.0
         mishaps.ready_again(cluster)
         cluster.annotations.clear()
         cluster.change(suspend=False, rollout={"paused": False}, conversion={"autoApply": True})

@@ -235,3 +235,61 @@ def test_the_address_of_a_model() -> None:
     cluster = scenarios.serving(traffic=hosts)
     assert cluster.recorded.url == "http://vision.example/v2/models/shapes"
     assert scenarios.serving().recorded.url == "http://shapes.vision.svc:8000/v2/models/shapes"
+
+
+def test_a_refused_split_is_told_in_the_words_of_the_gateway() -> None:
+    message = scenarios.split_refused().recorded.message
+    assert message == "The gateway has not accepted the split: said the gateway"
+
+
+def test_a_split_that_cannot_be_written_is_told() -> None:
+    cluster = scenarios.routing()
+    cluster.accepts_in = None
+    while not cluster.is_in("Held"):
+        cluster.advance(1)
+        cluster.lose_route()
+    assert cluster.recorded.message == "The gateway has not accepted the split: the HTTPRoute does not exist"
+
+
+def test_a_pause_tells_who_still_asks_for_it() -> None:
+    steps = [{"setWeight": 20}, {"pause": {}}]
+    cluster = scenarios.with_candidate(rollout={"steps": steps})
+    cluster.advance_to(("Progressing", "Observing"))
+    cluster.change(rollout={"paused": True})
+    cluster.advance_to(("Held", "Paused"))
+    assert cluster.recorded.message == "Paused by spec.rollout.paused."
+    cluster.change(rollout={"paused": False})
+    cluster.annotate("pause", "true")
+    cluster.advance(1)
+    assert cluster.recorded.message == "Paused by annotation."
+    cluster.annotate("pause", None)
+    cluster.advance(1)
+    rollout = cluster.recorded.rollout
+    assert rollout is not None
+    assert cluster.recorded.message == (
+        f"Step 1 of 1 waits for promotion: annotate visionmodel.dev/promote={rollout.revision}/1/1."
+    )
+
+
+def corrections(cluster: Cluster) -> list[str]:
+    return [event.message for event in cluster.events if event.reason == "RouteCorrected"]
+
+
+def test_a_lost_route_is_written_again_as_often_as_it_is_lost() -> None:
+    cluster = scenarios.serving()
+    for _ in range(5):
+        cluster.lose_route()
+        cluster.advance(3)
+        assert cluster.route is not None
+        assert cluster.route.accepted
+    assert corrections(cluster) == []
+
+
+def test_an_edit_of_the_spec_is_no_foreign_writer() -> None:
+    cluster = scenarios.serving()
+    for hostname in ("a.example", "b.example", "c.example"):
+        cluster.change(traffic={"gatewayRefs": [{**builders.GATEWAY, "hostnames": [hostname]}]})
+        cluster.advance(3)
+        assert cluster.route is not None
+        assert cluster.route.gateways == cluster.document["traffic"]
+    assert corrections(cluster) == []

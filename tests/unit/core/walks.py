@@ -158,6 +158,19 @@ def suspended_after_harm() -> Cluster:
     return cluster
 
 
+@s.starting_point
+def crashed_and_converting_again() -> Cluster:
+    """Pods of an earlier attempt are still there: they are no evidence against the new one."""
+    cluster = s.observing()
+    cluster.artifacts.clear()
+    cluster.models[2].converts_in = 20.0
+    supersede(cluster)
+    cluster.advance_to("Aborting")
+    cluster.use_model(2)
+    cluster.advance_to("Converting")
+    return cluster
+
+
 def aborting(end: Callable[[Cluster], object]) -> Callable[[], Cluster]:
     """In the middle of being turned back."""
 
@@ -378,8 +391,10 @@ STEPS: Mapping[str, Walk] = {
     "incident-promoted-step": Walk(s.incident, promote_step, PROMOTED),
     "incident-promoted-full": Walk(s.incident, ask("promote"), PROMOTED),
     "no-full-scale": Walk(s.scaling, pods_never_ready, ("Degraded", "ProgressDeadline")),
+    "pods-of-an-earlier-attempt": Walk(crashed_and_converting_again, crash, PROMOTED),
     "drain-by-maximum": Walk(s.draining, lambda c: c.steal_route((500_000, 500_000)), PROMOTED),
 }
+
 
 HARM_WALKS: Mapping[str, Walk] = {
     "errors": Walk(candidate(HARMFUL), nothing, HARM),
