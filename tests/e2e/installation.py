@@ -18,6 +18,8 @@ from example_models.build import build
 from visionmodel_demo.platform import Platform, install_operator, provide_namespace
 from visionmodel_demo.store import provide_credentials, provide_store, upload
 
+LABEL = "visionmodel.dev/e2e"
+"""On the namespaces of the suite: those of failed tests are kept to be looked at, until the next session begins."""
 VERSIONS = ("v1", "v2", "v3-failing", "v3-slow", "v4")
 TRUNCATED_BYTES = 4096
 FUTURE_OPSET = 99
@@ -43,7 +45,11 @@ class Installation:
 
 
 def provide_installation(platform: Platform, folder: Path) -> Installation:
-    """Train, build, upload and install; what is cached costs seconds."""
+    """Train, build, upload and install; what is cached costs seconds.
+
+    What an earlier session kept would hold GPUs that this one needs, so one session at a time uses a cluster.
+    """
+    platform.kube.run("delete", "namespaces", "-l", LABEL, "--wait=false")
     models = build()
     images = build_images(registry=platform.registry, insecure=platform.is_ours)
     provide_store(platform)
@@ -92,6 +98,7 @@ def restricted_namespace(installation: Installation, failures: Callable[[], int]
     name = f"e2e-{secrets.token_hex(3)}"
     before = failures()
     provide_namespace(installation.platform, name)
+    installation.platform.kube.run("label", "namespace", name, f"{LABEL}=true")
     provide_credentials(installation.platform, name)
     yield name
     assert refused_pods(installation.platform, name) == []
