@@ -96,7 +96,7 @@ def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
     A kept revision has its artifact, whatever lies at its address by now: an unpinned source is resolved once.
     """
     key = key_of(snapshot, revision) or known_key(snapshot.status, revision)
-    known = None if key is None else snapshot.artifacts.get(key)
+    known = snapshot.artifacts.get(key or "")
     assert snapshot.spec is not None
     if key is None or known is None:
         return None

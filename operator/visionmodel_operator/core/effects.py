@@ -145,8 +145,6 @@ def _routes(view: View) -> tuple[Action, ...]:
     if view.snapshot.route is not None and not view.spec.traffic.gateway_refs:
         return (*_front(view), DeleteRoute())
     front = _front(view)
-    if not front:
-        return ()
     traffic = view.traffic
     if not view.has_gateway or not traffic.slots or traffic.verified_at is not None:
         return front

@@ -298,8 +298,6 @@ def _aborting(view: View) -> VisionModelStatus:
         case SwapStage.LEAVING if view.is_split_in_force:
             return memory.zero_share(status, rollout.revision, now)
         case SwapStage.ZERO if view.is_split_in_force:
-            if rollout.drain is None:
-                return memory.start_drain(status, now)
             drain, is_idle = view.drained(rollout.revision)
             return memory.with_rollout(status, drain=drain, **({"swap": SwapStage.DRAINED} if is_idle else {}))
         case SwapStage.DRAINED | None:

@@ -113,6 +113,8 @@ PEOPLE: Mapping[str, Mishap] = {
     **{f"model-{number}": use_model(number) for number in MODELS},
     **{f"plan-{name}": change(rollout={"steps": plan}) for name, plan in PLANS.items()},
     **{f"replicas-{number}": change(serving={"replicas": number}) for number in (1, 2, 4)},
+    "gateway-named": change(traffic={"gatewayRefs": [builders.GATEWAY]}),
+    "no-gateway-named": change(traffic={"gatewayRefs": []}),
     "other-hostname": change(traffic={"gatewayRefs": [{**builders.GATEWAY, "hostnames": ["other.example"]}]}),
     "revert": revert,
     "suspend": change(suspend=True),

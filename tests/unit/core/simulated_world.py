@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, assert_never
 
 from unit.core import builders
 from unit.core.simulated_traffic import Traffic
@@ -248,10 +248,14 @@ class World:
                 yield lambda: self.budgets.discard(revision)
             case EnsureFront() | EnsureRoute() | DeleteRoute():
                 yield self._traffic_effect(action)
+            case DeleteRoute():
+                yield self.lose_route
             case EnsureDisruptionBudget(revision):
                 yield lambda: self.budgets.add(revision)
             case EmitEvent():
                 raise AssertionError("events travel beside the actions")
+            case _:
+                assert_never(action)
 
     def _traffic_effect(self, action: EnsureFront | EnsureRoute | DeleteRoute) -> Callable[[], None]:
         match action:

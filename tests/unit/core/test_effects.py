@@ -1,70 +1,105 @@
-"""What the recorded status asks of the cluster, where a whole rollout would not show it."""
+"""What is made, kept and removed, state by state."""
 
-from collections.abc import Callable
-
-import pytest
-
-from unit.core import scenarios
+from unit.core import scenarios, walks
 from unit.core.simulated_cluster import Cluster
-from visionmodel_operator.core.actions import DeleteRoute, EnsureRoute
+from visionmodel_operator.core import names
 
 
-@pytest.mark.parametrize(
-    "state",
-    [pytest.param(scenarios.serving, id="serving"), pytest.param(scenarios.observing, id="in a canary")],
-)
-def test_a_route_goes_with_the_gateways_of_the_spec(state: Callable[[], Cluster]) -> None:
-    cluster = state()
-    front = cluster.front
-    assert cluster.snapshot().route is not None
-    cluster.change(traffic={"gatewayRefs": []})
-    cluster.advance(5)
-    assert cluster.snapshot().route is None
-    assert cluster.front == front
+def job(cluster: Cluster, revision: str, attempt: int = 1) -> str:
+    return names.prepare_job("shapes", revision, attempt)
 
 
-def test_a_route_comes_back_with_the_gateways() -> None:
-    cluster = scenarios.serving()
-    before = cluster.route
-    assert before is not None
-    named = cluster.document["traffic"]["gatewayRefs"]
-    cluster.change(traffic={"gatewayRefs": []})
-    cluster.advance(5)
-    cluster.change(traffic={"gatewayRefs": named})
-    cluster.advance(5)
-    assert cluster.route is not None
-    assert (cluster.route.slots, cluster.route.weights_ppm) == (before.slots, before.weights_ppm)
+def test_nothing_is_made_while_a_conversion_awaits_its_application() -> None:
+    cluster = scenarios.awaiting_apply()
+    cluster.advance(30)
+    assert cluster.target not in cluster.workloads
+    assert cluster.jobs == {}
 
 
-def test_no_route_is_deleted_twice() -> None:
-    cluster = scenarios.serving(gateway=False)
-    actions = cluster.run_pass().actions
-    assert not [action for action in actions if isinstance(action, DeleteRoute | EnsureRoute)]
-
-
-def test_a_kept_revision_of_an_unpinned_source_is_not_converted_again() -> None:
-    cluster = scenarios.serving(pinned=False)
-    first = cluster.recorded.stable
-    cluster.use_model(2)
+def test_a_failed_job_stays_to_be_read_until_it_is_tried_again() -> None:
+    cluster = walks.not_converted()
+    failed = cluster.target
+    assert list(cluster.jobs) == [job(cluster, failed)]
+    cluster.models.clear()
+    cluster.ask("retry")
     cluster.advance_to("Converting")
-    cluster.advance_to("Healthy")
-    jobs = cluster.jobs_started
-    cluster.use_model(1)
-    cluster.advance_to("Provisioning")
-    cluster.advance_to("Healthy")
-    assert cluster.jobs_started == jobs == 2
-    assert first is not None
-    recorded = cluster.recorded
-    assert recorded.stable is not None
-    assert (recorded.stable.revision, recorded.stable.artifact) == (first.revision, first.artifact)
-    assert {known.artifact_key for known in recorded.revisions} == set(cluster.artifacts)
+    cluster.advance(2)
+    assert list(cluster.jobs) == [job(cluster, failed, 2)]
 
 
-def test_a_job_is_told_which_verdicts_are_known() -> None:
-    cluster = scenarios.serving(pinned=False)
-    (known,) = cluster.artifacts.values()
-    cluster.change(serving={"instances": 2})
-    cluster.advance_to("Converting")
+def test_a_job_that_nobody_waits_for_is_stopped() -> None:
+    cluster = scenarios.converting()
     cluster.advance(1)
-    (job,) = cluster.jobs.values()
-    assert job.request.passed_gate_keys == tuple(known.verdicts)
+    assert list(cluster.jobs) == [job(cluster, cluster.target)]
+    cluster.ask("abort")
+    cluster.advance(2)
+    assert cluster.jobs == {}
+
+
+def test_the_job_of_a_superseded_revision_is_stopped() -> None:
+    cluster = scenarios.converting()
+    cluster.advance(1)
+    cluster.use_model(3)
+    cluster.advance(1)
+    assert list(cluster.jobs) == [job(cluster, cluster.target)]
+
+
+def test_a_job_is_not_left_behind_once_its_artifact_is_recorded() -> None:
+    cluster = scenarios.provisioning()
+    assert cluster.jobs == {}
+    assert cluster.jobs_started == 2
+
+
+def test_a_converted_model_needs_no_job_a_second_time() -> None:
+    cluster = scenarios.observing()
+    walks.revert(cluster)
+    cluster.advance_to("Healthy")
+    cluster.use_model(2)
+    cluster.advance_to("Provisioning")
+    assert cluster.jobs_started == 2
+
+
+def test_a_refused_revision_keeps_its_objects_without_pods() -> None:
+    cluster = walks.turned_back()
+    refused = cluster.workloads[cluster.target]
+    assert (refused.stored, refused.exists, refused.replicas) == (True, True, 0)
+
+
+def test_only_so_many_old_revisions_are_kept() -> None:
+    cluster = scenarios.serving(revisionHistoryLimit=1, rollout={"steps": []})
+    revisions = [cluster.target]
+    for model in (2, 3, 4, 5):
+        cluster.use_model(model)
+        revisions.append(cluster.target)
+        cluster.advance_to("Healthy")
+        cluster.advance(10)
+    # stable, the other slot of the route, and one more
+    assert sorted(cluster.workloads) == sorted(revisions[2:])
+    assert sorted(cluster.budgets) == sorted(revisions[2:])
+
+
+def test_a_lost_deployment_comes_back_as_it_was_stored() -> None:
+    cluster = scenarios.serving()
+    cluster.lose_deployment(cluster.target)
+    cluster.advance(1)
+    assert cluster.workloads[cluster.target].replicas == 2
+    assert cluster.passes < 20
+
+
+def test_a_lost_memory_of_stable_is_rendered_again_from_its_artifact() -> None:
+    cluster = scenarios.serving()
+    walks.lose_config(cluster)
+    cluster.advance(1)
+    assert cluster.workloads[cluster.target].stored
+
+
+def test_a_route_comes_and_goes_with_the_gateway() -> None:
+    cluster = scenarios.serving()
+    walks.gateways()(cluster)
+    cluster.advance(2)
+    without = cluster.clone()
+    walks.gateways("vision")(cluster)
+    cluster.advance(5)
+    assert without.route is None
+    assert cluster.route is not None
+    assert cluster.route.accepted

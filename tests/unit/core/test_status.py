@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -293,3 +294,23 @@ def test_an_edit_of_the_spec_is_no_foreign_writer() -> None:
         assert cluster.route is not None
         assert cluster.route.gateways == cluster.document["traffic"]
     assert corrections(cluster) == []
+
+
+WHY_PROMOTED = {
+    "no-steps": ({"rollout": {"steps": []}}, ""),
+    "no-gateway": ({"gateway": False}, " Nothing splits the traffic: not judged."),
+}
+
+
+@pytest.mark.parametrize(("sections", "note"), WHY_PROMOTED.values(), ids=WHY_PROMOTED.keys())
+def test_a_promotion_says_why_nothing_was_judged(sections: dict[str, Any], note: str) -> None:
+    cluster = scenarios.with_candidate(**sections)
+    cluster.advance_to("Promoting")
+    assert cluster.recorded.message == f"Revision {cluster.target} is brought to full scale.{note}"
+
+
+def test_an_abort_is_remembered_with_its_attempt() -> None:
+    cluster = scenarios.observing()
+    value = cluster.ask("abort")
+    cluster.advance_to("Aborting")
+    assert cluster.recorded.consumed_actions == [f"abort={value}"]

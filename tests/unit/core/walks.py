@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from unit.core import builders
 from unit.core import scenarios as s
 from unit.core.simulated_cluster import Cluster, Model, State
 from visionmodel_contract.exits import ExitCode
@@ -241,6 +242,20 @@ def forget_artifacts(cluster: Cluster) -> None:
     cluster.artifacts.clear()
 
 
+def edit_gates(cluster: Cluster) -> None:
+    metric = {"name": "cosine", "goal": "threshold", "value": 0.5}
+    cluster.change(conversion={"gates": {"parity": {"metrics": [metric]}}})
+
+
+def lose_config(cluster: Cluster) -> None:
+    cluster.workloads[cluster.target].stored = False
+
+
+def gateways(*names: str) -> Callable[[Cluster], None]:
+    refs = [{**builders.GATEWAY, "name": name} for name in names]
+    return lambda cluster: cluster.change(traffic={"gatewayRefs": refs})
+
+
 def pods_never_ready(cluster: Cluster) -> None:
     cluster.models[2] = Model(ready_in=None)
 
@@ -288,6 +303,9 @@ AT_REST: Mapping[str, Walk] = {
         aborting_with_refused_model_3(ask("abort")), after(until(("Degraded", "User")), to_model(3)), HARM
     ),
     "resumed": Walk(suspended, resume, SERVING),
+    "config-and-artifact-lost": Walk(s.serving, at_once(forget_artifacts, lose_config), SERVING),
+    "gateway-no-longer-named": Walk(s.serving, gateways(), SERVING),
+    "gateway-named-later": Walk(lambda: s.serving(gateway=False), after(gateways("vision"), to_model(2)), PROMOTED),
     "resumed-without-replicas": Walk(suspended, lambda c: c.change(suspend=False, serving={"replicas": 0}), SERVING),
     "resumed-with-new-model": Walk(suspended, after(to_model(2), resume), PROMOTED),
     "starting-again-new-model": Walk(starting_again, to_model(2), CONVERTING, 1),
@@ -306,6 +324,7 @@ BEFORE_TRAFFIC: Mapping[str, Walk] = {
     ),
     "gate-failed": Walk(candidate(Model(exit_code=ExitCode.GATE_FAILED)), nothing, ("Degraded", "ConversionFailed")),
     "conversion-deadline": Walk(candidate(Model(converts_in=None)), nothing, ("Degraded", "ConversionDeadline")),
+    "gates-edited-while-converting": Walk(s.converting, edit_gates, PROMOTED, 100),
     "awaiting-promoted": Walk(s.awaiting_apply, ask("promote"), PROMOTED),
     "awaiting-auto-apply": Walk(s.awaiting_apply, lambda c: c.change(conversion={"autoApply": True}), PROMOTED),
     "no-gateway": Walk(candidate(gateway=False), nothing, PROMOTED),
@@ -392,6 +411,7 @@ STEPS: Mapping[str, Walk] = {
     "incident-promoted-full": Walk(s.incident, ask("promote"), PROMOTED),
     "no-full-scale": Walk(s.scaling, pods_never_ready, ("Degraded", "ProgressDeadline")),
     "pods-of-an-earlier-attempt": Walk(crashed_and_converting_again, crash, PROMOTED),
+    "gateway-no-longer-named": Walk(s.observing, gateways(), ("Held", "Inconclusive")),
     "drain-by-maximum": Walk(s.draining, lambda c: c.steal_route((500_000, 500_000)), PROMOTED),
 }
 
