@@ -324,7 +324,7 @@ BEFORE_TRAFFIC: Mapping[str, Walk] = {
     ),
     "gate-failed": Walk(candidate(Model(exit_code=ExitCode.GATE_FAILED)), nothing, ("Degraded", "ConversionFailed")),
     "conversion-deadline": Walk(candidate(Model(converts_in=None)), nothing, ("Degraded", "ConversionDeadline")),
-    "gates-edited-while-converting": Walk(s.converting, edit_gates, PROMOTED, 100),
+    "gates-edited-while-converting": Walk(s.converting, at_once(lambda c: c.advance(1), edit_gates), PROMOTED, 100),
     "awaiting-promoted": Walk(s.awaiting_apply, ask("promote"), PROMOTED),
     "awaiting-auto-apply": Walk(s.awaiting_apply, lambda c: c.change(conversion={"autoApply": True}), PROMOTED),
     "no-gateway": Walk(candidate(gateway=False), nothing, PROMOTED),
