@@ -53,7 +53,7 @@ class Stage:
         self.kube.edit_model(NAME, {"model": builders.spec_document(2)["model"]})
         self.run(3)
         self.convert(SECOND)
-        self.live_through(5)
+        self.live_through(8)  # a trace of traffic first, then the tenth
         assert self.weights() == {f"{NAME}-{FIRST}": 900_000, f"{NAME}-{SECOND}": 100_000}
 
     def judged_until(self) -> float:

@@ -26,10 +26,14 @@ def routing(view: View) -> VisionModelStatus:
             message = f"Fewer than {view.step_replicas} canary pods were ready in time."
             return memory.turn_back(status, Reason.PROGRESS_DEADLINE, message, view.now)
         return status
-    if memory.share_of(status, rollout.revision) != step.weight_ppm:
+    share = memory.share_of(status, rollout.revision)
+    is_arriving = share == TRACE and not view.is_split_in_force
+    if share != step.weight_ppm and not is_arriving:
         if is_paused(view):
             return memory.hold(status, Reason.PAUSED, pause_message(view), view.now)
-        return memory.set_share(status, rollout.revision, step.weight_ppm, view.now)
+        # The gateway may learn of a new backend's endpoints a moment after the route: then only a trace would fail.
+        first = TRACE if share == 0 else step.weight_ppm
+        return memory.set_share(status, rollout.revision, first, view.now)
     if view.is_split_in_force:
         return _start_observing(view)
     if view.waited(view.traffic.changed_at, view.spec.rollout.route_timeout):
