@@ -66,8 +66,13 @@ def stop_pods(folders: NodeFolders) -> None:
 
 
 def _pids_in_cgroups(name: str) -> set[int]:
-    files = (file for group in _cgroups(name) if group.exists() for file in group.rglob("cgroup.procs"))
+    files = (folder / "cgroup.procs" for group in _cgroups(name) for folder in _folders_below(group))
     return {int(line) for file in files for line in _read_or_empty(file).split()} - {0, os.getpid()}
+
+
+def _folders_below(group: Path) -> list[Path]:
+    """Return a group and all below it, children first; by os.walk, which passes over what vanishes meanwhile."""
+    return [Path(folder) for folder, _, _ in os.walk(group, topdown=False)]
 
 
 def _shims(socket: Path) -> list[Identity]:
@@ -169,11 +174,8 @@ def _unescaped(text: str) -> str:
 def remove_cgroups(name: str) -> None:
     """Remove our groups, children first; a process that has just been killed may hold one for a moment."""
     for group in _cgroups(name):
-        if not group.exists():
-            continue
-        for folder in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
+        for folder in _folders_below(group):
             _remove_cgroup(folder)
-        _remove_cgroup(group)
 
 
 def _remove_cgroup(folder: Path) -> None:
