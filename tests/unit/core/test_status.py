@@ -314,3 +314,27 @@ def test_an_abort_is_remembered_with_its_attempt() -> None:
     value = cluster.ask("abort")
     cluster.advance_to("Aborting")
     assert cluster.recorded.consumed_actions == [f"abort={value}"]
+
+
+def test_an_action_is_meant_for_one_attempt() -> None:
+    cluster = walks.turned_back()
+    cluster.ask("retry")
+    cluster.advance_to("Converting")
+    assert cluster.ask("abort").endswith("/2")
+    cluster.advance_to(("Degraded", "User"), limit=30)
+    assert [(entry.attempt, entry.reason) for entry in cluster.recorded.history[:2]] == [
+        (2, "User"),
+        (1, "HarmDetected"),
+    ]
+
+
+def test_the_history_keeps_the_numbers_behind_a_verdict() -> None:
+    newest, first = walks.turned_back().recorded.history
+    assert newest.requests >= 10
+    assert newest.evidence > 4.6
+    assert (first.requests, first.evidence) == (0, 0.0)
+
+
+def test_one_replica_runs_unless_more_are_asked_for() -> None:
+    cluster = scenarios.serving(serving={"replicas": None})
+    assert cluster.workloads[cluster.target].replicas == 1

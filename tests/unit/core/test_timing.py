@@ -81,3 +81,12 @@ def test_requests_that_never_end_do_not_make_the_operator_spin() -> None:
     assert cluster.is_in("Draining")
     assert cluster.passes - before <= 55
     cluster.advance_to("Healthy", limit=30)
+
+
+def test_the_end_of_the_shortest_time_of_a_step_is_looked_for_once() -> None:
+    steps = [{"setWeight": 10}, {"pause": {"duration": "4s"}}]
+    cluster = scenarios.with_candidate(rollout={"steps": steps, "analysis": {"interval": "60s"}})
+    cluster.advance_to(("Progressing", "Observing"))
+    assert next_look(cluster) == 4.0
+    cluster.advance(6)
+    assert next_look(cluster) == 10.0
