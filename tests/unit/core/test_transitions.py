@@ -9,7 +9,8 @@ from unit.core import scenarios, walks
 from unit.core.scenarios import ON_TRIAL
 from unit.core.simulated_cluster import Cluster, State
 from unit.core.transition_table import rows_of_the_slice
-from unit.core.walks import WALKS, Walk
+from unit.core.walk_table import WALKS
+from unit.core.walks import Walk
 
 Seen = Counter[tuple[State, State]]
 ROWS = rows_of_the_slice()

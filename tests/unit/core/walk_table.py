@@ -1,0 +1,237 @@
+"""The walks over the transition table, by name; what they do is in `walks`."""
+
+from collections.abc import Mapping
+
+from unit.core import scenarios as s
+from unit.core.simulated_cluster import Model
+from unit.core.walks import (
+    CONVERTING,
+    DOWN,
+    HARM,
+    HARMFUL,
+    PROMOTED,
+    SERVING,
+    SUSPENDED,
+    Walk,
+    aborting,
+    aborting_with_refused_model_3,
+    accept_again,
+    after,
+    ask,
+    at_once,
+    candidate,
+    crash,
+    crashed_and_converting_again,
+    edit_gates,
+    forget_artifacts,
+    fresh,
+    gateways,
+    lose_config,
+    lose_stable,
+    mend_stable,
+    models,
+    not_converted,
+    nothing,
+    pods_never_ready,
+    pods_slow,
+    promote_step,
+    rate,
+    replicas,
+    resume,
+    revert,
+    scrape_again,
+    stable_down,
+    starting_again,
+    stop_scraping,
+    stop_stable_errors,
+    supersede,
+    suspend,
+    suspended,
+    suspended_after_harm,
+    to_model,
+    turned_back,
+    unpause,
+    until,
+)
+from visionmodel_contract.exits import ExitCode
+
+AT_REST: Mapping[str, Walk] = {
+    "created": Walk(fresh(), nothing, SERVING),
+    "created-suspended": Walk(fresh(suspend=True), nothing, SUSPENDED),
+    "created-suspended-then-resumed": Walk(fresh(suspend=True), after(until("Suspended"), resume), SERVING),
+    "created-without-replicas-then-scaled": Walk(
+        fresh(serving={"replicas": 0}),
+        after(until("Healthy"), lambda c: c.change(serving={"replicas": 2}), until(DOWN)),
+        SERVING,
+    ),
+    "new-revision": Walk(s.serving, to_model(2), PROMOTED),
+    "suspended": Walk(s.serving, suspend, SUSPENDED),
+    "stable-lost": Walk(s.serving, lose_stable, DOWN),
+    "stable-back": Walk(stable_down, mend_stable, SERVING),
+    "stable-lost-new-revision": Walk(stable_down, to_model(2), CONVERTING, 2),
+    "stable-lost-suspended": Walk(stable_down, suspend, SUSPENDED),
+    "stable-lost-refused-model": Walk(turned_back, after(revert, lose_stable, to_model(2)), HARM),
+    "turned-back-next": Walk(turned_back, to_model(3), PROMOTED),
+    "turned-back-retried": Walk(turned_back, ask("retry"), CONVERTING, 1),
+    "turned-back-reverted": Walk(turned_back, revert, SERVING),
+    "turned-back-reverted-stable-down": Walk(turned_back, after(lose_stable, revert), DOWN),
+    "turned-back-suspended": Walk(turned_back, suspend, SUSPENDED),
+    "turned-back-applied-again": Walk(turned_back, after(revert, to_model(2)), HARM),
+    "turned-back-suspended-resumed": Walk(suspended_after_harm, resume, HARM),
+    "not-converted-retried": Walk(not_converted, after(lambda c: c.models.clear(), ask("retry")), PROMOTED),
+    "not-converted-next": Walk(not_converted, to_model(3), PROMOTED),
+    "not-converted-reverted": Walk(not_converted, revert, SERVING),
+    "other-refused-model": Walk(
+        aborting_with_refused_model_3(ask("abort")), after(until(("Degraded", "User")), to_model(3)), HARM
+    ),
+    "resumed": Walk(suspended, resume, SERVING),
+    "config-and-artifact-lost": Walk(s.serving, at_once(forget_artifacts, lose_config), SERVING),
+    "gateway-no-longer-named": Walk(s.serving, gateways(), SERVING),
+    "gateway-named-later": Walk(lambda: s.serving(gateway=False), after(gateways("vision"), to_model(2)), PROMOTED),
+    "resumed-without-replicas": Walk(suspended, lambda c: c.change(suspend=False, serving={"replicas": 0}), SERVING),
+    "resumed-with-new-model": Walk(suspended, after(to_model(2), resume), PROMOTED),
+    "starting-again-new-model": Walk(starting_again, to_model(2), CONVERTING, 1),
+    "starting-again-suspended": Walk(starting_again, suspend, SUSPENDED, 2),
+    "starting-again-refused-model": Walk(
+        suspended_after_harm, at_once(revert, resume, until("Pending"), to_model(2)), HARM
+    ),
+}
+
+BEFORE_TRAFFIC: Mapping[str, Walk] = {
+    "conversion-failed": Walk(
+        candidate(Model(exit_code=ExitCode.INVALID_MODEL)), nothing, ("Degraded", "ConversionFailed")
+    ),
+    "conversion-left-no-report": Walk(
+        candidate(Model(exit_code=ExitCode.INTERNAL)), nothing, ("Degraded", "ConversionFailed")
+    ),
+    "gate-failed": Walk(candidate(Model(exit_code=ExitCode.GATE_FAILED)), nothing, ("Degraded", "ConversionFailed")),
+    "conversion-deadline": Walk(candidate(Model(converts_in=None)), nothing, ("Degraded", "ConversionDeadline")),
+    "gates-edited-while-converting": Walk(s.converting, at_once(lambda c: c.advance(1), edit_gates), PROMOTED, 100),
+    "awaiting-promoted": Walk(s.awaiting_apply, ask("promote"), PROMOTED),
+    "awaiting-auto-apply": Walk(s.awaiting_apply, lambda c: c.change(conversion={"autoApply": True}), PROMOTED),
+    "no-gateway": Walk(candidate(gateway=False), nothing, PROMOTED),
+    "no-steps": Walk(candidate(rollout={"steps": []}), nothing, PROMOTED),
+    "no-gateway-paused": Walk(candidate(gateway=False, rollout={"paused": True}), nothing, ("Held", "Paused")),
+    "no-gateway-paused-resumed": Walk(
+        candidate(gateway=False, rollout={"paused": True}), after(until("Held"), unpause), PROMOTED
+    ),
+    "no-gateway-paused-promoted": Walk(
+        candidate(gateway=False, rollout={"paused": True}), after(until("Held"), ask("promote")), PROMOTED
+    ),
+    "canary-never-ready": Walk(candidate(Model(ready_in=None)), nothing, ("Degraded", "ProgressDeadline")),
+    "first-never-ready": Walk(s.first_not_ready, nothing, ("Degraded", "ProgressDeadline")),
+    "first-late": Walk(fresh(), at_once(models(model_1=Model(ready_in=90.0)), until("Degraded")), SERVING),
+    "first-corrected": Walk(s.first_not_ready, to_model(2), SERVING),
+    "first-suspended": Walk(s.first_not_ready, suspend, SUSPENDED),
+    "first-aborted": Walk(s.first_not_ready, ask("abort"), ("Degraded", "User")),
+    "first-crashes": Walk(s.first_not_ready, crash, ("Degraded", "CanaryUnhealthy")),
+    "first-crashes-suspended-resumed": Walk(
+        s.first_not_ready,
+        after(crash, until(("Degraded", "CanaryUnhealthy")), suspend, until("Suspended"), resume),
+        ("Degraded", "CanaryUnhealthy"),
+    ),
+    "artifact-lost": Walk(candidate(), at_once(until("Provisioning"), forget_artifacts, until("Converting")), PROMOTED),
+}
+
+STEPS: Mapping[str, Walk] = {
+    "pods-of-second-step-missing": Walk(
+        s.routing_second_step,
+        at_once(pods_never_ready, replicas(20)),
+        ("Degraded", "ProgressDeadline"),
+    ),
+    "paused-before-weight": Walk(candidate(rollout={"paused": True}), nothing, ("Held", "Paused")),
+    "paused-before-weight-resumed": Walk(candidate(rollout={"paused": True}), after(until("Held"), unpause), PROMOTED),
+    "paused-promoted-step": Walk(s.paused, promote_step, ("Held", "Paused")),
+    "paused-resumed": Walk(s.paused, unpause, PROMOTED),
+    "paused-promoted-full": Walk(s.paused, ask("promote"), PROMOTED),
+    "pause-annotation": Walk(s.observing, lambda c: c.annotate("pause", "true"), ("Held", "Paused")),
+    "pause-in-plan": Walk(
+        candidate(rollout={"steps": [{"setWeight": 20}, {"pause": {}}]}), nothing, ("Held", "Paused")
+    ),
+    "pause-in-plan-promoted": Walk(
+        candidate(rollout={"steps": [{"setWeight": 20}, {"pause": {}}]}),
+        after(until("Held"), promote_step),
+        PROMOTED,
+    ),
+    "leading-pause": Walk(
+        candidate(rollout={"steps": [{"pause": {"duration": "10s"}}, {"setWeight": 30}]}), nothing, PROMOTED
+    ),
+    "only-100": Walk(candidate(rollout={"steps": [{"setWeight": 100}]}), nothing, PROMOTED),
+    "only-0": Walk(candidate(rollout={"steps": [{"setWeight": 0}]}), nothing, PROMOTED),
+    "promote-step": Walk(s.observing, promote_step, PROMOTED),
+    "promote-full": Walk(s.observing, ask("promote"), PROMOTED),
+    "metrics-back": Walk(s.metrics_gone, scrape_again, PROMOTED),
+    "metrics-promoted-step": Walk(
+        s.metrics_gone, at_once(promote_step, until("Progressing")), ("Held", "MetricsUnavailable")
+    ),
+    "metrics-promoted-full": Walk(s.metrics_gone, ask("promote"), PROMOTED),
+    "metrics-deadline": Walk(
+        candidate(rollout={"analysis": {"onMissingMetrics": "Abort"}}),
+        after(until(("Progressing", "Observing")), stop_scraping),
+        ("Degraded", "MetricsDeadline"),
+    ),
+    "split-accepted": Walk(s.split_refused, accept_again, PROMOTED),
+    "split-promoted-step": Walk(
+        s.split_refused, at_once(promote_step, until("Progressing")), ("Held", "SplitMismatch")
+    ),
+    "split-promoted-full": Walk(s.split_refused, after(ask("promote"), accept_again), PROMOTED),
+    "undecided-promoted-step": Walk(s.undecided, at_once(promote_step, until("Progressing")), ("Held", "Inconclusive")),
+    "undecided-promoted-full": Walk(s.undecided, ask("promote"), PROMOTED),
+    "undecided-aborts": Walk(
+        candidate(rollout={"analysis": {"onInconclusive": "Abort"}}),
+        rate(0.5),
+        ("Degraded", "Inconclusive"),
+    ),
+    "undecided-promotes": Walk(
+        candidate(rollout={"analysis": {"onInconclusive": "Promote"}}),
+        rate(0.5),
+        PROMOTED,
+        500,
+    ),
+    "incident-over": Walk(s.incident, stop_stable_errors, PROMOTED, 800),
+    "incident-promoted-step": Walk(s.incident, promote_step, PROMOTED),
+    "incident-promoted-full": Walk(s.incident, ask("promote"), PROMOTED),
+    "no-full-scale": Walk(s.scaling, pods_never_ready, ("Degraded", "ProgressDeadline")),
+    "pods-of-an-earlier-attempt": Walk(crashed_and_converting_again, crash, PROMOTED),
+    "gateway-no-longer-named": Walk(s.observing, gateways(), ("Held", "Inconclusive")),
+    "drain-by-maximum": Walk(s.draining, lambda c: c.steal_route((500_000, 500_000)), PROMOTED),
+}
+
+
+HARM_WALKS: Mapping[str, Walk] = {
+    "errors": Walk(candidate(HARMFUL), nothing, HARM),
+    "latency": Walk(candidate(Model(latency_ms=200.0)), nothing, HARM),
+    "while-paused": Walk(s.paused, lambda c: c.models.update({2: HARMFUL}), HARM),
+    "after-an-outage": Walk(s.metrics_gone, at_once(models(model_2=HARMFUL), scrape_again), HARM),
+    "while-undecided": Walk(s.undecided, at_once(models(model_2=HARMFUL), rate(20.0)), HARM),
+    "while-routing": Walk(s.routing_second_step, at_once(models(model_2=HARMFUL), pods_slow), HARM),
+}
+
+
+ABORTING: Mapping[str, Walk] = {
+    "reverted-then-new": Walk(aborting(revert), to_model(3), PROMOTED),
+    "reverted-then-back": Walk(aborting(revert), to_model(2), PROMOTED),
+    "reverted-then-suspended": Walk(aborting(revert), suspend, SUSPENDED),
+    "reverted-stable-down": Walk(aborting(revert), lose_stable, DOWN),
+    "reverted-then-refused": Walk(aborting_with_refused_model_3(revert), to_model(3), HARM),
+    "superseded-then-back": Walk(aborting(supersede), to_model(2), PROMOTED),
+    "superseded-then-stable": Walk(aborting(supersede), revert, SERVING),
+    "superseded-then-suspended": Walk(aborting(supersede), suspend, SUSPENDED),
+    "superseded-then-refused": Walk(aborting_with_refused_model_3(to_model(4)), to_model(3), HARM),
+    "suspended-then-resumed": Walk(aborting(suspend), resume, PROMOTED),
+    "suspended-then-resumed-stable": Walk(aborting(suspend), at_once(resume, revert), SERVING),
+    "suspended-then-resumed-stable-down": Walk(aborting(suspend), at_once(resume, revert, lose_stable), DOWN),
+    "harm-then-new": Walk(candidate(HARMFUL), after(until("Aborting"), to_model(3), until(HARM)), PROMOTED),
+}
+
+WALKS: Mapping[str, Walk] = {
+    f"{group}-{name}": walk
+    for group, walks in (
+        ("rest", AT_REST),
+        ("before", BEFORE_TRAFFIC),
+        ("step", STEPS),
+        ("harm", HARM_WALKS),
+        ("aborting", ABORTING),
+    )
+    for name, walk in walks.items()
+}
