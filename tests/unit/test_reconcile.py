@@ -150,3 +150,18 @@ def test_a_foreign_edit_of_the_route_is_put_right_and_told() -> None:
     assert stage.weights() == {f"{NAME}-{FIRST}": 1_000_000}
     (told,) = [event for event in stage.kube.events if event.reason == "RouteCorrected"]
     assert "somebody" in told.message
+
+
+def test_a_canary_gets_a_trace_before_its_first_weight() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    seen: list[list[int]] = []
+
+    def note(write: Write) -> None:
+        traffic = (stage.kube.status(NAME) or {}).get("traffic", {}).get("weightsPpm", [])
+        if len(traffic) == 2 and traffic not in seen:
+            seen.append(traffic)
+
+    stage.kube.before_write = note
+    stage.become_canary()
+    assert seen == [[999_999, 1], [900_000, 100_000]]
