@@ -18,6 +18,8 @@ from visionmodel_demo.platform import ROOT, Platform
 from visionmodel_demo.stories import Stage, is_settled
 
 CHILDREN = "deployments,services,configmaps,httproutes,poddisruptionbudgets,jobs,replicasets"
+INTERVAL = 5
+"""Seconds between two looks of the judge."""
 METRICS = (
     {"name": "errors", "type": "ErrorRate"},
     {"name": "latency", "type": "LatencyRatio", "quantile": 0.5, "maxRatio": 3, "floor": "15ms", "failureLimit": 3},
@@ -80,7 +82,7 @@ class Scene:
         spec = document["spec"]
         del spec["accelerators"]
         spec["traffic"]["requestTimeout"] = "2s"
-        judged = {"interval": "5s", "warmup": "2s", "minSamples": 20, "metrics": list(METRICS), **analysis}
+        judged = {"interval": f"{INTERVAL}s", "warmup": "2s", "minSamples": 20, "metrics": list(METRICS), **analysis}
         spec["rollout"] = {"drain": "1s", "steps": list(steps or HALF), "analysis": judged}
         return document
 

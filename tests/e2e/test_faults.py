@@ -4,6 +4,7 @@ Every test runs under steady load, and no user's request may be lost.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import pytest
 
 from e2e import operator_pod
 from e2e.judgement import MONITORING, PROMETHEUS, judged_again, recorded
-from e2e.scene import HALF, WAITING, Scene, Status, assert_nothing_lost, is_in, pause, weight
+from e2e.scene import HALF, INTERVAL, WAITING, Scene, Status, assert_nothing_lost, is_in, pause, weight
 from load import LoadThread
 from visionmodel_demo.kube import wait_for
 from visionmodel_demo.platform import Platform
@@ -122,6 +123,9 @@ def test_prometheus_away_holds_the_rollout_and_changes_no_evidence(scene: Scene)
         with without_prometheus(scene.platform):
             held = scene.model.wait(is_in("Held", "MetricsUnavailable"), what="a hold", timeout=90, look=watched.look)
             metrics = scene.model.condition("MetricsAvailable")
+            # An outage shorter than an interval costs no tick: the next scrape bridges it.
+            what = "several intervals without metrics"
+            scene.model.wait(lambda status: _silence(status) > 4 * INTERVAL, what=what, timeout=90, look=watched.look)
         status = scene.wait_phase("Held", "Paused")
         evidence, again = _settled_evidence(scene)
         scene.model.annotate("promote", attempt(status))
@@ -136,6 +140,11 @@ def test_prometheus_away_holds_the_rollout_and_changes_no_evidence(scene: Scene)
 
 def _used_ticks(status: Status) -> int:
     return int(status.get("rollout", {}).get("judge", {}).get("usedTicks", 0))
+
+
+def _silence(status: Status) -> float:
+    """Return the seconds since the end of the newest tick that was judged."""
+    return time.time() - float(status["rollout"]["judge"]["lastTick"])
 
 
 def _settled_evidence(scene: Scene) -> tuple[Any, Any]:
