@@ -83,9 +83,9 @@ def _run(options: argparse.Namespace, journal: Journal, command: Sequence[str]) 
 def _prepare(
     options: argparse.Namespace, environment: Environment, journal: Journal, command: Sequence[str]
 ) -> ReportSummary:
+    from visionmodel_converter.graph.session import cpu_threads
     from visionmodel_converter.prepare import Job, prepare
-    from visionmodel_converter.registry import Reference, open_registry
-    from visionmodel_converter.session import cpu_threads
+    from visionmodel_converter.store.registry import Reference, open_registry
 
     request = _request(options.request)
     options.work.mkdir(parents=True, exist_ok=True)
@@ -112,8 +112,8 @@ def _request(path: Path) -> ConversionRequest:
 
 
 def _fetch_artifact(options: argparse.Namespace, environment: Environment) -> None:
-    from visionmodel_converter.publish import fetch_files
-    from visionmodel_converter.registry import Reference, open_registry
+    from visionmodel_converter.store.publish import fetch_files
+    from visionmodel_converter.store.registry import Reference, open_registry
 
     wanted = Reference.parse(options.image)
     reference = wanted.digest or wanted.tag

@@ -13,14 +13,10 @@ import onnxruntime
 
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest, GateResult, ReportSummary
 from visionmodel_contract.keys import gate_key, prepare_key
-from visionmodel_converter.dataset import Dataset, load_dataset
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.image import MODEL_FILE, sha256_of
-from visionmodel_converter.journal import Journal
-from visionmodel_converter.onnx_limits import limits_of
-from visionmodel_converter.onnx_model import CheckedModel, load_checked
-from visionmodel_converter.parity import (
+from visionmodel_converter.gates.dataset import Dataset, load_dataset
+from visionmodel_converter.gates.parity import (
     Measured,
     goals_of,
     judge,
@@ -28,14 +24,18 @@ from visionmodel_converter.parity import (
     refuse_impossible_goals,
     refuse_missed_goals,
 )
+from visionmodel_converter.graph.limits import limits_of
+from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
+from visionmodel_converter.graph.session import open_session
+from visionmodel_converter.graph.simplify import Simplified, simplify
+from visionmodel_converter.journal import Journal
 from visionmodel_converter.provenance import package_versions, provenance_statement
-from visionmodel_converter.publish import Published, find, publish
-from visionmodel_converter.registry import Registry
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.session import open_session
-from visionmodel_converter.simplify import Simplified, simplify
-from visionmodel_converter.source import DEFAULT_RETRY, Fetched, Retry, fetch
+from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, fetch
 from visionmodel_converter.stages import Stage, stages_after_lookup
+from visionmodel_converter.store.image import MODEL_FILE, sha256_of
+from visionmodel_converter.store.publish import Published, find, publish
+from visionmodel_converter.store.registry import Registry
 
 SUPPORTED_FORMATS: Final = ("onnx",)
 

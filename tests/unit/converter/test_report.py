@@ -16,7 +16,7 @@ from visionmodel_contract.conversion import (
     TensorSpec,
 )
 from visionmodel_contract.precision import Goal, Precision
-from visionmodel_converter.onnx_model import MAX_SPEC_JSON_BYTES
+from visionmodel_converter.graph.onnx_model import MAX_SPEC_JSON_BYTES
 from visionmodel_converter.report import termination_message
 
 DIGEST = "sha256:" + "a" * 64

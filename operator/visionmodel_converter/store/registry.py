@@ -19,7 +19,7 @@ import httpx
 
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
-from visionmodel_converter.image import CHUNK_BYTES, MANIFEST_TYPE, Blob, Image, sha256_of, sha256_of_file
+from visionmodel_converter.store.image import CHUNK_BYTES, MANIFEST_TYPE, Blob, Image, sha256_of, sha256_of_file
 from visionmodel_converter.trust import tls_context
 
 REFERENCE: Final = re.compile(

@@ -13,9 +13,9 @@ import onnxslim
 from onnx import ModelProto
 
 from visionmodel_converter.failures import ConversionFailure, first_line
-from visionmodel_converter.metrics import relative_difference
-from visionmodel_converter.onnx_model import CheckedModel, checked
-from visionmodel_converter.session import open_session, random_inputs
+from visionmodel_converter.graph.agreement import relative_difference
+from visionmodel_converter.graph.onnx_model import CheckedModel, checked
+from visionmodel_converter.graph.session import open_session, random_inputs
 
 BATCHES: Final = (1, 3)
 TOLERANCE: Final = 1e-5

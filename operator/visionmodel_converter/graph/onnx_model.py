@@ -17,7 +17,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from visionmodel_contract.conversion import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
-from visionmodel_converter.onnx_limits import MIN_OPSET, RAISED_IR_VERSION, RuntimeLimits
+from visionmodel_converter.graph.limits import MIN_OPSET, RAISED_IR_VERSION, RuntimeLimits
 
 FREE: Final = -1
 STANDARD_DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from visionmodel_converter.failures import ConversionFailure
-from visionmodel_converter.image import build_image, build_layer
-from visionmodel_converter.registry import ChallengeAuth, Reference, Registry, login_for
+from visionmodel_converter.store.image import build_image, build_layer
+from visionmodel_converter.store.registry import ChallengeAuth, Reference, Registry, login_for
 
 DIGEST = "sha256:" + "b" * 64
 AUTH = base64.b64encode(b"user:pa:ss").decode()

@@ -14,10 +14,10 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from unit.converter import tiny_models
 from visionmodel_contract.conversion import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.onnx_limits import limits_of
-from visionmodel_converter.onnx_model import CheckedModel, load_checked
-from visionmodel_converter.session import open_session, random_inputs
-from visionmodel_converter.simplify import simplify
+from visionmodel_converter.graph.limits import limits_of
+from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
+from visionmodel_converter.graph.session import open_session, random_inputs
+from visionmodel_converter.graph.simplify import simplify
 
 LIMITS = limits_of("1.31.1")
 CLASSIFIER = tiny_models.to_bytes(tiny_models.classifier())

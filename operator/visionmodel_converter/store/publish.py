@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from visionmodel_contract.conversion import ArtifactInfo
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
-from visionmodel_converter.image import (
+from visionmodel_converter.report import FullReport, artifact_info
+from visionmodel_converter.store.image import (
     CONFIG_TYPE,
     LAYER_TYPE,
     MODEL_FILE,
@@ -26,8 +27,7 @@ from visionmodel_converter.image import (
     sha256_of_file,
     unpack_layer,
 )
-from visionmodel_converter.registry import Registry
-from visionmodel_converter.report import FullReport, artifact_info
+from visionmodel_converter.store.registry import Registry
 
 KEY_LABEL = "dev.visionmodel.prepare-key"
 

@@ -8,7 +8,7 @@ import pytest
 from unit.converter import tiny_models
 from visionmodel_contract.conversion import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.session import cpu_threads, open_session, random_inputs
+from visionmodel_converter.graph.session import cpu_threads, open_session, random_inputs
 
 
 @pytest.mark.parametrize(

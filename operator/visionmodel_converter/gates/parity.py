@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from visionmodel_contract.conversion import GateResult, MetricGoal, ParityRequest, TensorSpec
 from visionmodel_contract.precision import Goal
-from visionmodel_converter.dataset import Dataset
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.metrics import Agreement, Map50, Top1
-from visionmodel_converter.session import Run, Tensors, random_inputs
+from visionmodel_converter.gates.dataset import Dataset
+from visionmodel_converter.gates.metrics import Map50, Top1
+from visionmodel_converter.graph.agreement import Agreement
+from visionmodel_converter.graph.session import Run, Tensors, random_inputs
 
 DEFAULT_RELATIVE_ERROR: Final = 1e-4
 """FP32 on another graph of the same network: ten times what reordering costs, far below any visible change."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from visionmodel_contract.conversion import GateResult, MetricGoal, ParityRequest
 from visionmodel_contract.precision import Goal
 from visionmodel_converter.failures import ConversionFailure
-from visionmodel_converter.parity import (
+from visionmodel_converter.gates.parity import (
     DEFAULT_GOAL,
     HIGHER_IS_BETTER,
     Measured,

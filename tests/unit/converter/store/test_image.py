@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from visionmodel_converter.image import ARTIFACT_FILES, build_image, build_layer, unpack_layer
+from visionmodel_converter.store.image import ARTIFACT_FILES, build_image, build_layer, unpack_layer
 
 
 def files(folder: Path, *, model: bytes = b"onnx") -> dict[str, Path]:

@@ -1,0 +1,1 @@
+"""What an artifact must prove before anything is published: measurements, goals and their verdicts."""

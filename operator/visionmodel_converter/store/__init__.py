@@ -1,0 +1,1 @@
+"""Where artifacts go: reproducible images, published completely or not at all."""
