@@ -1,7 +1,7 @@
-"""The request a conversion Job reads and the report it writes; JSON on both ways, versioned.
+"""The request a conversion Job reads; JSON, versioned. What it answers with is in `report`.
 
 The operator renders a ConversionRequest into the Job; the converter answers with a ReportSummary in the
-container's termination message (at most 3 KiB, the kubelet keeps 4) and the full report inside the artifact.
+container's termination message and the full report inside the artifact.
 """
 
 from typing import Annotated, Final, Literal
@@ -9,13 +9,11 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from visionmodel_contract.precision import Backend, Goal, Precision
+from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
 
 FORMAT_VERSION: Final = 1
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Raised when the same source and options would give other bytes: part of the prepare key."""
-
-SUMMARY_LIMIT_BYTES = 3 * 1024
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -30,20 +28,23 @@ class ContractModel(BaseModel):
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
-class TensorSpec(ContractModel):
-    """One input or output tensor as the graph declares it; -1 is a free axis, the first axis is the batch."""
-
-    name: str
-    dtype: str
-    dims: tuple[int, ...]
-
-
 class SourceRequest(ContractModel):
     """Where the model comes from; credentials are files in a mounted folder, never in the request."""
 
     uri: str
     format: str = "onnx"
     digest: Digest | None = None
+
+
+class ImageTask(ContractModel):
+    """How serving turns images into the network's input and its outputs into answers.
+
+    The same texts that stand as `parameters` in the steps' config.pbtxt and that `visionmodel_pipeline.settings`
+    reads, so that calibration and gates see exactly what serving will see.
+    """
+
+    preprocess: dict[str, str]
+    postprocess: dict[str, str] = {}
 
 
 class MetricGoal(ContractModel):
@@ -61,12 +62,58 @@ class ParityRequest(ContractModel):
     metrics: tuple[MetricGoal, ...] = ()
 
 
+class LatencyGoal(ContractModel):
+    """Longest time of one run at a percentile, on the Job's node with the serving pod's threads."""
+
+    percentile: Literal["p50", "p90", "p95", "p99"] = "p99"
+    batch: int = 1
+    max_ms: float
+
+
+class ThroughputGoal(ContractModel):
+    """Fewest samples per second at a batch size."""
+
+    batch: int = 1
+    min_per_second: float
+
+
+class SpeedRequest(ContractModel):
+    """What is measured and which limits hold; without goals it is measured only where precisions are compared."""
+
+    latency: tuple[LatencyGoal, ...] = ()
+    throughput: tuple[ThroughputGoal, ...] = ()
+    max_memory_bytes: int | None = None
+    threads: int | None = None
+    """Threads of one serving instance; the Job's own CPUs where unset."""
+    max_batch: int = 1
+    """Largest batch that serving forms; measured beside batch 1."""
+
+
+class GatesRequest(ContractModel):
+    """Everything an artifact must prove; its digest keys the verdict."""
+
+    parity: ParityRequest = ParityRequest()
+    speed: SpeedRequest = SpeedRequest()
+
+
+class CalibrationOptions(ContractModel):
+    """The samples that INT8 scales are chosen from; read through the serving pre-processing."""
+
+    dataset_uri: str
+    samples: int = 512
+    method: CalibrationMethod = CalibrationMethod.AUTO
+
+
 class ConversionOptions(ContractModel):
     """Everything besides the source that changes the artifact's bytes."""
 
     backend: Backend = Backend.ONNX_RUNTIME
-    precision: Precision = Precision.FP32
+    precisions: tuple[Precision, ...] = (Precision.FP32,)
+    """One: that is made or the conversion fails. Several: all are made and measured, and the goals choose."""
+    min_improvement_percent: float = 5.0
+    """How much faster a lower precision must be than the next higher one to be chosen; only with several."""
     simplify: bool = True
+    calibration: CalibrationOptions | None = None
 
 
 class PublishTarget(ContractModel):
@@ -85,57 +132,9 @@ class ConversionRequest(ContractModel):
     revision: str
     source: SourceRequest
     options: ConversionOptions = ConversionOptions()
-    parity: ParityRequest = ParityRequest()
+    task: ImageTask | None = None
+    """Set for image tasks: datasets may then hold images, which go through it."""
+    gates: GatesRequest = GatesRequest()
     publish: PublishTarget
     passed_gate_keys: tuple[str, ...] = ()
     """Gate keys whose verdict the operator holds as passed: a Job that arrives at one runs no gate again."""
-
-
-class GateResult(ContractModel):
-    """One measured goal: the value, its limit and whether it was met."""
-
-    metric: str
-    goal: Goal
-    limit: float
-    value: float
-    source_value: float | None = None
-    passed: bool
-    samples: int
-
-
-class Failure(ContractModel):
-    """Why a conversion ended without an artifact, for the condition and the event."""
-
-    reason: str
-    message: str
-    exit_code: int
-
-
-class ArtifactInfo(ContractModel):
-    """What was made and published."""
-
-    key: str
-    image: str
-    digest: Digest
-    model_digest: Digest
-    report_digest: Digest
-    precision: Precision
-    size_bytes: int
-    nodes_before: int
-    nodes_after: int
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    opset: int
-
-
-class ReportSummary(ContractModel):
-    """The termination message of the prepare Job."""
-
-    format_version: Literal[1] = FORMAT_VERSION
-    result: Literal["Succeeded", "Failed"]
-    source_digest: Digest | None = None
-    artifact: ArtifactInfo | None = None
-    gate_key: str | None = None
-    gates: tuple[GateResult, ...] = ()
-    cached: bool = False
-    failure: Failure | None = None

@@ -6,11 +6,18 @@ verdicts have a key of their own, so that changed goals rerun the gates and not 
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Final
 
-from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionOptions, ParityRequest
+from visionmodel_contract.conversion import (
+    PIPELINE_VERSION,
+    ContractModel,
+    ConversionOptions,
+    GatesRequest,
+    ImageTask,
+)
 
 KEY_HEX_DIGITS = 32
+NO_GATES: Final = GatesRequest()
 
 
 def canonical_json(value: Any) -> bytes:
@@ -23,22 +30,38 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def prepare_key(source_digest: str, options: ConversionOptions) -> str:
-    """Return the artifact key of a prepare conversion."""
+def prepare_key(
+    source_digest: str, options: ConversionOptions, *, task: ImageTask | None = None, gates: GatesRequest = NO_GATES
+) -> str:
+    """Return the artifact key of a prepare conversion.
+
+    The pre-processing enters where it shapes the artifact, which is through calibration images; the gates and the
+    whole task where they choose between several precisions.
+    """
     document = {
         "kind": "prepare",
         "pipelineVersion": PIPELINE_VERSION,
         "source": source_digest,
-        "options": options.model_dump(mode="json", by_alias=True),
+        "options": _wire(options),
     }
+    if len(options.precisions) > 1:
+        document |= {"gates": _wire(gates), "task": _wire(task)}
+    elif options.calibration is not None and task is not None:
+        document["preprocess"] = task.preprocess
     return digest_of(document)[:KEY_HEX_DIGITS]
 
 
-def gate_key(artifact_key: str, parity: ParityRequest) -> str:
+def gate_key(artifact_key: str, gates: GatesRequest, *, task: ImageTask | None = None) -> str:
     """Return the key of a gate verdict over one artifact.
 
     The dataset enters by URI: like an unpinned model it is read once per verdict, and a dataset that changes
-    under the same name needs a new name to be judged again.
+    under the same name needs a new name to be judged again. The task enters where there is a dataset to read by it.
     """
-    document = {"artifact": artifact_key, "parity": parity.model_dump(mode="json", by_alias=True)}
+    document = {"artifact": artifact_key, "gates": _wire(gates)}
+    if gates.parity.dataset_uri is not None:
+        document["task"] = _wire(task)
     return digest_of(document)[:KEY_HEX_DIGITS]
+
+
+def _wire(model: ContractModel | None) -> Any:
+    return None if model is None else model.model_dump(mode="json", by_alias=True)

@@ -7,6 +7,8 @@ class Precision(StrEnum):
     """Numeric precision of an artifact's weights and arithmetic."""
 
     FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
 
 
 class Backend(StrEnum):
@@ -15,8 +17,20 @@ class Backend(StrEnum):
     ONNX_RUNTIME = "ONNXRuntime"
 
 
+class CalibrationMethod(StrEnum):
+    """How INT8 scales are chosen from sample inputs; Auto tries the others and lets the task metric decide."""
+
+    AUTO = "Auto"
+    MIN_MAX = "MinMax"
+    PERCENTILE = "Percentile"
+    ENTROPY = "Entropy"
+
+
 class Goal(StrEnum):
     """How a measured metric is compared with its limit (words taken from Olive)."""
 
     THRESHOLD = "threshold"
     MAX_DEGRADATION = "max-degradation"
+    PERCENT_MAX_DEGRADATION = "percent-max-degradation"
+    MIN_IMPROVEMENT = "min-improvement"
+    PERCENT_MIN_IMPROVEMENT = "percent-min-improvement"

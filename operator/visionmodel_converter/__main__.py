@@ -16,8 +16,9 @@ from types import FrameType
 
 from pydantic import ValidationError
 
-from visionmodel_contract.conversion import ConversionRequest, Failure, ReportSummary
+from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import ExitCode
+from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_converter.environment import Environment, environment_from
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.journal import Journal

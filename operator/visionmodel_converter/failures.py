@@ -7,8 +7,8 @@ file, node, tensor or array and says what to do. A failure that is not in this l
 from enum import StrEnum
 from typing import Final
 
-from visionmodel_contract.conversion import GateResult
 from visionmodel_contract.exits import ExitCode
+from visionmodel_contract.report import GateResult
 
 
 class Reason(StrEnum):

@@ -11,8 +11,9 @@ from typing import Final
 
 import onnxruntime
 
-from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest, GateResult, ReportSummary
+from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
 from visionmodel_contract.keys import gate_key, prepare_key
+from visionmodel_contract.report import GateResult, ReportSummary
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.dataset import Dataset, load_dataset
@@ -75,12 +76,12 @@ def prepare(job: Job) -> ReportSummary:
     """Run the stages of a request; returns the summary of an artifact that is published and meets its goals."""
     request, journal = job.request, job.journal
     _refuse_unknown_format(request)
-    refuse_impossible_goals(request.parity)
+    refuse_impossible_goals(request.gates.parity)
 
     journal.begin(Stage.FETCH, f"reading {request.source.uri.partition('?')[0]}")
     source = _fetch_source(job)
-    key = prepare_key(source.digest, request.options)
-    goal_key = gate_key(key, request.parity)
+    key = prepare_key(source.digest, request.options, task=request.task, gates=request.gates)
+    goal_key = gate_key(key, request.gates, task=request.task)
     journal.source_digest, journal.gate_key = source.digest, goal_key
 
     journal.begin(Stage.LOOKUP, f"looking for prepare-{key} in {request.publish.repository}")
@@ -150,7 +151,7 @@ def _fetch_source(job: Job) -> Fetched:
 def _check(job: Job, source: Fetched) -> Checked:
     limits = limits_of(onnxruntime.__version__)
     model = load_checked(source.path, shown=source.uri, limits=limits)
-    dataset_uri = job.request.parity.dataset_uri
+    dataset_uri = job.request.gates.parity.dataset_uri
     if dataset_uri is None:
         return Checked(model, None, None)
     file = fetch(
@@ -166,7 +167,7 @@ def _check(job: Job, source: Fetched) -> Checked:
 
 def _verdict(job: Job, checked: Checked, artifact: bytes, artifact_model: CheckedModel, key: str) -> Verdict:
     job.journal.begin(Stage.PARITY, "comparing the artifact with its source")
-    goals = goals_of(job.request.parity)
+    goals = goals_of(job.request.gates.parity)
     measured = measure(
         open_session(checked.model.serialized(), shown="the source model", threads=job.threads),
         open_session(artifact, shown="the artifact", threads=job.threads),
@@ -199,7 +200,7 @@ def _report(
         source_digest=source.digest,
         dataset_uri=dataset.uri if dataset else None,
         dataset_digest=dataset.digest if dataset else None,
-        precision=job.request.options.precision,
+        precision=job.request.options.precisions[0],
         model_digest=sha256_of(artifact),
         size_bytes=len(artifact),
         opset=made.model.opset,

@@ -2,18 +2,16 @@
 
 from typing import Literal
 
-from visionmodel_contract.conversion import (
-    FORMAT_VERSION,
+from visionmodel_contract.conversion import FORMAT_VERSION, ContractModel, Digest
+from visionmodel_contract.precision import Precision
+from visionmodel_contract.report import (
     SUMMARY_LIMIT_BYTES,
     ArtifactInfo,
-    ContractModel,
-    Digest,
     Failure,
     GateResult,
     ReportSummary,
     TensorSpec,
 )
-from visionmodel_contract.precision import Precision
 
 SHORT_MESSAGE_CHARACTERS = 400
 ELLIPSIS = "… (shortened; the whole text is in the Job's log)"

@@ -10,15 +10,10 @@ import pytest
 from apiserver.operator_process import JOB_DONE, OperatorProcess, finished_container
 from contracts import manifests
 from contracts.servers import RealServer, add_model, real_server
-from visionmodel_contract.conversion import (
-    ArtifactInfo,
-    ConversionOptions,
-    ParityRequest,
-    ReportSummary,
-    TensorSpec,
-)
+from visionmodel_contract.conversion import ConversionOptions, GatesRequest
 from visionmodel_contract.keys import gate_key, prepare_key
 from visionmodel_contract.precision import Precision
+from visionmodel_contract.report import ArtifactInfo, ReportSummary, TensorSpec
 from visionmodel_devcluster import ControlPlane
 from visionmodel_operator.adapters.lease import LeaseObject
 from visionmodel_operator.core import names
@@ -31,7 +26,7 @@ TENSOR = TensorSpec(name="x", dtype="float32", dims=(-1, 4))
 SUMMARY = ReportSummary(
     result="Succeeded",
     source_digest=DIGEST,
-    gate_key=gate_key(KEY, ParityRequest()),
+    gate_key=gate_key(KEY, GatesRequest()),
     artifact=ArtifactInfo(
         key=KEY,
         image=f"registry.example/artifacts@{DIGEST}",

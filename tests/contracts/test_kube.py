@@ -8,7 +8,7 @@ import pytest
 from contracts import manifests
 from contracts.manifests import KEY, REVISION
 from contracts.servers import PLATFORM, Server, add_model
-from visionmodel_contract.conversion import Failure, ReportSummary
+from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core import names

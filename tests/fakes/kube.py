@@ -10,7 +10,7 @@ from typing import Any
 
 from fakes.clock import FakeClock
 from fakes.store import AlreadyThere, NotThere, Object, ObjectStore, has_labels
-from visionmodel_contract.conversion import ReportSummary
+from visionmodel_contract.report import ReportSummary
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL
 from visionmodel_operator.adapters.ownership import refuse_foreign
 from visionmodel_operator.adapters.translation import (

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from visionmodel_contract.conversion import TensorSpec
+from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 
 INPUT_PREFIX: Final = "input:"

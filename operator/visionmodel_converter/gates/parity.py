@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from visionmodel_contract.conversion import GateResult, MetricGoal, ParityRequest, TensorSpec
+from visionmodel_contract.conversion import MetricGoal, ParityRequest
 from visionmodel_contract.precision import Goal
+from visionmodel_contract.report import GateResult, TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.dataset import Dataset
 from visionmodel_converter.gates.metrics import Map50, Top1
@@ -71,18 +72,20 @@ def refuse_impossible_goals(parity: ParityRequest) -> None:
 def goal_met(goal: MetricGoal, measured: Measured) -> bool:
     """Compare a measurement with a goal; NaN meets none, neither does a measurement without samples.
 
-    `threshold`: at least the limit where higher is better, at most the limit elsewhere. `max-degradation`: the
-    artifact is worse than the source by at most the limit.
+    `threshold`: at least the limit where higher is better, at most the limit elsewhere. The degradations and
+    improvements compare with the source model, in the metric's own unit or in percent of the source's value.
     """
-    higher = HIGHER_IS_BETTER[goal.name]
     if measured.samples == 0:
         return False
-    match goal.goal:
-        case Goal.THRESHOLD:
-            return measured.value >= goal.value if higher else measured.value <= goal.value
-        case Goal.MAX_DEGRADATION:
-            loss = measured.source_value - measured.value
-            return (loss if higher else -loss) <= goal.value + ROUNDING
+    higher = HIGHER_IS_BETTER[goal.name]
+    if goal.goal is Goal.THRESHOLD:
+        return measured.value >= goal.value if higher else measured.value <= goal.value
+    gain = (measured.value - measured.source_value) * (1 if higher else -1)
+    if goal.goal in (Goal.PERCENT_MAX_DEGRADATION, Goal.PERCENT_MIN_IMPROVEMENT):
+        gain = 100 * gain / abs(measured.source_value) if measured.source_value else math.nan
+    if goal.goal in (Goal.MAX_DEGRADATION, Goal.PERCENT_MAX_DEGRADATION):
+        return -gain <= goal.value + ROUNDING
+    return gain >= goal.value - ROUNDING
 
 
 def judge(goals: tuple[MetricGoal, ...], measured: dict[str, Measured]) -> tuple[GateResult, ...]:
@@ -119,10 +122,13 @@ def refuse_missed_goals(gates: tuple[GateResult, ...]) -> None:
 
 def _gate_words(gate: GateResult) -> str:
     sign = ">=" if HIGHER_IS_BETTER[gate.metric] else "<="
-    if gate.goal is Goal.MAX_DEGRADATION:
-        asked = f"at most {gate.limit:g} worse than the source's {gate.source_value:.6g}"
-    else:
-        asked = f"{sign} {gate.limit:g}"
+    asked = {
+        Goal.THRESHOLD: f"{sign} {gate.limit:g}",
+        Goal.MAX_DEGRADATION: f"at most {gate.limit:g} worse than the source's {gate.source_value:.6g}",
+        Goal.PERCENT_MAX_DEGRADATION: f"at most {gate.limit:g} % worse than the source's {gate.source_value:.6g}",
+        Goal.MIN_IMPROVEMENT: f"at least {gate.limit:g} better than the source's {gate.source_value:.6g}",
+        Goal.PERCENT_MIN_IMPROVEMENT: f"at least {gate.limit:g} % better than the source's {gate.source_value:.6g}",
+    }[gate.goal]
     return f"{gate.metric} is {gate.value:.6g} over {gate.samples} samples, the goal is {asked}"
 
 

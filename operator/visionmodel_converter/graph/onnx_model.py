@@ -15,7 +15,7 @@ import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
-from visionmodel_contract.conversion import TensorSpec
+from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.graph.limits import MIN_OPSET, RAISED_IR_VERSION, RuntimeLimits
 

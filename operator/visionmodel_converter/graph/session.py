@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from visionmodel_contract.conversion import TensorSpec
+from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 
 Tensors = Mapping[str, NDArray[Any]]

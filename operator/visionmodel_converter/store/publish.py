@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from visionmodel_contract.conversion import ArtifactInfo
+from visionmodel_contract.report import ArtifactInfo
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.report import FullReport, artifact_info
 from visionmodel_converter.store.image import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from visionmodel_contract.conversion import ReportSummary
+from visionmodel_contract.report import ReportSummary
 from visionmodel_operator.adapters.reading import Raw, condition_of, field_of, is_true, label_of, name_of
 from visionmodel_operator.core.names import LABEL_REVISION
 from visionmodel_operator.core.snapshot import JobState

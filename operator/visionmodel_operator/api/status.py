@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from visionmodel_contract.conversion import GateResult, TensorSpec
 from visionmodel_contract.precision import Goal
+from visionmodel_contract.report import GateResult, TensorSpec
 from visionmodel_operator.api.base import ApiModel
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
 

@@ -6,7 +6,8 @@ completed by the next one. Order within a decision is the order of effects.
 
 from dataclasses import dataclass
 
-from visionmodel_contract.conversion import ArtifactInfo, ConversionRequest, ReportSummary
+from visionmodel_contract.conversion import ConversionRequest
+from visionmodel_contract.report import ArtifactInfo, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from visionmodel_contract.conversion import Failure, GateResult, ReportSummary
+from visionmodel_contract.report import Failure, GateResult, ReportSummary
 from visionmodel_operator.core.snapshot import KnownArtifact
 
 SUMMARY_KEY: Final = "summary.json"
@@ -25,6 +25,8 @@ def data_from_artifact(known: KnownArtifact) -> dict[str, str]:
     summary = known.summary.model_copy(update={"gates": (), "gate_key": None})
     report = summary.model_dump(mode="json", by_alias=True, exclude_none=True)
     del report["gates"]
+    if not summary.candidates:
+        del report["candidates"]
     data = {SUMMARY_KEY: _text(report)}
     for gate_key in sorted({*known.verdicts, *known.gate_failures}):
         verdict: dict[str, Any] = {"gates": [_wire(gate) for gate in known.verdicts.get(gate_key, ())]}

@@ -10,6 +10,7 @@ from typing import Any, Final
 from visionmodel_contract.conversion import (
     ConversionOptions,
     ConversionRequest,
+    GatesRequest,
     MetricGoal,
     ParityRequest,
     PublishTarget,
@@ -133,7 +134,7 @@ def conversion_request(
             digest=spec.model.digest,
         ),
         options=conversion_options(spec),
-        parity=parity_request(spec),
+        gates=gates_request(spec),
         publish=PublishTarget(repository=platform.artifact_repository, insecure=platform.artifact_repository_insecure),
         passed_gate_keys=passed_gate_keys,
     )
@@ -142,16 +143,14 @@ def conversion_request(
 def conversion_options(spec: VisionModelSpec) -> ConversionOptions:
     """Return the options that change the artifact's bytes."""
     wanted = spec.conversion
-    return ConversionOptions(backend=wanted.backend, precision=wanted.precision, simplify=wanted.simplify)
+    return ConversionOptions(backend=wanted.backend, precisions=(wanted.precision,), simplify=wanted.simplify)
 
 
-def parity_request(spec: VisionModelSpec) -> ParityRequest:
+def gates_request(spec: VisionModelSpec) -> GatesRequest:
     """Return the goals that the artifact must meet before it may serve."""
     parity = spec.conversion.gates.parity
-    return ParityRequest(
-        dataset_uri=parity.dataset_uri,
-        metrics=tuple(MetricGoal(name=m.name, goal=m.goal, value=m.value) for m in parity.metrics),
-    )
+    goals = tuple(MetricGoal(name=m.name, goal=m.goal, value=m.value) for m in parity.metrics)
+    return GatesRequest(parity=ParityRequest(dataset_uri=parity.dataset_uri, metrics=goals))
 
 
 def artifact_key(spec: VisionModelSpec, resolved_digest: str | None = None) -> str | None:
@@ -167,7 +166,7 @@ def artifact_key(spec: VisionModelSpec, resolved_digest: str | None = None) -> s
 
 def gate_key_of(spec: VisionModelSpec, key: str) -> str:
     """Return the key of the verdict that this spec's gates give over the artifact `key`."""
-    return gate_key(key, parity_request(spec))
+    return gate_key(key, gates_request(spec))
 
 
 def plan_digest(rollout: Rollout) -> str:

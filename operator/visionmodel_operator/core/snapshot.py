@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from visionmodel_contract.conversion import Failure, GateResult, ReportSummary
+from visionmodel_contract.report import Failure, GateResult, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.counters import Tick

@@ -5,8 +5,8 @@ Shared by the VisionModels of a namespace, so none of them owns it; the resync d
 
 from typing import Final
 
-from visionmodel_contract.conversion import ReportSummary
 from visionmodel_contract.exits import ExitCode
+from visionmodel_contract.report import ReportSummary
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import ForgetArtifact, RecordArtifact
 from visionmodel_operator.core.artifact_record import data_from_artifact

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import Final
 
-from visionmodel_contract.conversion import ArtifactInfo
+from visionmodel_contract.report import ArtifactInfo
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import DetectionOutput, ImageInput, VisionModelSpec
 from visionmodel_operator.core.snapshot import Platform

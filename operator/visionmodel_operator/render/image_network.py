@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from visionmodel_contract.conversion import ArtifactInfo, TensorSpec
+from visionmodel_contract.report import ArtifactInfo, TensorSpec
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import Decoder, DetectionOutput, ImageInput, Layout, Task
 from visionmodel_operator.errors import UserError

@@ -6,7 +6,7 @@ Rendered once per revision and stored; a change here reaches new revisions only,
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from visionmodel_contract.conversion import ArtifactInfo
+from visionmodel_contract.report import ArtifactInfo
 from visionmodel_operator.api.base import GROUP
 from visionmodel_operator.api.spec import Accelerator, TaskType, VisionModelSpec
 from visionmodel_operator.core import names

@@ -7,7 +7,7 @@ Tensor: the network itself, under the VisionModel's name. Image tasks: an ensemb
 from dataclasses import dataclass
 from typing import Final
 
-from visionmodel_contract.conversion import ArtifactInfo
+from visionmodel_contract.report import ArtifactInfo
 from visionmodel_operator.api.spec import TaskType, VisionModelSpec
 from visionmodel_operator.core.snapshot import Platform
 from visionmodel_operator.render.ensemble import ensemble_configs

@@ -8,7 +8,7 @@ from decimal import Decimal
 from math import floor
 from typing import Any, Final
 
-from visionmodel_contract.conversion import ArtifactInfo, TensorSpec
+from visionmodel_contract.report import ArtifactInfo, TensorSpec
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import Batching, VisionModelSpec

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from obstore.store import S3Store
 
-from visionmodel_contract.conversion import ReportSummary
+from visionmodel_contract.report import ReportSummary
 from visionmodel_devcluster.builds import binary
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before onnxruntime is imported: no test reports usage
@@ -306,11 +306,13 @@ class JobRunner:
         return dataclasses.replace(self, environment={**self.environment, **variables})
 
     def request(self, uri: str, **changes: Any) -> dict[str, Any]:
+        parity = changes.pop("parity", {})
         return {
             "namespace": "shop",
             "name": "shapes",
             "revision": "0123456789",
             "source": {"uri": uri, **changes.pop("source", {})},
+            "gates": {"parity": parity},
             "publish": {"repository": f"{self.registry.host}/{self.repository}", "insecure": True},
             **changes,
         }

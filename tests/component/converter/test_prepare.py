@@ -16,10 +16,11 @@ import pytest
 
 from unit.converter import tiny_models
 from unit.converter.tiny_models import npz
-from visionmodel_contract.conversion import ConversionOptions, GateResult, TensorSpec
+from visionmodel_contract.conversion import ConversionOptions
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.keys import prepare_key
 from visionmodel_contract.precision import Goal
+from visionmodel_contract.report import GateResult, TensorSpec
 
 from .conftest import JobRunner, RegistryServer, S3Server, TlsServer, start_registry
 

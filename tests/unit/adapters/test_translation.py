@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from visionmodel_contract.conversion import Failure, ReportSummary
+from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_operator.adapters.job_translation import job_states, waiting_reason
 from visionmodel_operator.adapters.serving_translation import is_settled, pod_states, ready_replicas, route_state
 from visionmodel_operator.adapters.translation import (

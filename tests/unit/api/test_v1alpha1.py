@@ -4,8 +4,8 @@ import pytest
 
 from schema.full_status import FULL_STATUS
 from schema.specs import FULL, MINIMAL, edited
-from visionmodel_contract.conversion import GateResult, TensorSpec
 from visionmodel_contract.precision import Goal
+from visionmodel_contract.report import GateResult, TensorSpec
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import ConversionReport, VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionmodel_contract.conversion import (
+from visionmodel_contract.precision import Goal, Precision
+from visionmodel_contract.report import (
     SUMMARY_LIMIT_BYTES,
     ArtifactInfo,
     Failure,
@@ -15,7 +16,6 @@ from visionmodel_contract.conversion import (
     ReportSummary,
     TensorSpec,
 )
-from visionmodel_contract.precision import Goal, Precision
 from visionmodel_converter.graph.onnx_model import MAX_SPEC_JSON_BYTES
 from visionmodel_converter.report import termination_message
 

@@ -4,17 +4,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from visionmodel_contract.conversion import (
-    ArtifactInfo,
-    ConversionRequest,
-    Failure,
-    GateResult,
-    ReportSummary,
-    TensorSpec,
-)
+from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.keys import digest_of, gate_key, prepare_key
 from visionmodel_contract.precision import Goal, Precision
+from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary, TensorSpec
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core.snapshot import ObjectRef, Platform, Runtime
 
@@ -126,7 +120,7 @@ def succeeded(request: ConversionRequest) -> ReportSummary:
         result="Succeeded",
         source_digest=digest,
         artifact=artifact(key),
-        gate_key=gate_key(key, request.parity),
+        gate_key=gate_key(key, request.gates),
         gates=(GateResult(metric="cosine", goal=Goal.THRESHOLD, limit=0.999, value=1.0, passed=True, samples=16),),
     )
 
@@ -141,7 +135,7 @@ def failed(request: ConversionRequest, exit_code: ExitCode) -> ReportSummary:
     return ReportSummary(
         result="Failed",
         source_digest=digest,
-        gate_key=gate_key(key, request.parity),
+        gate_key=gate_key(key, request.gates),
         gates=(missed,) if is_gate else (),
         failure=Failure(reason=reason, message=f"{reason}: said the converter", exit_code=int(exit_code)),
     )

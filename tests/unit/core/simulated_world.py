@@ -8,8 +8,9 @@ from typing import Any, Self, assert_never
 
 from unit.core import builders
 from unit.core.simulated_traffic import Traffic
-from visionmodel_contract.conversion import ConversionRequest, ReportSummary
+from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import ExitCode
+from visionmodel_contract.report import ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_status

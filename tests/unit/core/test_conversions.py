@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from unit.core import builders
-from visionmodel_contract.conversion import Failure, ReportSummary
 from visionmodel_contract.exits import ExitCode
+from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import ConversionStatus, VisionModelStatus
 from visionmodel_operator.core.conversions import (

@@ -12,6 +12,7 @@ from schema.specs import FULL, MINIMAL, edited, spec_schema, without
 from visionmodel_contract.conversion import (
     ConversionOptions,
     ConversionRequest,
+    GatesRequest,
     MetricGoal,
     ParityRequest,
     PublishTarget,
@@ -247,10 +248,12 @@ def test_conversion_request() -> None:
         name="shapes",
         revision="91be04c7aa",
         source=SourceRequest(uri="s3://models/shapes/7/model.onnx", format="onnx", digest=DIGEST),
-        options=ConversionOptions(backend=Backend.ONNX_RUNTIME, precision=Precision.FP32, simplify=False),
-        parity=ParityRequest(
-            dataset_uri="s3://data/holdout.npz",
-            metrics=(MetricGoal(name="top1", goal=Goal.MAX_DEGRADATION, value=0.01),),
+        options=ConversionOptions(backend=Backend.ONNX_RUNTIME, precisions=(Precision.FP32,), simplify=False),
+        gates=GatesRequest(
+            parity=ParityRequest(
+                dataset_uri="s3://data/holdout.npz",
+                metrics=(MetricGoal(name="top1", goal=Goal.MAX_DEGRADATION, value=0.01),),
+            )
         ),
         publish=PublishTarget(repository="registry.example/artifacts", insecure=True),
     )
@@ -258,9 +261,9 @@ def test_conversion_request() -> None:
 
 def test_request_of_the_smallest_spec_asks_for_agreement_with_the_source() -> None:
     request = conversion_request(parse_spec(MINIMAL), namespace="d", name="s", revision="r", platform=PLATFORM)
-    assert (request.source, request.parity) == (
+    assert (request.source, request.gates) == (
         SourceRequest(uri="s3://models/shapes/7/model.onnx", format="onnx", digest=None),
-        ParityRequest(),
+        GatesRequest(),
     )
 
 
@@ -285,7 +288,7 @@ def test_gate_key_moves_with_the_goals_and_the_artifact() -> None:
     changed = parse_spec(edited(("conversion", "gates", "parity", "metrics", 0, "value"), 0.5))
     keys = {gate_key_of(spec, "a"), gate_key_of(changed, "a"), gate_key_of(spec, "b")}
     assert len(keys) == 3
-    assert gate_key_of(parse_spec(MINIMAL), "a") == gate_key("a", ParityRequest())
+    assert gate_key_of(parse_spec(MINIMAL), "a") == gate_key("a", GatesRequest())
 
 
 PLAN_CHANGES = {

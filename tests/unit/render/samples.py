@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from visionmodel_contract.conversion import (
-    ArtifactInfo,
     ConversionOptions,
     ConversionRequest,
-    ParityRequest,
+    GatesRequest,
     PublishTarget,
-    ReportSummary,
     SourceRequest,
-    TensorSpec,
 )
 from visionmodel_contract.precision import Precision
+from visionmodel_contract.report import ArtifactInfo, ReportSummary, TensorSpec
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.actions import (
@@ -155,7 +153,7 @@ def request(**changes: Any) -> ConversionRequest:
         "revision": REVISION,
         "source": SourceRequest(uri="s3://models/shapes/1/model.onnx"),
         "options": ConversionOptions(),
-        "parity": ParityRequest(),
+        "gates": GatesRequest(),
         "publish": PublishTarget(repository=PLATFORM.artifact_repository),
     }
     return ConversionRequest(**{**values, **changes})

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from unit.render.samples import artifact, snapshot
-from visionmodel_contract.conversion import Failure, GateResult, ReportSummary
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.precision import Goal
+from visionmodel_contract.report import Failure, GateResult, ReportSummary
 from visionmodel_operator.core.actions import ForgetArtifact, RecordArtifact
 from visionmodel_operator.core.operations import Apply, Delete
 from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot

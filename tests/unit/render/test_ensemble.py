@@ -7,7 +7,7 @@ from google.protobuf import text_format  # type: ignore[import-untyped]
 from tritonclient.grpc import model_config_pb2 as triton
 
 from unit.render.samples import DETECTION_SPEC, DETECTOR, PLATFORM, REVISION, artifact, spec
-from visionmodel_contract.conversion import ArtifactInfo, TensorSpec
+from visionmodel_contract.report import ArtifactInfo, TensorSpec
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.errors import UserError

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2 as triton
 
 from unit.render.samples import GPU_SPEC, PLATFORM, REVISION, artifact, spec
-from visionmodel_contract.conversion import ArtifactInfo, TensorSpec
+from visionmodel_contract.report import ArtifactInfo, TensorSpec
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core.snapshot import Platform

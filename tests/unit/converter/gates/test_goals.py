@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionmodel_contract.conversion import GateResult, MetricGoal, ParityRequest
+from visionmodel_contract.conversion import MetricGoal, ParityRequest
 from visionmodel_contract.precision import Goal
+from visionmodel_contract.report import GateResult
 from visionmodel_converter.failures import ConversionFailure
 from visionmodel_converter.gates.parity import (
     DEFAULT_GOAL,
@@ -21,6 +22,7 @@ from visionmodel_converter.gates.parity import (
 )
 
 T, D = Goal.THRESHOLD, Goal.MAX_DEGRADATION
+PD, MI, PI = Goal.PERCENT_MAX_DEGRADATION, Goal.MIN_IMPROVEMENT, Goal.PERCENT_MIN_IMPROVEMENT
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,13 @@ T, D = Goal.THRESHOLD, Goal.MAX_DEGRADATION
         ("maxAbsError", T, 0.1, 0.11, 0.0, False),
         ("maxAbsError", D, 0.1, 0.11, 0.0, False),
         ("maxRelativeError", T, 1e-4, 1e-6, 0.0, True),
+        ("map50", PD, 1.0, 0.792, 0.8, True),
+        ("map50", PD, 1.0, 0.791, 0.8, False),
+        ("map50", PD, 1.0, 0.0, 0.0, False),
+        ("top1", MI, 0.01, 0.96, 0.95, True),
+        ("top1", MI, 0.01, 0.959, 0.95, False),
+        ("top1", PI, 10.0, 0.55, 0.5, True),
+        ("top1", PI, 10.0, 0.54, 0.5, False),
     ],
 )
 def test_goal(metric: str, goal: Goal, limit: float, value: float, source: float, met: bool) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from unit.converter import tiny_models
-from visionmodel_contract.conversion import TensorSpec
+from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unit.converter import tiny_models
-from visionmodel_contract.conversion import TensorSpec
+from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.graph.session import cpu_threads, open_session, random_inputs
 

@@ -1,0 +1,115 @@
+"""What a conversion answers: the summary in the Job's termination message, and the parts of the full report.
+
+The summary is at most 3 KiB (the kubelet keeps 4); everything else is in `report.json` inside the artifact.
+"""
+
+from typing import Literal
+
+from visionmodel_contract.conversion import FORMAT_VERSION, ContractModel, Digest
+from visionmodel_contract.precision import Goal, Precision
+
+SUMMARY_LIMIT_BYTES = 3 * 1024
+
+
+class TensorSpec(ContractModel):
+    """One input or output tensor as the graph declares it; -1 is a free axis, the first axis is the batch."""
+
+    name: str
+    dtype: str
+    dims: tuple[int, ...]
+
+
+class GateResult(ContractModel):
+    """One measured goal: the value, its limit and whether it was met."""
+
+    metric: str
+    goal: Goal
+    limit: float
+    value: float
+    source_value: float | None = None
+    passed: bool
+    samples: int
+
+
+class SpeedResult(ContractModel):
+    """One timed profile; times are of whole runs of the batch, in milliseconds, on the node that measured."""
+
+    batch: int
+    runs: int
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    per_second: float
+    """Samples per second at the mean time."""
+
+
+class PrecisionShare(ContractModel):
+    """How much of the executed graph really runs in the promised precision, 0 to 1.
+
+    Attributes:
+        layers: share of the layers that multiply (convolutions and matrix products).
+        compute: share of their multiply-accumulate operations.
+        runtime: what executed the graph, with its version.
+    """
+
+    precision: Precision
+    layers: float
+    compute: float
+    runtime: str
+
+
+class CandidateResult(ContractModel):
+    """One precision that was tried: a row of the table the choice was made from."""
+
+    precision: Precision
+    method: str | None = None
+    """Calibration method of an INT8 candidate."""
+    size_bytes: int = 0
+    nodes: int = 0
+    gates: tuple[GateResult, ...] = ()
+    share: PrecisionShare | None = None
+    speed: tuple[SpeedResult, ...] = ()
+    peak_memory_bytes: int | None = None
+    chosen: bool = False
+    refused: str | None = None
+    """Why it may not serve, in words; unset where it may."""
+
+
+class Failure(ContractModel):
+    """Why a conversion ended without an artifact, for the condition and the event."""
+
+    reason: str
+    message: str
+    exit_code: int
+
+
+class ArtifactInfo(ContractModel):
+    """What was made and published."""
+
+    key: str
+    image: str
+    digest: Digest
+    model_digest: Digest
+    report_digest: Digest
+    precision: Precision
+    size_bytes: int
+    nodes_before: int
+    nodes_after: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: int
+
+
+class ReportSummary(ContractModel):
+    """The termination message of the prepare Job."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    result: Literal["Succeeded", "Failed"]
+    source_digest: Digest | None = None
+    artifact: ArtifactInfo | None = None
+    gate_key: str | None = None
+    gates: tuple[GateResult, ...] = ()
+    candidates: tuple[CandidateResult, ...] = ()
+    cached: bool = False
+    failure: Failure | None = None
