@@ -11,6 +11,7 @@ _STEP = ("rollout", "steps", 0)
 _INTERVAL = ("rollout", "analysis", "interval")
 _TASK = ("task",)
 _PARITY = ("conversion", "gates", "parity")
+_CONVERSION = ("conversion",)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,17 @@ RULES: dict[str, RuleCases] = {
                     ]
                 },
             ),
+        },
+    ),
+    "candidates belong to precision Auto": RuleCases(
+        {
+            "some": edited(_CONVERSION, {"precision": "Auto", "candidates": ["fp32", "int8"]}),
+            "none": edited(_CONVERSION, {"precision": "Auto"}),
+            "empty elsewhere": edited(_CONVERSION, {"precision": "int8", "candidates": []}),
+        },
+        {
+            "a fixed precision": edited(_CONVERSION, {"precision": "fp32", "candidates": ["fp32"]}),
+            "the default precision": edited(_CONVERSION, {"candidates": ["int8"]}),
         },
     ),
     "NVIDIA_*, CUDA_VISIBLE_DEVICES, LD_PRELOAD and LD_LIBRARY_PATH are the platform's to set": RuleCases(

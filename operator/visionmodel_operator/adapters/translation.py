@@ -13,9 +13,10 @@ from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
 from visionmodel_operator.core.artifact_record import artifact_from_data
+from visionmodel_operator.core.conversion_request import artifact_key
 from visionmodel_operator.core.memory import known_key
 from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, artifact_config
-from visionmodel_operator.core.revision import artifact_key, revision_of
+from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import KnownArtifact, ObjectRef, Platform, Snapshot
 from visionmodel_operator.errors import UserError
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary
+from visionmodel_operator.core.conversion_request import artifact_key, gate_key_of
 from visionmodel_operator.core.memory import known_key
-from visionmodel_operator.core.revision import artifact_key, gate_key_of
 from visionmodel_operator.core.snapshot import JobState, Snapshot
 
 REMEMBERED_BY_KEY = frozenset(

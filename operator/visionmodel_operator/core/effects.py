@@ -21,6 +21,7 @@ from visionmodel_operator.core.actions import (
     ScaleRevision,
     StartConversion,
 )
+from visionmodel_operator.core.conversion_request import conversion_request
 from visionmodel_operator.core.conversions import (
     Failed,
     Missing,
@@ -32,7 +33,6 @@ from visionmodel_operator.core.conversions import (
     passed_gate_keys,
     remembered,
 )
-from visionmodel_operator.core.revision import conversion_request
 from visionmodel_operator.core.snapshot import JobState
 from visionmodel_operator.core.view import View
 

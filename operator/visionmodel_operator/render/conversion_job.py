@@ -13,10 +13,10 @@ from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import DeleteJob, StartConversion
 from visionmodel_operator.core.operations import Create, Delete, Operation
+from visionmodel_operator.core.quantity import canonical, smaller
 from visionmodel_operator.core.snapshot import Platform, Snapshot
 from visionmodel_operator.render.objects import Json, owned_metadata
 from visionmodel_operator.render.pods import REGISTRY_CREDENTIALS, RESTRICTED_CONTAINER, RESTRICTED_POD
-from visionmodel_operator.render.quantity import canonical, smaller
 
 CONTAINER: Final = "converter"
 BACKOFF_LIMIT: Final = 2

@@ -16,7 +16,8 @@ from visionmodel_operator.adapters.translation import (
 )
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
 from visionmodel_operator.core import names
-from visionmodel_operator.core.revision import artifact_key, revision_of
+from visionmodel_operator.core.conversion_request import artifact_key
+from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import JobState, KnownArtifact, Platform, PodState
 
 DIGEST = "sha256:" + "a" * 64

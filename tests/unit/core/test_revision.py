@@ -9,31 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schema.specs import FULL, MINIMAL, edited, spec_schema, without
-from visionmodel_contract.conversion import (
-    ConversionOptions,
-    ConversionRequest,
-    GatesRequest,
-    MetricGoal,
-    ParityRequest,
-    PublishTarget,
-    SourceRequest,
-)
-from visionmodel_contract.keys import digest_of, gate_key, prepare_key
-from visionmodel_contract.precision import Backend, Goal, Precision
+from visionmodel_contract.keys import digest_of
 from visionmodel_operator.api.schema import with_defaults
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.v1alpha1 import parse_spec
 from visionmodel_operator.core.revision import (
     DEFAULTS_V1,
     SCHEME_VERSION,
-    artifact_key,
-    conversion_request,
-    gate_key_of,
     plan_digest,
     revision_document,
     revision_of,
 )
-from visionmodel_operator.core.snapshot import Platform
 
 DIGEST = "sha256:" + "0a" * 32
 OTHER_DIGEST = "sha256:" + "0b" * 32
@@ -41,8 +27,8 @@ IDENTIFYING = ("model", "task", "conversion", "accelerators", "serving")
 
 GOLDEN = {
     "minimal": (MINIMAL, "38d996a408"),
-    "full, tensors": ({**FULL, "task": {"type": "Tensor"}}, "a223f917e3"),
-    "full, images": (FULL, "6dff02ec0a"),
+    "full, tensors": ({**FULL, "task": {"type": "Tensor"}}, "7618b84b9e"),
+    "full, images": (FULL, "83dd45e3c2"),
     "smallest detector": ({**MINIMAL, "task": {"type": "Detection", "output": {"decoder": "Grid"}}}, "5ea1930c66"),
     "one default GPU": ({**MINIMAL, "accelerators": [{}]}, "48583b7244"),
 }
@@ -62,7 +48,7 @@ def test_document_holds_what_differs() -> None:
         "model": {"digest": DIGEST},
         "task": {k: v for k, v in FULL["task"].items() if k != "input"}
         | {"input": {k: v for k, v in FULL["task"]["input"].items() if k != "dtype"}},
-        "conversion": {"simplify": False},
+        "conversion": {k: v for k, v in FULL["conversion"].items() if k not in ("backend", "deadline", "autoApply")},
         "accelerators": [{k: v for k, v in FULL["accelerators"][0].items() if k != "resourceName"}],
         "serving": {k: v for k, v in FULL["serving"].items() if k != "replicas"},
     }
@@ -73,7 +59,6 @@ UNCHANGED = {
     "no secret": without(("model", "secretRef")),
     "uri beside a digest": edited(("model", "storageUri"), "s3://elsewhere/m.onnx"),
     "format by name": without(("model", "modelFormat")),
-    "gates": edited(("conversion", "gates", "parity", "metrics", 0, "value"), 0.5),
     "deadline": edited(("conversion", "deadline"), "5m"),
     "autoApply": edited(("conversion", "autoApply"), False),
     "replicas": edited(("serving", "replicas"), 7),
@@ -85,6 +70,12 @@ UNCHANGED = {
 }
 
 CHANGED = {
+    "goal under Auto": edited(("conversion", "gates", "parity", "metrics", 0, "value"), 0.5),
+    "latency goal under Auto": edited(("conversion", "gates", "latency", 0, "max"), "20ms"),
+    "candidates": edited(("conversion", "candidates"), ["fp32"]),
+    "improvement": edited(("conversion", "minImprovement"), 5),
+    "calibration": edited(("conversion", "calibration", "samples"), 512),
+    "method": edited(("conversion", "calibration", "method"), "MinMax"),
     "task": edited(("task",), {"type": "Tensor"}),
     "label": edited(("task", "labels", 0), "disc"),
     "decoder": edited(("task", "output", "decoder"), "Grid"),
@@ -112,6 +103,12 @@ CHANGED = {
 @pytest.mark.parametrize("spec", UNCHANGED.values(), ids=UNCHANGED.keys())
 def test_revision_stays(spec: Any) -> None:
     assert revision_of(parse_spec(spec)) == revision_of(parse_spec(FULL))
+
+
+def test_goals_name_no_revision_of_a_fixed_precision() -> None:
+    fixed = edited(("conversion",), {"precision": "int8", "minImprovement": 5})
+    goals = edited(("conversion",), {**fixed["conversion"], "minImprovement": 9, "gates": FULL["conversion"]["gates"]})
+    assert revision_of(parse_spec(goals)) == revision_of(parse_spec(fixed))
 
 
 def test_every_change_gives_a_revision_of_its_own() -> None:
@@ -143,7 +140,7 @@ def paths(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
 
 def test_every_default_of_an_identifying_field_has_a_row() -> None:
     """A new field with a default and without a row would rename the revisions of all stored objects."""
-    left_out = ("conversion.gates", "conversion.deadline", "conversion.autoApply")
+    left_out = ("conversion.deadline", "conversion.autoApply")
     expected = {p for p in paths("", spec_schema()) if p.startswith(IDENTIFYING) and not p.startswith(left_out)}
     # no default of the API: the format is derived from the file's name, and onnx says what is derived anyway
     assert DEFAULTS_V1.keys() == expected | {"model.modelFormat.name"}
@@ -151,10 +148,13 @@ def test_every_default_of_an_identifying_field_has_a_row() -> None:
 
 def test_table_is_frozen() -> None:
     """The rows in the order in which they came; the digest of a group never changes."""
-    later = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("task.")}
-    first = {path: value for path, value in DEFAULTS_V1.items() if path not in later}
+    tasks = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("task.")}
+    auto = ("conversion.candidates", "conversion.minImprovement", "conversion.calibration", "conversion.gates")
+    precisions = {path: value for path, value in DEFAULTS_V1.items() if path.startswith(auto)}
+    first = {path: value for path, value in DEFAULTS_V1.items() if path not in tasks | precisions}
     assert digest_of(first) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
-    assert digest_of(later) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
+    assert digest_of(tasks) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
+    assert digest_of(precisions) == "f049c163e0aea36c51b9d76714094b6c9452911f2fe4b2e84a75b4067d1f1e4d"
 
 
 def explicit(spec: Any) -> dict[str, Any]:
@@ -191,8 +191,15 @@ def spellings(draw: st.DrawFn) -> tuple[Any, Any]:
     for name in ("conversion", "serving"):
         if draw(st.booleans(), label=name):
             wish[name] = shrunk(draw, FULL[name])
-    if "gates" in wish.get("conversion", {}):
-        del wish["conversion"]["gates"]
+    if "candidates" in wish.get("conversion", {}):
+        wish["conversion"]["precision"] = "Auto"
+    if "calibration" in wish.get("conversion", {}):
+        wish["conversion"]["calibration"]["storageUri"] = "s3://data/calibration.npz"
+    gates = wish.get("conversion", {}).get("gates", {})
+    if "metrics" in gates.get("parity", {}):
+        gates["parity"]["datasetUri"] = "s3://data/holdout.npz"
+    if "memory" in gates:
+        gates["memory"] = {"max": "1Gi"}
     if draw(st.booleans(), label="task"):
         part = shrunk(draw, FULL["task"])
         wish["task"] = {**part, "type": "Detection", "output": {**part.get("output", {}), "decoder": "Grid"}}
@@ -229,66 +236,6 @@ def test_changed_default_of_the_api_starts_no_canary(monkeypatch: pytest.MonkeyP
     finally:
         monkeypatch.undo()
         VisionModelSpec.model_rebuild(force=True)
-
-
-PLATFORM = Platform(
-    runtimes={},
-    default_runtime="26.07",
-    converter_image="registry.example/converter:1",
-    artifact_repository="registry.example/artifacts",
-    artifact_repository_insecure=True,
-)
-
-
-def test_conversion_request() -> None:
-    assert conversion_request(
-        parse_spec(FULL), namespace="demo", name="shapes", revision="91be04c7aa", platform=PLATFORM
-    ) == ConversionRequest(
-        namespace="demo",
-        name="shapes",
-        revision="91be04c7aa",
-        source=SourceRequest(uri="s3://models/shapes/7/model.onnx", format="onnx", digest=DIGEST),
-        options=ConversionOptions(backend=Backend.ONNX_RUNTIME, precisions=(Precision.FP32,), simplify=False),
-        gates=GatesRequest(
-            parity=ParityRequest(
-                dataset_uri="s3://data/holdout.npz",
-                metrics=(MetricGoal(name="top1", goal=Goal.MAX_DEGRADATION, value=0.01),),
-            )
-        ),
-        publish=PublishTarget(repository="registry.example/artifacts", insecure=True),
-    )
-
-
-def test_request_of_the_smallest_spec_asks_for_agreement_with_the_source() -> None:
-    request = conversion_request(parse_spec(MINIMAL), namespace="d", name="s", revision="r", platform=PLATFORM)
-    assert (request.source, request.gates) == (
-        SourceRequest(uri="s3://models/shapes/7/model.onnx", format="onnx", digest=None),
-        GatesRequest(),
-    )
-
-
-@pytest.mark.parametrize(
-    ("spec", "resolved", "digest"),
-    [
-        pytest.param(FULL, None, DIGEST, id="pinned"),
-        pytest.param(FULL, OTHER_DIGEST, DIGEST, id="the pin wins"),
-        pytest.param(without(("model", "digest")), OTHER_DIGEST, OTHER_DIGEST, id="resolved"),
-    ],
-)
-def test_artifact_key(spec: Any, resolved: str | None, digest: str) -> None:
-    assert artifact_key(parse_spec(spec), resolved) == prepare_key(digest, ConversionOptions(simplify=False))
-
-
-def test_unknown_digest_has_no_key() -> None:
-    assert artifact_key(parse_spec(MINIMAL)) is None
-
-
-def test_gate_key_moves_with_the_goals_and_the_artifact() -> None:
-    spec = parse_spec(FULL)
-    changed = parse_spec(edited(("conversion", "gates", "parity", "metrics", 0, "value"), 0.5))
-    keys = {gate_key_of(spec, "a"), gate_key_of(changed, "a"), gate_key_of(spec, "b")}
-    assert len(keys) == 3
-    assert gate_key_of(parse_spec(MINIMAL), "a") == gate_key("a", GatesRequest())
 
 
 PLAN_CHANGES = {
