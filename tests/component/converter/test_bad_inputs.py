@@ -230,9 +230,9 @@ def test_ends_with_its_own_reason_and_publishes_nothing(
     request = job.request(f"pvc://models/{bad.path}", **bad.request)
     asks_goals = bad.metrics != (TOP1,) or bad.dataset is not None or bad.name == "metric-without-dataset"
     if asks_goals:
-        request["parity"] = {"metrics": list(bad.metrics)}
+        request["gates"]["parity"] = {"metrics": list(bad.metrics)}
     if bad.dataset is not None:
-        request["parity"]["datasetUri"] = put("eval.npz", bad.dataset)
+        request["gates"]["parity"]["datasetUri"] = put("eval.npz", bad.dataset)
 
     before = job.tags()
     done = job.run(request)
