@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from visionmodel_contract.precision import Goal
+from visionmodel_contract.precision import Goal, Precision
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
 from visionmodel_operator.api.status import (
     CanaryStatus,
+    CandidateStatus,
     Condition,
     ConditionStatus,
     ConversionReport,
@@ -72,6 +73,21 @@ FULL_STATUS = VisionModelStatus(
                     source_value=0.975,
                     passed=True,
                     samples=200,
+                )
+            ],
+            candidates=[
+                CandidateStatus(
+                    precision=Precision.INT8,
+                    method="MinMax",
+                    size_bytes=1024,
+                    nodes=60,
+                    metrics={"top1": 0.97},
+                    p50_ms=0.5,
+                    p99_ms=1.5,
+                    per_second=2400.5,
+                    peak_memory_bytes=1_000_000,
+                    chosen=False,
+                    refused="3.0 % slower than fp32; 5 % faster is asked for",
                 )
             ],
         ),

@@ -81,6 +81,7 @@ def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
         inputs=list(made.inputs),
         outputs=list(made.outputs),
         parity=list(conversion.gates),
+        candidates=list(conversion.summary.candidates),
     )
     return recorded.model_copy(
         update={"key": conversion.key, "stage": "Done", "progress": 100, "report": report, "message": None}
