@@ -23,6 +23,8 @@ class ExitCode(IntEnum):
     DATASET_INVALID = 86
     PARITY_FAILED = 87  # artifact disagrees with its source
     GATE_FAILED = 88  # a labelled goal is missed
+    ENGINE_REFUSED = 89  # TensorRT cannot parse, build or load it
+    PRECISION_NOT_REACHED = 95  # the runtime executes another precision than was promised
 
 
 PERMANENT_EXIT_CODES: tuple[int, ...] = tuple(code for code in ExitCode if 80 <= code <= 113)

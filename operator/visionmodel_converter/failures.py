@@ -39,6 +39,9 @@ class Reason(StrEnum):
     DATASET_INVALID = "DatasetInvalid"
     PARITY_FAILED = "ParityFailed"
     GATE_FAILED = "GateFailed"
+    PRECISION_NOT_REACHED = "PrecisionNotReached"
+    ENGINE_REFUSED = "EngineRefused"
+    TENSORRT_MISSING = "TensorRTMissing"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
     REGISTRY_FORBIDDEN = "RegistryForbidden"
     ARTIFACT_CORRUPT = "ArtifactCorrupt"
@@ -70,6 +73,9 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.DATASET_INVALID: ExitCode.DATASET_INVALID,
     Reason.PARITY_FAILED: ExitCode.PARITY_FAILED,
     Reason.GATE_FAILED: ExitCode.GATE_FAILED,
+    Reason.PRECISION_NOT_REACHED: ExitCode.PRECISION_NOT_REACHED,
+    Reason.ENGINE_REFUSED: ExitCode.ENGINE_REFUSED,
+    Reason.TENSORRT_MISSING: ExitCode.BAD_REQUEST,
     Reason.REGISTRY_UNAVAILABLE: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.REGISTRY_FORBIDDEN: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.ARTIFACT_CORRUPT: ExitCode.REGISTRY_UNAVAILABLE,

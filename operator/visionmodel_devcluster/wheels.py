@@ -21,7 +21,12 @@ WHEELS = Path(__file__).parent / "addons" / "wheels"
 
 def wheel_dir(package: str) -> Path:
     """Folder with the content of the pinned wheel of `package`."""
-    requirement = WHEELS / f"{package}.txt"
+    return unpacked(WHEELS / f"{package}.txt")
+
+
+def unpacked(requirement: Path) -> Path:
+    """Folder with the content of the wheels that a hashed requirement file pins; kept in the cache by its digest."""
+    package = requirement.stem
     digest = hashlib.sha256(requirement.read_bytes()).hexdigest()[:12]
     parent = cache_dir() / "wheels"
     target = parent / f"{package}-{digest}"
