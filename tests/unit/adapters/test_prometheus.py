@@ -208,6 +208,7 @@ async def test_samples_may_be_longer_than_one_number(monkeypatch: pytest.MonkeyP
 
 async def test_a_server_that_never_ends_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prometheus, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(prometheus, "TIMEOUT_SECONDS", 0.5)
     gate = asyncio.Event()
 
     async def handler(request: web.Request) -> web.Response:
