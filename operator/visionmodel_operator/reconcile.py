@@ -57,10 +57,10 @@ class Metrics(Protocol):
     """Prometheus."""
 
     async def samples(self, query: str, at: datetime) -> tuple[Series, ...]:
-        """Return the raw samples of a range-vector selector evaluated at a time. Raises Retry when they cannot be had."""
+        """Return the raw samples of a range-vector selector evaluated at a time. Raises Retry if it cannot."""
 
     async def value(self, query: str, at: datetime) -> float | None:
-        """Return the one number an expression gives, None when there is none. Raises Retry when it gives other things."""
+        """Return the one number an expression gives, None when there is none. Raises Retry if it cannot."""
 
 
 class Triton(Protocol):
