@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from unit.core import builders, scenarios, walks
-from unit.core.simulated_cluster import Cluster, Model
+from unit.core.simulated_cluster import Cluster
 from visionmodel_operator.core import memory
 from visionmodel_operator.core.judge_state import JudgeState
 
 OBSERVING = ("Progressing", "Observing")
 
 
-def candidate(steps: list[builders.Document], model: Model | None = None, **analysis: Any) -> Cluster:
+def candidate(steps: list[builders.Document], **analysis: Any) -> Cluster:
     """Return a cluster that has just begun to observe the first step of model 2."""
-    cluster = scenarios.with_candidate(model, rollout={"steps": steps, "analysis": analysis})
+    cluster = scenarios.with_candidate(rollout={"steps": steps, "analysis": analysis})
     cluster.advance_to(OBSERVING)
     return cluster
 
@@ -25,7 +25,7 @@ def step_of(cluster: Cluster) -> int | None:
     return rollout.step if rollout is not None else None
 
 
-LONG_PAUSE = [{"setWeight": 10}, {"pause": {"duration": "60s"}}, {"setWeight": 50}]
+LONG_PAUSE: list[builders.Document] = [{"setWeight": 10}, {"pause": {"duration": "60s"}}, {"setWeight": 50}]
 GAPS: Mapping[str, tuple[int, int]] = {
     "one missed scrape at the end of the pause": (50, 56),
     "no answer at the end of the pause": (40, 65),
@@ -37,8 +37,7 @@ GAPS: Mapping[str, tuple[int, int]] = {
 @pytest.mark.parametrize("gap", GAPS)
 def test_a_gap_in_the_metrics_decides_nothing(gap: str, policy: str) -> None:
     begin, end = GAPS[gap]
-    limits = {"maxStepDuration": "20s", "metricsGrace": "60s", "onInconclusive": policy}
-    cluster = candidate(LONG_PAUSE, **limits)
+    cluster = candidate(LONG_PAUSE, maxStepDuration="20s", metricsGrace="60s", onInconclusive=policy)
     cluster.advance(begin)
     walks.stop_scraping(cluster)
     while begin < end:
@@ -89,7 +88,7 @@ def judged_in(cluster: Cluster) -> JudgeState:
 
 
 def test_a_step_passes_on_requests_of_its_own_weight() -> None:
-    steps = [{"setWeight": 40}, {"pause": {"duration": "23s"}}, {"setWeight": 60}]
+    steps: list[builders.Document] = [{"setWeight": 40}, {"pause": {"duration": "23s"}}, {"setWeight": 60}]
     cluster = candidate(steps, interval="10s")
     cluster.advance_to(("Progressing", "Routing"))
     cluster.advance_to(OBSERVING)
