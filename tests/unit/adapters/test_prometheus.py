@@ -196,6 +196,16 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end(
     assert compressed or sent < 100
 
 
+async def test_a_redirect_is_followed() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        if not request.path.startswith("/moved"):
+            raise web.HTTPFound("/moved" + request.path_qs)
+        return web.json_response({"status": "success", "data": {"result": vector("3")}})
+
+    async with metrics_of(handler) as metrics:
+        assert await metrics.value("q", AT) == 3.0
+
+
 async def test_samples_may_be_longer_than_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prometheus, "VALUE_BYTES", 1000)
 

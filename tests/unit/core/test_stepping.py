@@ -121,3 +121,14 @@ def test_a_step_without_a_split_ends_by_its_time(steps: list[builders.Document],
     assert step_of(cluster) == 2
     walks.scrape_again(cluster)
     cluster.advance_to(walks.PROMOTED, limit=90)
+
+
+def test_a_step_that_is_observed_is_promoted_at_once() -> None:
+    cluster = candidate(LONG_PAUSE)
+    walks.promote_step(cluster)
+    cluster.advance(1)
+    assert (step_of(cluster), cluster.recorded.consumed_actions) == (1, [f"promote={cluster.target}/1/1"])
+
+
+def test_a_hold_for_want_of_metrics_says_why() -> None:
+    assert scenarios.metrics_gone().recorded.message == "No metrics for 30s: Prometheus did not answer"
