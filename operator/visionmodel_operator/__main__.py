@@ -105,7 +105,7 @@ async def operate(settings: Settings) -> int:
         settings,
         connection,
         Inventory(connection, settings.watch_namespaces),
-        Health(time.monotonic),
+        Health(time.monotonic, settings.resync_seconds),
         Telemetry(),
         stop,
     )

@@ -60,7 +60,8 @@ def judged_again(platform: Platform, namespace: str, name: str, status: Mapping[
 
 
 def _whole(state: JudgeState) -> JudgeState:
-    return replace(state, step_requests=0, metrics=tuple(replace(metric, judged=0) for metric in state.metrics))
+    metrics = tuple(replace(metric, judged=0) for metric in state.metrics)
+    return replace(state, step_started=None, step_requests=0, metrics=metrics)
 
 
 def _samples(port: int, query: str, at: float) -> tuple[Series, ...]:

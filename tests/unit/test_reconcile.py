@@ -103,10 +103,61 @@ def test_a_deployment_that_cannot_be_written_keeps_no_traffic_on_a_bad_canary(er
     assert stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{SECOND}-0") is not None, "nothing is taken away"
 
 
+QUEUE = {"name": "queue", "type": "Threshold", "query": "queue_seconds", "thresholdRange": {"max": 1}}
+
+
+def test_a_defect_in_reading_metrics_delays_a_rollout_and_blocks_no_abort(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1, rollout={"analysis": {"metrics": [QUEUE]}}))
+    stage.become_canary()
+
+    def broken(_: str) -> float:
+        raise KeyError("value")
+
+    stage.metrics.values = broken
+    started = stage.judged_until()
+    stage.live_through(15)
+    assert stage.judged_until() == started
+    said = {condition["type"]: condition for condition in stage.kube.status(NAME)["conditions"]}
+    assert said["MetricsAvailable"]["status"] == "False"
+    assert said["MetricsAvailable"]["message"] == (
+        "The operator could not read the metrics (KeyError); its log has the details."
+    )
+    assert said["Stalled"]["status"] == "False"
+    assert any(record.exc_info and record.exc_info[0] is KeyError for record in caplog.records)
+    stage.kube.annotate(NAME, {"visionmodel.dev/abort": f"{SECOND}/1"})
+    stage.live_through(5)
+    assert stage.weights() == {f"{NAME}-{FIRST}": 1_000_000, f"{NAME}-{SECOND}": 0}
+
+
+def test_a_refused_effect_does_not_delay_the_next_look_at_a_canary() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.become_canary()
+    stage.kube.edit_model(NAME, {"serving": {"replicas": 3}})
+    stage.kube.before_write = refusing("Deployment", UserError("ApplyRefused", "a policy says no"))
+    stage.run(3)
+    outcome = asyncio.run(reconcile(stage.world, NAMESPACE, NAME))
+    assert outcome.wake_after is not None
+    assert outcome.wake_after <= 10
+
+
+def test_a_refused_effect_is_tried_again_although_nothing_else_is_due() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    stage.convert(FIRST)
+    stage.live_through(5)
+    assert asyncio.run(reconcile(stage.world, NAMESPACE, NAME)).wake_after is None
+    stage.kube.edit_model(NAME, {"serving": {"replicas": 3}})
+    stage.kube.before_write = refusing("Deployment", UserError("ApplyRefused", "a policy says no"))
+    stage.run(3)
+    assert asyncio.run(reconcile(stage.world, NAMESPACE, NAME)).wake_after == 60
+
+
 def test_a_slow_prometheus_gets_ticks_judged_bit_by_bit() -> None:
     stage = Stage()
-    metric = {"name": "queue", "type": "Threshold", "query": "queue_seconds", "thresholdRange": {"max": 1}}
-    stage.kube.add_model(NAME, builders.spec_document(1, rollout={"analysis": {"metrics": [metric]}}))
+    stage.kube.add_model(NAME, builders.spec_document(1, rollout={"analysis": {"metrics": [QUEUE]}}))
     stage.become_canary()
     started = stage.judged_until()
 

@@ -101,6 +101,7 @@ class Reason(StrEnum):
     ACCEPTED = "Accepted"
     VERIFIED = "Verified"
     AVAILABLE = "Available"
+    METRIC_SILENT = "MetricSilent"
 
 
 class Outcome(StrEnum):

@@ -13,6 +13,9 @@ from visionmodel_operator.core.judge_state import state_to_dict
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.view import View
 
+MOST_TICKS = 500
+MOST_SECONDS = 3600.0
+"""What one pass judges at most: an answer of Prometheus stays small, however much piled up while nothing was judged."""
 JUDGED_PHASES = frozenset({Phase.PROGRESSING, Phase.HELD, Phase.PROMOTING})
 
 
@@ -42,7 +45,8 @@ def evidence_due(snapshot: Snapshot, now: float) -> EvidenceRequest | None:
     if memory.share_of(status, rollout.revision) == 0:
         return None
     interval = duration_seconds(str(rollout.analysis["interval"]))
-    ends = tick_ends(state.started, interval, now, last=state.last_tick)
+    most = max(1, min(MOST_TICKS, int(MOST_SECONDS / interval)))
+    ends = tick_ends(state.started, interval, now, last=state.last_tick, limit=most)
     if not ends:
         return None
     canary = traffic.slots.index(rollout.revision)

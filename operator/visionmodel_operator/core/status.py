@@ -18,7 +18,7 @@ from visionmodel_operator.api.status import (
 )
 from visionmodel_operator.core import memory, names
 from visionmodel_operator.core.effects import job_name
-from visionmodel_operator.core.judge import config_from_analysis, verdict_of
+from visionmodel_operator.core.judge import LatencyRatio, config_from_analysis, verdict_of
 from visionmodel_operator.core.revision import plan_digest
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.verdict import Harm, NoData
@@ -289,10 +289,20 @@ def _metrics(view: View) -> _Said:
 def _latency(view: View) -> _Said:
     rollout = view.status.rollout
     state = memory.judge_state(rollout) if rollout else None
-    compared = [m for m in state.metrics if m.judged] if state else []
-    if not compared:
-        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No latency was compared.")
-    return _Said(TRUE, Reason.AVAILABLE, "Canary and stable have latency histograms.")
+    if state is None:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "Nothing is judged.")
+    asked = [m for m in config_from_analysis(view.analysis).metrics if isinstance(m, LatencyRatio)]
+    if not asked:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No metric compares latencies.")
+    compared = {known.name for known in state.metrics if known.judged}
+    silent = [metric for metric in asked if metric.name not in compared]
+    if not silent:
+        return _Said(TRUE, Reason.AVAILABLE, "Canary and stable have latency histograms.")
+    if state.step_requests == 0:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No request was counted in this step yet.")
+    who, least = ", ".join(metric.name for metric in silent), max(metric.min_tick_requests for metric in silent)
+    message = f"{who}: no tick of this step had {least} requests and a whole histogram on both sides."
+    return _Said(FALSE, Reason.METRIC_SILENT, message)
 
 
 def _canary_healthy(view: View) -> _Said:

@@ -154,6 +154,37 @@ def test_conditions(state: str) -> None:
     assert conditions(cluster.recorded) == {**SERVING, **EXPECTED[state]}
 
 
+ERRORS_ONLY: list[dict[str, Any]] = [{"name": "errors", "type": "ErrorRate"}]
+SLOW_AND_SLOWER: list[dict[str, Any]] = [
+    {"name": "slow", "type": "LatencyRatio"},
+    {"name": "slower", "type": "LatencyRatio", "quantile": 0.99, "gating": False},
+]
+JUDGEABLE: Mapping[str, tuple[list[dict[str, Any]] | None, float, str, str]] = {
+    "compared": (None, 20.0, "True Available", "Canary and stable have latency histograms."),
+    "no-latency-is-asked-for": (ERRORS_ONLY, 20.0, "Unknown NotApplicable", "No metric compares latencies."),
+    "too-few-requests": (
+        SLOW_AND_SLOWER,
+        5.0,
+        "False MetricSilent",
+        "slow, slower: no tick of this step had 5 requests and a whole histogram on both sides.",
+    ),
+    "no-requests": (None, 0.0, "Unknown NotApplicable", "No request was counted in this step yet."),
+}
+
+
+@pytest.mark.parametrize(("metrics", "rate", "expected", "message"), JUDGEABLE.values(), ids=JUDGEABLE.keys())
+def test_latency_is_judgeable_where_it_was_compared(
+    metrics: list[dict[str, Any]] | None, rate: float, expected: str, message: str
+) -> None:
+    cluster = scenarios.with_candidate(rollout={"analysis": {"metrics": metrics} if metrics else {}})
+    cluster.traffic.rate = rate
+    cluster.advance_to(("Progressing", "Observing"))
+    cluster.advance(17)
+    said = {c.type: c.message for c in cluster.recorded.conditions}
+    assert conditions(cluster.recorded)["LatencyJudgeable"] == expected
+    assert said[ConditionType.LATENCY_JUDGEABLE] == message
+
+
 def test_numbers_of_a_canary() -> None:
     cluster = scenarios.routing_second_step()
     cluster.advance_to(("Progressing", "Observing"))
