@@ -171,7 +171,6 @@ class Platform:
     gateway_profile: str = "envoy-gateway"
     job_cpu_limit: str = "1"
     job_memory_limit: str = "2Gi"
-    canary_cpu_limit: str | None = None
     allow_http_sources: bool = False
 
 
