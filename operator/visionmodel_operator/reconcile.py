@@ -232,7 +232,7 @@ async def _perform(world: World, snapshot: Snapshot, decision: Decision) -> tupl
 async def _announce(world: World, snapshot: Snapshot, decision: Decision, trouble: Trouble | None) -> None:
     """Tell people, after the status that it is about was written; an event is news, never memory."""
     known = {condition.reason for condition in snapshot.status.conditions if condition.status == "True"}
-    news = [Event(event.reason, event.message, event.warning) for event in decision.events]
+    news = list(decision.events)
     if trouble is not None and trouble.reason not in known:
         news.append(Event(trouble.reason, trouble.message, warning=True))
     for event in news:

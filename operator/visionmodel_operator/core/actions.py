@@ -99,15 +99,6 @@ class EnsureDisruptionBudget:
     revision: str
 
 
-@dataclass(frozen=True)
-class EmitEvent:
-    """An event on the VisionModel: reason constant and sentence; warning or normal."""
-
-    reason: str
-    message: str
-    warning: bool = False
-
-
 Action = (
     StartConversion
     | RecordArtifact
@@ -120,7 +111,6 @@ Action = (
     | EnsureRoute
     | DeleteRoute
     | EnsureDisruptionBudget
-    | EmitEvent
 )
 
 

@@ -8,7 +8,6 @@ from visionmodel_operator.core.actions import (
     DeleteJob,
     DeleteRevision,
     DeleteRoute,
-    EmitEvent,
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
@@ -17,7 +16,7 @@ from visionmodel_operator.core.actions import (
     ScaleRevision,
     StartConversion,
 )
-from visionmodel_operator.core.operations import Event, Operation
+from visionmodel_operator.core.operations import Operation
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.render.artifact import forget_artifact, record_artifact
 from visionmodel_operator.render.conversion_job import delete_job, start_conversion
@@ -43,24 +42,6 @@ def operations(action: Action, snapshot: Snapshot) -> tuple[Operation, ...]:
             return record_artifact(action, snapshot)
         case ForgetArtifact():
             return forget_artifact(action)
-        case CreateRevision() | ScaleRevision() | DeleteRevision() | EnsureDisruptionBudget():
-            return _of_revision(action, snapshot)
-        case EnsureFront():
-            return ensure_front(action, snapshot)
-        case EnsureRoute():
-            return ensure_route(action, snapshot)
-        case DeleteRoute():
-            return delete_route(snapshot)
-        case EmitEvent():
-            return (Event(action.reason, action.message, action.warning),)
-        case _:
-            assert_never(action)
-
-
-def _of_revision(
-    action: CreateRevision | ScaleRevision | DeleteRevision | EnsureDisruptionBudget, snapshot: Snapshot
-) -> tuple[Operation, ...]:
-    match action:
         case CreateRevision():
             return create_revision(action, snapshot)
         case ScaleRevision():
@@ -69,5 +50,11 @@ def _of_revision(
             return delete_revision(action, snapshot)
         case EnsureDisruptionBudget():
             return disruption_budget(action, snapshot)
+        case EnsureFront():
+            return ensure_front(action, snapshot)
+        case EnsureRoute():
+            return ensure_route(action, snapshot)
+        case DeleteRoute():
+            return delete_route(snapshot)
         case _:
             assert_never(action)

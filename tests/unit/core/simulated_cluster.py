@@ -14,8 +14,8 @@ from typing import Self
 from unit.core import builders
 from unit.core.simulated_world import Job, Model, State, World
 from visionmodel_operator.core import names
-from visionmodel_operator.core.actions import EmitEvent
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
+from visionmodel_operator.core.operations import Event
 from visionmodel_operator.core.rollout import Decision, decide
 from visionmodel_operator.core.snapshot import Evidence, JobState, PodState, RouteState, Snapshot, WorkloadState
 from visionmodel_operator.core.status import project_status
@@ -44,7 +44,7 @@ class Cluster(World):
     """
 
     transitions: Counter[tuple[State, State]] = field(default_factory=Counter)
-    events: list[EmitEvent] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     passes: int = 0
     next_look: datetime | None = builders.START
     seen: object = None

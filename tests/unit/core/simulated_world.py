@@ -20,7 +20,6 @@ from visionmodel_operator.core.actions import (
     DeleteJob,
     DeleteRevision,
     DeleteRoute,
-    EmitEvent,
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
@@ -249,12 +248,8 @@ class World:
                 yield lambda: self.budgets.discard(revision)
             case EnsureFront() | EnsureRoute() | DeleteRoute():
                 yield self._traffic_effect(action)
-            case DeleteRoute():
-                yield self.lose_route
             case EnsureDisruptionBudget(revision):
                 yield lambda: self.budgets.add(revision)
-            case EmitEvent():
-                raise AssertionError("events travel beside the actions")
             case _:
                 assert_never(action)
 
