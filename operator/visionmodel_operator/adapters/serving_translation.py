@@ -7,15 +7,12 @@ from typing import Any
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL, waiting_reason
 from visionmodel_operator.adapters.reading import Raw, condition_of, field_of, is_true, label_of, name_of
 from visionmodel_operator.api.conditions import Reason
-from visionmodel_operator.core.names import FIELD_MANAGER, LABEL_REVISION
+from visionmodel_operator.core.names import FIELD_MANAGER, LABEL_REVISION, WORKLOAD_FILE
 from visionmodel_operator.core.snapshot import PodState, RouteState, WorkloadState
-
-WORKLOAD_FILE = "workload.json"
-"""Key of a revision's ConfigMap: a JSON list of its Deployments and its Service as they were first rendered."""
 
 
 def workload_states(deployments: Iterable[Raw], configs: Iterable[Raw]) -> dict[str, WorkloadState]:
-    """Return the workloads by revision; a revision of which only the ConfigMap is left does not exist."""
+    """Return the workloads by revision, also of one that only has a Deployment or only its ConfigMap left."""
     stored = {r: _stored_manifests(config) for config in configs if (r := label_of(config, LABEL_REVISION))}
     by_revision: dict[str, list[Raw]] = {}
     for deployment in deployments:
@@ -26,7 +23,6 @@ def workload_states(deployments: Iterable[Raw], configs: Iterable[Raw]) -> dict[
             revision=revision,
             replicas=sum(wanted_replicas(d) for d in by_revision.get(revision, [])),
             ready=sum(ready_replicas(d) for d in by_revision.get(revision, [])),
-            exists=revision in by_revision,
             stored=stored.get(revision, ()),
         )
         for revision in sorted({*stored, *by_revision})

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary
+from visionmodel_operator.api.status import ConversionReport, ConversionStatus
 from visionmodel_operator.core.memory import known_key
 from visionmodel_operator.core.revision import artifact_key, gate_key_of
 from visionmodel_operator.core.snapshot import JobState, Snapshot
@@ -108,6 +109,25 @@ def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
     if gate_key not in known.verdicts or known.summary.artifact is None:
         return None
     return Ready(key, known.summary.artifact, known.verdicts[gate_key], known.summary)
+
+
+def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
+    """Return the conversion's status with what was made."""
+    made = conversion.artifact
+    report = ConversionReport(
+        precision=made.precision,
+        size_bytes=made.size_bytes,
+        nodes_before=made.nodes_before,
+        nodes_after=made.nodes_after,
+        source_digest=conversion.summary.source_digest,
+        report_digest=made.report_digest,
+        inputs=list(made.inputs),
+        outputs=list(made.outputs),
+        parity=list(conversion.gates),
+    )
+    return recorded.model_copy(
+        update={"key": conversion.key, "stage": "Done", "progress": 100, "report": report, "message": None}
+    )
 
 
 def passed_gate_keys(snapshot: Snapshot) -> tuple[str, ...]:

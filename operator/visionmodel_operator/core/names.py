@@ -22,8 +22,8 @@ HTTP_PORT = 8000
 GRPC_PORT = 8001
 METRICS_PORT = 8002
 
-MAX_NAME_LENGTH = 46
-"""Longest VisionModel name: `<name>-<revision>-prepare` must stay a label value (63)."""
+WORKLOAD_FILE = "workload.json"
+"""Key of a revision's ConfigMap: a JSON list of its Service and its Deployments as they were first rendered."""
 
 
 def revision_service(name: str, revision: str) -> str:

@@ -1,4 +1,4 @@
-"""What an action becomes: requests to the API server as values. `render` makes them, `adapters/kube.py` sends them."""
+"""What an action becomes: requests to the API server as values. `render` makes them, the Kube port sends them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

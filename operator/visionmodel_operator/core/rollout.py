@@ -17,7 +17,7 @@ from visionmodel_operator.api.conditions import ACTIVE_PHASES, Outcome, Phase, R
 from visionmodel_operator.api.status import ConversionStatus, SwapStage, VisionModelStatus
 from visionmodel_operator.core import evidence, memory
 from visionmodel_operator.core.actions import Action
-from visionmodel_operator.core.conversions import Failed, Ready, Reported, conversion_of, remembered
+from visionmodel_operator.core.conversions import Failed, Ready, Reported, conversion_of, remembered, reported
 from visionmodel_operator.core.effects import effects_of, job_name, must_forget
 from visionmodel_operator.core.judge import Harm
 from visionmodel_operator.core.operations import Event
@@ -225,7 +225,7 @@ def _converting(view: View) -> VisionModelStatus:
     assert recorded is not None
     match conversion:
         case Ready():
-            done = memory.converted(status, evidence.reported(recorded, conversion))
+            done = memory.converted(status, reported(recorded, conversion))
             if not view.spec.conversion.auto_apply:
                 message = "Converted; conversion.autoApply is false. Promote it to serve it."
                 return memory.hold(done, Reason.AWAITING_APPLY, message, now)

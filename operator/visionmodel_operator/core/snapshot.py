@@ -1,6 +1,6 @@
 """Frozen picture of what one pass saw: the object, its recorded status and its children.
 
-Built by `adapters/kube.py` and the metric adapters, read by everything in core; tests build it directly.
+Built by `adapters/kube_objects.py` and the metric adapters, read by everything in core; tests build it directly.
 Nothing here is guessed: what could not be read is None, and None delays, it never decides.
 """
 
@@ -93,7 +93,6 @@ class WorkloadState:
     revision: str
     replicas: int
     ready: int
-    exists: bool = True
     stored: tuple[Mapping[str, Any], ...] = ()
 
 

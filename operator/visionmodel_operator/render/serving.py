@@ -24,7 +24,6 @@ from visionmodel_operator.render.objects import Json, owned_metadata
 from visionmodel_operator.render.pods import serving_labels, serving_selector, serving_template
 from visionmodel_operator.render.repository import config_files
 
-WORKLOAD_KEY: Final = "workload.json"
 MAX_ACCELERATORS: Final = 4
 
 TRACK_STABLE: Final = "stable"
@@ -48,7 +47,7 @@ def create_revision(action: CreateRevision, snapshot: Snapshot) -> tuple[Operati
         "immutable": True,
         "data": {
             **config_files(ref.name, action.revision, action.spec, action.artifact, snapshot.platform),
-            WORKLOAD_KEY: json.dumps(workload, indent=2, sort_keys=True),
+            names.WORKLOAD_FILE: json.dumps(workload, indent=2, sort_keys=True),
         },
     }
     return (Create(config_map), *_scaled(workload, action.revision, action.replicas, snapshot))

@@ -14,11 +14,11 @@ from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import EnsureFront, EnsureRoute
 from visionmodel_operator.core.operations import Apply, Delete, Manifest, Operation
 from visionmodel_operator.core.snapshot import ObjectRef, Snapshot
+from visionmodel_operator.core.weights import WHOLE
 from visionmodel_operator.render.objects import Json, owned_metadata
 from visionmodel_operator.render.serving import service_ports
 
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
-FULL_PPM: Final = 1_000_000
 
 
 def ensure_front(action: EnsureFront, snapshot: Snapshot) -> tuple[Operation, ...]:
@@ -92,8 +92,8 @@ def backend_refs(name: str, slots: Sequence[str], weights_ppm: Sequence[int]) ->
     """
     weights = dict(enumerate(weights_ppm))
     filled = [revision for revision in slots if revision]
-    if len(slots) != len(weights_ppm) or sum(weights_ppm) != FULL_PPM or not filled:
-        raise ValueError(f"slots {list(slots)} do not match weights {list(weights_ppm)} of {FULL_PPM}")
+    if len(slots) != len(weights_ppm) or sum(weights_ppm) != WHOLE or not filled:
+        raise ValueError(f"slots {list(slots)} do not match weights {list(weights_ppm)} of {WHOLE}")
     if any(weights[index] != 0 for index, revision in enumerate(slots) if not revision):
         raise ValueError(f"an empty slot of {list(slots)} has a weight: {list(weights_ppm)}")
     last = max(index for index, revision in enumerate(slots) if revision)

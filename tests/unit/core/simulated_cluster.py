@@ -101,7 +101,7 @@ class Cluster(World):
     def _workload_state(self, revision: str) -> WorkloadState:
         workload = self.workloads[revision]
         stored = ({"kind": "Deployment", "metadata": {"name": f"shapes-{revision}-0"}},) if workload.stored else ()
-        return WorkloadState(revision, workload.replicas, self.ready(revision), workload.exists, stored)
+        return WorkloadState(revision, workload.replicas, self.ready(revision), stored)
 
     def _route_state(self) -> RouteState | None:
         route = self.route
