@@ -124,6 +124,25 @@ async def test_what_is_somebody_elses_is_neither_seen_nor_written(server: Server
     assert await version_of(server, "HTTPRoute", "m") == before
 
 
+async def test_a_label_with_our_name_makes_nothing_a_child(server: Server) -> None:
+    ref = await add_model(server)
+    theirs = ObjectRef(ref.namespace, "theirs", "00000000-0000-0000-0000-000000000000")
+    labels = names.revision_selector("m", REVISION)
+    strangers = (
+        manifests.deployment(theirs, 5),
+        manifests.job(theirs),
+        manifests.config_map("theirs", {"workload.json": "[{}]"}),
+        manifests.pod("theirs", {}, {"phase": "Running"}),
+    )
+    for stranger in strangers:
+        metadata = {"name": stranger["metadata"]["name"], "labels": labels}
+        await server.add({**stranger, "metadata": metadata})
+    await server.kube.perform(ref, Apply(manifests.deployment(ref, 2)))  # not ready, hence pods are looked for
+    snapshot = await seen(server)
+    assert snapshot.workloads == {REVISION: WorkloadState(REVISION, replicas=2, ready=0)}
+    assert (snapshot.jobs, snapshot.pods) == ({}, {})
+
+
 async def test_children_of_a_namesake_that_is_gone_are_taken_over(server: Server) -> None:
     ref = await add_model(server)
     before = ObjectRef(ref.namespace, ref.name, "00000000-0000-0000-0000-000000000000")
@@ -206,7 +225,7 @@ async def test_ready_pods_count_before_a_new_scale_is_seen(server: Server, obser
 async def test_pods_are_listed_while_a_deployment_is_not_ready(server: Server) -> None:
     ref = await add_model(server)
     await server.kube.perform(ref, Apply(manifests.deployment(ref, 1)))
-    labels = names.revision_selector("m", REVISION)
+    labels = names.object_labels("m", "serving", REVISION)
     waiting = {"name": "main", "ready": False, "restartCount": 2, "image": "x", "imageID": ""}
     status: dict[str, Any] = {
         "phase": "Pending",

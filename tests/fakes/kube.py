@@ -70,7 +70,7 @@ class FakeKube:
         model = self.store.get(KIND, namespace, name)
         if model is None:
             return None
-        mine = {names.LABEL_NAME: name}
+        mine = names.child_labels(name)
         children = [child for kind in CHILD_KINDS for child in self.store.select(kind, namespace, mine)]
         deployments = [child for child in children if child["kind"] == "Deployment"]
         jobs = {child["metadata"]["name"] for child in children if child["kind"] == "Job"}
@@ -79,8 +79,7 @@ class FakeKube:
         wanted_pods = [
             pod
             for pod in pods
-            if pod["metadata"]["labels"].get(JOB_NAME_LABEL) in jobs
-            or (wants_serving and pod["metadata"]["labels"].get(names.LABEL_NAME) == name)
+            if pod["metadata"]["labels"].get(JOB_NAME_LABEL) in jobs or (wants_serving and has_labels(pod, mine))
         ]
         route = self.store.get("HTTPRoute", namespace, names.route(name)) if self.platform.gateway_api else None
         observed = Observed(model, tuple(children), tuple(wanted_pods), route, (), dict(self._progress))
@@ -98,7 +97,7 @@ class FakeKube:
         return tuple(
             body
             for (kind, where, _), body in self.store.objects.items()
-            if kind == "HTTPRoute" and where != namespace and has_labels(body, {names.LABEL_NAME: name})
+            if kind == "HTTPRoute" and where != namespace and has_labels(body, names.child_labels(name))
         )
 
     async def perform(self, ref: ObjectRef, operation: Operation) -> None:

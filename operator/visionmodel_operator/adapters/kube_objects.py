@@ -83,7 +83,7 @@ class KubeObjects:
 
     async def observe(self, namespace: str, name: str) -> Snapshot | None:
         """As `Kube.observe`."""
-        mine = selector({names.LABEL_NAME: name})
+        mine = selector(names.child_labels(name))
         model, route, lists = await asyncio.gather(
             self._get(API_VERSION, KIND, namespace, name),
             self._route(namespace, name),
@@ -116,7 +116,7 @@ class KubeObjects:
         """Routes of VisionModels with the same name elsewhere; the server answers this from memory."""
         if observed.route is None:
             return ()
-        own, labels = observed.model["metadata"]["namespace"], selector({names.LABEL_NAME: name_of(observed.model)})
+        own, labels = observed.model["metadata"]["namespace"], selector(names.child_labels(name_of(observed.model)))
         elsewhere = [namespace for namespace in self.namespaces if namespace != own] if self.namespaces else [None]
         found = await asyncio.gather(
             *(self._list(GATEWAY_API_VERSION, "HTTPRoute", namespace, labels, "0") for namespace in elsewhere)
@@ -127,7 +127,7 @@ class KubeObjects:
         namespace = observed.model["metadata"]["namespace"]
         wanted = []
         if needs_serving_pods(observed.model, observed.of_kind("Deployment")):
-            wanted.append(selector({names.LABEL_NAME: name_of(observed.model)}))
+            wanted.append(selector(names.child_labels(name_of(observed.model))))
         if jobs := sorted(name_of(job) for job in observed.of_kind("Job")):
             wanted.append(f"{JOB_NAME_LABEL} in ({','.join(jobs)})")
         found = await asyncio.gather(*(self._list("v1", "Pod", namespace, labels) for labels in wanted))

@@ -44,7 +44,7 @@ def record_artifact(action: RecordArtifact, snapshot: Snapshot) -> tuple[Operati
                 "app.kubernetes.io/name": "visionmodel",
                 "app.kubernetes.io/component": "artifact",
                 "app.kubernetes.io/part-of": "visionmodel",
-                "app.kubernetes.io/managed-by": names.MANAGED_BY,
+                names.LABEL_MANAGED_BY: names.MANAGED_BY,
                 names.LABEL_ARTIFACT_KEY: action.key,
             },
         },
