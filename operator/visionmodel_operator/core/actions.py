@@ -30,10 +30,14 @@ class RecordArtifact:
 
 
 @dataclass(frozen=True)
-class ForgetArtifact:
-    """Delete the memory of a failed conversion (retry) or of an artifact that nobody keeps."""
+class ForgetFailure:
+    """Forget, for a retry, that this conversion failed for good, or that its artifact missed these gates.
+
+    What is remembered beside it is the neighbours' too: an artifact, and the verdicts of other gates, stay.
+    """
 
     key: str
+    gate_key: str
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class EnsureDisruptionBudget:
 Action = (
     StartConversion
     | RecordArtifact
-    | ForgetArtifact
+    | ForgetFailure
     | DeleteJob
     | CreateRevision
     | ScaleRevision
@@ -116,5 +120,5 @@ Action = (
 
 def takes_away(action: Action) -> bool:
     """Return whether an action removes what may still be needed while another one could not be carried out."""
-    is_removal = isinstance(action, DeleteRevision | DeleteJob | ForgetArtifact)
+    is_removal = isinstance(action, DeleteRevision | DeleteJob | ForgetFailure)
     return is_removal or (isinstance(action, ScaleRevision) and action.replicas == 0)

@@ -91,18 +91,23 @@ def key_of(snapshot: Snapshot, revision: str) -> str | None:
     return artifact_key(snapshot.spec) or (recorded.key if recorded is not None and is_mine else None)
 
 
-def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
-    """Return what the artifact's record says under the gates of the spec, None when it says nothing.
+def remembered_key(snapshot: Snapshot, revision: str) -> str | None:
+    """Return the key under which the revision's artifact may be remembered.
 
     A kept revision has its artifact, whatever lies at its address by now: an unpinned source is resolved once.
     """
-    key = key_of(snapshot, revision) or known_key(snapshot.status, revision)
+    return key_of(snapshot, revision) or known_key(snapshot.status, revision)
+
+
+def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
+    """Return what the artifact's record says under the gates of the spec, None when it says nothing."""
+    key = remembered_key(snapshot, revision)
     known = snapshot.artifacts.get(key or "")
     assert snapshot.spec is not None
     if key is None or known is None:
         return None
-    if known.summary.failure is not None and known.summary.artifact is None:
-        return _failed(known.summary.failure)
+    if known.failure is not None:
+        return _failed(known.failure)
     gate_key = gate_key_of(snapshot.spec, key)
     if gate_key in known.gate_failures:
         return _failed(known.gate_failures[gate_key], known.verdicts.get(gate_key, ()))

@@ -39,6 +39,11 @@ class KnownArtifact:
     verdicts: Mapping[str, tuple[GateResult, ...]] = field(default_factory=dict)
     gate_failures: Mapping[str, Failure] = field(default_factory=dict)
 
+    @property
+    def failure(self) -> Failure | None:
+        """Why the conversion itself failed; None when it made an artifact, or only missed gates."""
+        return None if self.summary.artifact is not None else self.summary.failure
+
 
 @dataclass(frozen=True)
 class JobState:

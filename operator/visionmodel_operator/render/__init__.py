@@ -11,14 +11,14 @@ from visionmodel_operator.core.actions import (
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
-    ForgetArtifact,
+    ForgetFailure,
     RecordArtifact,
     ScaleRevision,
     StartConversion,
 )
 from visionmodel_operator.core.operations import Operation
 from visionmodel_operator.core.snapshot import Snapshot
-from visionmodel_operator.render.artifact import forget_artifact, record_artifact
+from visionmodel_operator.render.artifact import forget_failure, record_artifact
 from visionmodel_operator.render.conversion_job import delete_job, start_conversion
 from visionmodel_operator.render.serving import create_revision, delete_revision, disruption_budget, scale_revision
 from visionmodel_operator.render.traffic import delete_route, ensure_front, ensure_route
@@ -40,8 +40,8 @@ def operations(action: Action, snapshot: Snapshot) -> tuple[Operation, ...]:
             return delete_job(action)
         case RecordArtifact():
             return record_artifact(action, snapshot)
-        case ForgetArtifact():
-            return forget_artifact(action)
+        case ForgetFailure():
+            return forget_failure(action, snapshot)
         case CreateRevision():
             return create_revision(action, snapshot)
         case ScaleRevision():

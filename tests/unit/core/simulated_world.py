@@ -23,16 +23,16 @@ from visionmodel_operator.core.actions import (
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
-    ForgetArtifact,
+    ForgetFailure,
     RecordArtifact,
     ScaleRevision,
     StartConversion,
 )
 from visionmodel_operator.core.artifact_record import artifact_from_data
-from visionmodel_operator.core.operations import Apply
+from visionmodel_operator.core.operations import Apply, Delete
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot
-from visionmodel_operator.render.artifact import record_artifact
+from visionmodel_operator.render import operations
 
 State = tuple[str, str]
 """Phase and reason."""
@@ -230,10 +230,8 @@ class World:
         match action:
             case StartConversion():
                 yield lambda: self._start(action)
-            case RecordArtifact():
+            case RecordArtifact() | ForgetFailure():
                 yield lambda: self._record(action, snapshot)
-            case ForgetArtifact(key):
-                yield lambda: _discard(self.artifacts, key)
             case DeleteJob(job):
                 yield lambda: _discard(self.jobs, job)
             case CreateRevision(revision=revision, replicas=replicas):
@@ -268,8 +266,11 @@ class World:
             self.jobs[action.job] = Job(action.request.revision, action.request, self.now)
             self.jobs_started += 1
 
-    def _record(self, action: RecordArtifact, snapshot: Snapshot) -> None:
-        (operation,) = record_artifact(action, snapshot)
+    def _record(self, action: RecordArtifact | ForgetFailure, snapshot: Snapshot) -> None:
+        (operation,) = operations(action, snapshot)
+        if isinstance(operation, Delete):
+            self.artifacts.pop(action.key, None)
+            return
         assert isinstance(operation, Apply)
         known = artifact_from_data(action.key, operation.manifest["data"])
         assert known is not None
