@@ -162,7 +162,7 @@ async def test_create_keeps_what_is_there(server: Server) -> None:
     await server.kube.perform(ref, Create(manifests.config_map(name, {"workload.json": stored}, labels)))
     await server.kube.perform(ref, Create(manifests.config_map(name, {"workload.json": "[]"}, labels)))
     assert (await seen(server)).workloads == {
-        REVISION: WorkloadState(REVISION, replicas=0, ready=0, stored=({"kind": "Service"},))
+        REVISION: WorkloadState(REVISION, replicas=0, ready=0, config={"workload.json": stored})
     }
 
 

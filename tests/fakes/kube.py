@@ -182,6 +182,10 @@ class FakeKube:
         """Set annotations; None removes one."""
         self.store.edit(KIND, namespace, name, {"metadata": {"annotations": annotations}})
 
+    def orphan_model(self, name: str, namespace: str = "default") -> None:
+        """Delete a VisionModel and leave its children, as `--cascade=orphan` does."""
+        self.store.orphan(KIND, namespace, name)
+
     def delete_model(self, name: str, namespace: str = "default") -> None:
         """Delete a VisionModel; the garbage collector takes its children."""
         self.store.delete(KIND, namespace, name)

@@ -112,6 +112,15 @@ class ObjectStore:
             if key in self.objects and any(owner.get("uid") == uid for owner in owners):
                 self.delete(*key)
 
+    def orphan(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object alone; what it owned no longer names it."""
+        uid = self.objects.pop((kind, namespace, name))["metadata"]["uid"]
+        for body in self.objects.values():
+            owners = body["metadata"].get("ownerReferences", [])
+            if any(owner["uid"] == uid for owner in owners):
+                body["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != uid]
+                self._touch(body)
+
     def _replace(self, key: Key, body: Object) -> None:
         live = self.objects[key]
         if body == live:

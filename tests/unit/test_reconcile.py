@@ -124,6 +124,28 @@ def test_a_slow_prometheus_gets_ticks_judged_bit_by_bit() -> None:
     assert stage.judged_until() == started + 30
 
 
+def test_children_that_were_left_behind_belong_to_the_next_object_of_that_name() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    stage.convert(FIRST)
+    stage.live_through(5)
+    before = stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{FIRST}-0")
+    stage.kube.orphan_model(NAME)
+    ref = stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.live_through(5)
+    assert stage.kube.status(NAME)["phase"] == "Healthy"
+    children = [child for child in stage.kube.store.objects.values() if "ownerReferences" in child["metadata"]]
+    owners = {child["kind"]: [o["uid"] for o in child["metadata"]["ownerReferences"]] for child in children}
+    assert {kind for kind, uids in owners.items() if uids == [ref.uid]} >= {
+        *("ConfigMap", "Deployment", "PodDisruptionBudget", "Service"),
+    }
+    after = stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{FIRST}-0")
+    assert before is not None
+    assert after is not None
+    assert after["spec"] == before["spec"]
+
+
 def test_an_edited_spec_is_no_foreign_writer_of_the_route() -> None:
     stage = Stage()
     stage.kube.add_model(NAME, builders.spec_document(1))

@@ -62,7 +62,7 @@ class CreateRevision:
 
 @dataclass(frozen=True)
 class ScaleRevision:
-    """Re-apply the stored Deployments and Service of a revision with this many pods in all."""
+    """Re-apply what is stored of a revision with this many pods in all."""
 
     revision: str
     replicas: int

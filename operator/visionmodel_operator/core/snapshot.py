@@ -4,14 +4,17 @@ Built by `adapters/kube_objects.py` and the metric adapters, read by everything 
 Nothing here is guessed: what could not be read is None, and None delays, it never decides.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from visionmodel_contract.report import Failure, GateResult, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.counters import Tick
+from visionmodel_operator.core.names import WORKLOAD_FILE
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,18 @@ class WorkloadState:
     Attributes:
         replicas: pods asked for in `spec.replicas`.
         ready: pods that are ready, at most as many as asked for; pod templates never move, so all are alike.
-        stored: the revision's Deployments and Service exactly as they were first rendered, from its ConfigMap;
-            empty when that is missing. Re-applied as they are, never rendered again.
+        config: data of the revision's ConfigMap; empty when that is missing.
     """
 
     revision: str
     replicas: int
     ready: int
-    stored: tuple[Mapping[str, Any], ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def stored(self) -> tuple[Mapping[str, Any], ...]:
+        """The revision's Service and Deployments as they were first rendered: applied again, never rendered again."""
+        return tuple(json.loads(self.config.get(WORKLOAD_FILE, "[]")))
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,9 @@ class Cluster(World):
 
     def _workload_state(self, revision: str) -> WorkloadState:
         workload = self.workloads[revision]
-        stored = ({"kind": "Deployment", "metadata": {"name": f"shapes-{revision}-0"}},) if workload.stored else ()
-        return WorkloadState(revision, workload.replicas, self.ready(revision), stored)
+        stored = json.dumps([{"kind": "Deployment", "metadata": {"name": f"shapes-{revision}-0"}}])
+        config = {names.WORKLOAD_FILE: stored} if workload.stored else {}
+        return WorkloadState(revision, workload.replicas, self.ready(revision), config)
 
     def _route_state(self) -> RouteState | None:
         route = self.route
