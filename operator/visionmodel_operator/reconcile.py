@@ -18,7 +18,7 @@ from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.actions import takes_away
 from visionmodel_operator.core.counters import GatewaySamples, Series, sample_range, ticks_from_samples
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
-from visionmodel_operator.core.operations import Event, Operation, is_subset
+from visionmodel_operator.core.operations import Event, Operation
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.rollout import Decision, decide
 from visionmodel_operator.core.snapshot import Evidence, ObjectRef, Snapshot
@@ -26,7 +26,7 @@ from visionmodel_operator.core.status import Trouble, project_status
 from visionmodel_operator.errors import Retry, UserError
 from visionmodel_operator.render import operations
 from visionmodel_operator.render.promql import gateway_queries, threshold_query
-from visionmodel_operator.render.traffic import desired_route
+from visionmodel_operator.render.traffic import with_route_compared
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,7 @@ async def _confess(world: World, seen: Snapshot, bug: Exception) -> None:
 
 async def _with_measurements(world: World, snapshot: Snapshot, now: datetime) -> Snapshot:
     """Fill in what only measuring tells: route drift, the evidence that is due, the pods' own counters."""
-    route = snapshot.route
-    desired = desired_route(snapshot)
-    if route is not None and desired is not None:
-        snapshot = replace(snapshot, route=replace(route, ours=is_subset(desired["spec"], route.live.get("spec", {}))))
+    snapshot = with_route_compared(snapshot)
     request = evidence_due(snapshot, now.timestamp())
     if request is not None:
         snapshot = replace(snapshot, evidence=await _evidence(world, snapshot, request))

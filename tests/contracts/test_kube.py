@@ -12,7 +12,7 @@ from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core import names
-from visionmodel_operator.core.operations import Apply, Create, Delete, Event
+from visionmodel_operator.core.operations import Apply, ApplyWhole, Create, Delete, Event
 from visionmodel_operator.core.snapshot import JobState, KnownArtifact, ObjectRef, PodState, Snapshot, WorkloadState
 from visionmodel_operator.errors import Retry, UserError
 
@@ -103,6 +103,23 @@ async def test_apply_puts_a_foreign_edit_right(server: Server) -> None:
     route = (await seen(server)).route
     assert route is not None
     assert route.weights_ppm == (90, 10)
+
+
+async def test_nothing_may_stand_beside_what_is_applied_as_a_whole(server: Server) -> None:
+    ref = await add_model(server)
+    wanted = manifests.route(ref, (90, 10))
+    await server.kube.perform(ref, ApplyWhole(wanted))
+    diverted = [{"matches": [{"headers": [{"name": "x-user", "value": "beta"}]}], **wanted["spec"]["rules"][0]}]
+    await server.edit("HTTPRoute", "m", {"spec": {"rules": diverted, "hostnames": ["other.example"]}})
+    for _ in range(2):  # the second time it is all there already
+        await seen(server)
+        await server.kube.perform(ref, ApplyWhole(wanted))
+        body = await server.get("HTTPRoute", "m")
+        assert body is not None
+        assert body["spec"] == wanted["spec"]
+    before = await version_of(server, "HTTPRoute", "m")
+    await server.kube.perform(ref, ApplyWhole(wanted))
+    assert await version_of(server, "HTTPRoute", "m") == before
 
 
 FOREIGN_ROUTE = {

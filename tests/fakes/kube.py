@@ -24,7 +24,7 @@ from visionmodel_operator.adapters.translation import (
 from visionmodel_operator.api.base import API_VERSION, KIND
 from visionmodel_operator.api.v1alpha1 import parse_status
 from visionmodel_operator.core import names
-from visionmodel_operator.core.operations import Apply, Create, Delete, Event, Operation
+from visionmodel_operator.core.operations import Apply, ApplyWhole, Create, Delete, Event, Operation
 from visionmodel_operator.core.snapshot import ObjectRef, Platform, Snapshot
 from visionmodel_operator.errors import Retry
 
@@ -105,6 +105,8 @@ class FakeKube:
         match operation:
             case Apply(manifest):
                 self._apply(ref, placed(manifest, ref.namespace))
+            case ApplyWhole(manifest):
+                self._apply(ref, placed(manifest, ref.namespace), whole=True)
             case Create(manifest):
                 body = placed(manifest, ref.namespace)
                 if self.store.get(body["kind"], ref.namespace, body["metadata"]["name"]) is None:
@@ -119,12 +121,13 @@ class FakeKube:
                 self._write("event", "Event", operation.reason)
                 self.events.append(operation)
 
-    def _apply(self, ref: ObjectRef, manifest: Object) -> None:
+    def _apply(self, ref: ObjectRef, manifest: Object, *, whole: bool = False) -> None:
         live = self.store.get(manifest["kind"], ref.namespace, manifest["metadata"]["name"])
         if live is not None:
             refuse_foreign(manifest, live, ref)
         self.store.apply(
             manifest,
+            whole=whole,
             created=self.now.stamp(),
             before_change=lambda: self._write("apply", manifest["kind"], manifest["metadata"]["name"]),
         )

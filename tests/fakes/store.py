@@ -61,10 +61,15 @@ class ObjectStore:
         manifest: Mapping[str, Any],
         manager: str = FIELD_MANAGER,
         *,
+        whole: bool = False,
         created: str = "",
         before_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """Server-side apply, forced; `before_change` is called only when it changes something, and may raise."""
+        """Server-side apply, forced; `before_change` is called only when it changes something, and may raise.
+
+        Args:
+            whole: the spec is replaced.
+        """
         key = key_of(manifest)
         live = self.objects.get(key)
         if live is None:
@@ -73,6 +78,8 @@ class ObjectStore:
             return
         merged = _merged(_without_withdrawn(live, self._applied.get(key, {}), manifest), manifest)
         merged["metadata"]["managedFields"] = _managers(live["metadata"].get("managedFields", []), manager, manifest)
+        if whole:
+            merged["spec"] = copy.deepcopy(manifest["spec"])
         if merged != live:
             before_change()
             self._replace(key, merged)

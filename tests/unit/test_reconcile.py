@@ -1,7 +1,9 @@
 """One pass with the real rendering and the fakes of the ports: what goes wrong outside, and what still happens."""
 
 import asyncio
+import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -137,9 +139,8 @@ def test_children_that_were_left_behind_belong_to_the_next_object_of_that_name()
     assert stage.kube.status(NAME)["phase"] == "Healthy"
     children = [child for child in stage.kube.store.objects.values() if "ownerReferences" in child["metadata"]]
     owners = {child["kind"]: [o["uid"] for o in child["metadata"]["ownerReferences"]] for child in children}
-    assert {kind for kind, uids in owners.items() if uids == [ref.uid]} >= {
-        *("ConfigMap", "Deployment", "PodDisruptionBudget", "Service"),
-    }
+    kinds = ("ConfigMap", "Deployment", "HTTPRoute", "PodDisruptionBudget", "Service")
+    assert owners == {kind: [ref.uid] for kind in kinds}
     after = stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{FIRST}-0")
     assert before is not None
     assert after is not None
@@ -172,6 +173,54 @@ def test_a_foreign_edit_of_the_route_is_put_right_and_told() -> None:
     assert stage.weights() == {f"{NAME}-{FIRST}": 1_000_000}
     (told,) = [event for event in stage.kube.events if event.reason == "RouteCorrected"]
     assert "somebody" in told.message
+
+
+HEADER = {"type": "Exact", "name": "x-user", "value": "beta"}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(lambda spec: spec["rules"][0]["matches"][0].update(headers=[HEADER]), id="a header to match"),
+        pytest.param(lambda spec: spec.update(hostnames=["other.example"]), id="a hostname"),
+        pytest.param(lambda spec: spec["parentRefs"][0].update(port=8443), id="a port of the gateway"),
+    ],
+)
+def test_what_somebody_adds_to_the_route_is_taken_out_again(edit: Callable[[dict[str, Any]], None]) -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    stage.convert(FIRST)
+    stage.live_through(5)
+    before = stage.kube.store.get("HTTPRoute", NAMESPACE, NAME)
+    assert before is not None
+    stolen = copy.deepcopy(before["spec"])
+    edit(stolen)
+    stage.kube.store.edit("HTTPRoute", NAMESPACE, NAME, {"spec": stolen}, "somebody")
+    stage.live_through(3)
+    after = stage.kube.store.get("HTTPRoute", NAMESPACE, NAME)
+    assert after is not None
+    assert after["spec"] == before["spec"]
+    assert [event.message for event in stage.kube.events if event.reason == "RouteCorrected"] == [
+        "The HTTPRoute was changed by somebody and is put right."
+    ]
+
+
+def test_what_the_spec_no_longer_asks_of_the_route_is_withdrawn() -> None:
+    stage = Stage()
+    hosts = {"gatewayRefs": [{**builders.GATEWAY, "hostnames": ["vision.example"]}]}
+    stage.kube.add_model(NAME, builders.spec_document(1, traffic=hosts))
+    stage.run(3)
+    stage.convert(FIRST)
+    stage.live_through(5)
+    bare = {key: value for key, value in builders.GATEWAY.items() if key != "sectionName"}
+    stage.kube.edit_model(NAME, {"traffic": {"gatewayRefs": [bare]}})
+    stage.live_through(3)
+    route = stage.kube.store.get("HTTPRoute", NAMESPACE, NAME)
+    assert route is not None
+    assert "hostnames" not in route["spec"]
+    assert "sectionName" not in route["spec"]["parentRefs"][0]
+    assert "correctedAt" not in stage.kube.status(NAME)["traffic"]
 
 
 def test_a_canary_gets_a_trace_before_its_first_weight() -> None:

@@ -118,8 +118,8 @@ class RouteState:
         accepted: Accepted and ResolvedRefs by every parent, observed for the route's current generation.
         reason: the parent's reason when it is not accepted.
         message: the parent's message when it is not accepted.
-        ours: whether every field we would write stands in the live object; filled by the reconcile, which knows
-            what we would write.
+        ours: whether it belongs to this VisionModel and its spec is what we would write, to the last field; filled by
+            the reconcile, which knows what we would write.
         live: the object as the API server has it.
         foreign_managers: other writers of the spec, from managedFields.
     """

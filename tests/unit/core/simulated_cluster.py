@@ -19,6 +19,7 @@ from visionmodel_operator.core.operations import Event
 from visionmodel_operator.core.rollout import Decision, decide
 from visionmodel_operator.core.snapshot import Evidence, JobState, PodState, RouteState, Snapshot, WorkloadState
 from visionmodel_operator.core.status import project_status
+from visionmodel_operator.render.traffic import with_route_compared
 
 __all__ = ["Cluster", "Model", "State"]
 
@@ -78,6 +79,7 @@ class Cluster(World):
             pods=self._pods() if self.recorded.rollout is not None else {},
             route=self._route_state(),
         )
+        seen = with_route_compared(seen)
         request = evidence_due(seen, self.now.timestamp())
         return seen if request is None else replace(seen, evidence=self._evidence(request))
 
@@ -112,8 +114,15 @@ class Cluster(World):
         reason = "" if route.accepted else "Pending" if self.accepts_in is not None else "NotAllowedByListeners"
         message = "" if route.accepted else "said the gateway"
         managers = ("argocd-controller",) if route.foreign else ()
-        is_ours = not route.foreign and route.gateways == self.document["traffic"]
-        return RouteState(route.weights_ppm, backends, route.accepted, reason, message, is_ours, managers)
+        return RouteState(
+            weights_ppm=route.weights_ppm,
+            backends=backends,
+            accepted=route.accepted,
+            reason=reason,
+            message=message,
+            foreign_managers=managers,
+            live=route.manifest,
+        )
 
     def _evidence(self, request: EvidenceRequest) -> Evidence:
         rollout, stable = self.recorded.rollout, self.recorded.stable

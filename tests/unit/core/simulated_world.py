@@ -33,6 +33,7 @@ from visionmodel_operator.core.operations import Apply, Delete
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot
 from visionmodel_operator.render import operations
+from visionmodel_operator.render.traffic import http_route
 
 State = tuple[str, str]
 """Phase and reason."""
@@ -91,11 +92,11 @@ class Workload:
 
 @dataclass
 class Route:
-    """The HTTPRoute; `accepted` is the gateway's answer to what stands in it now, `gateways` what the spec said."""
+    """The HTTPRoute; `accepted` is the gateway's answer to what stands in it now."""
 
     slots: tuple[str, ...]
     weights_ppm: tuple[int, ...]
-    gateways: builders.Document
+    manifest: builders.Document
     written: datetime
     accepted: bool = False
     foreign: bool = False
@@ -204,8 +205,23 @@ class World:
 
     def steal_route(self, weights_ppm: tuple[int, ...]) -> None:
         """Let another writer change the weights."""
-        if self.route is not None:
-            self.route = replace(self.route, weights_ppm=weights_ppm, foreign=True, written=self.now, accepted=False)
+        if self.route is None:
+            return
+        stolen = copy.deepcopy(self.route.manifest)
+        for backend, weight in zip(stolen["spec"]["rules"][0]["backendRefs"], weights_ppm, strict=True):
+            backend["weight"] = weight
+        self._rewrite(replace(self.route, weights_ppm=weights_ppm, manifest=stolen))
+
+    def divert_route(self) -> None:
+        """Let another writer match a header, which takes all other requests away."""
+        if self.route is None:
+            return
+        stolen = copy.deepcopy(self.route.manifest)
+        stolen["spec"]["rules"][0]["matches"][0]["headers"] = [{"type": "Exact", "name": "x-user", "value": "beta"}]
+        self._rewrite(replace(self.route, manifest=stolen))
+
+    def _rewrite(self, route: Route) -> None:
+        self.route = replace(route, foreign=True, written=self.now, accepted=False)
 
     def lose_route(self) -> None:
         """Delete the route."""
@@ -257,7 +273,7 @@ class World:
                 return lambda: setattr(self, "front", revision)
             case EnsureRoute(slots, weights_ppm):
                 assert sum(weights_ppm) == 1_000_000, f"weights {weights_ppm}"
-                return lambda: self._write_route(slots, weights_ppm)
+                return lambda: self._write_route(slots, weights_ppm, action.spec)
             case DeleteRoute():
                 return self.lose_route
 
@@ -292,11 +308,10 @@ class World:
     def _model(self, revision: str) -> Model:
         return self.models.get(self.numbers[revision], Model())
 
-    def _write_route(self, slots: tuple[str, ...], weights_ppm: tuple[int, ...]) -> None:
-        wanted = Route(slots, weights_ppm, self.document["traffic"], self.now)
-        route = self.route
-        if route is None or replace(route, written=self.now, accepted=False) != wanted:
-            self.route = wanted
+    def _write_route(self, slots: tuple[str, ...], weights_ppm: tuple[int, ...], spec: VisionModelSpec) -> None:
+        manifest = dict(http_route(builders.REF, spec.traffic, slots, weights_ppm))
+        if self.route is None or self.route.manifest != manifest:
+            self.route = Route(slots, weights_ppm, manifest, self.now)
 
     # controllers
 

@@ -292,8 +292,22 @@ def test_an_edit_of_the_spec_is_no_foreign_writer() -> None:
         cluster.change(traffic={"gatewayRefs": [{**builders.GATEWAY, "hostnames": [hostname]}]})
         cluster.advance(3)
         assert cluster.route is not None
-        assert cluster.route.gateways == cluster.document["traffic"]
+        assert cluster.route.manifest["spec"]["hostnames"] == [hostname]
+    cluster.change(traffic={"gatewayRefs": [builders.GATEWAY]})
+    cluster.advance(3)
+    assert cluster.route is not None
+    assert "hostnames" not in cluster.route.manifest["spec"]
     assert corrections(cluster) == []
+
+
+def test_a_diverted_route_is_put_right() -> None:
+    cluster = scenarios.serving()
+    assert cluster.route is not None
+    before = cluster.route.manifest
+    cluster.divert_route()
+    cluster.advance(3)
+    assert cluster.route.manifest == before
+    assert corrections(cluster) == ["The HTTPRoute was changed by argocd-controller and is put right."]
 
 
 WHY_PROMOTED = {
