@@ -114,7 +114,7 @@ async def _pass(world: World, seen: Snapshot, now: datetime) -> Outcome:
     decision = decide(snapshot, now)
     trouble, retry = await _perform(world, snapshot, decision)
     target = revision_of(snapshot.spec) if snapshot.spec is not None else None
-    status = project_status(snapshot, decision.status, target, now, trouble)
+    status = project_status(snapshot, decision.status, target, now, trouble, retry="" if retry is None else str(retry))
     if status != snapshot.status:
         await world.kube.write_status(snapshot.ref, snapshot.resource_version, status.to_wire())
     await _announce(world, snapshot, decision, trouble)

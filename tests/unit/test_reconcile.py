@@ -47,11 +47,15 @@ class Stage:
             self.kube.settle()
             self.run(3)
 
-    def become_canary(self) -> None:
-        """Bring model 1 to stable, and model 2 to a tenth of its traffic."""
+    def become_stable(self) -> None:
+        """Bring model 1 to stable."""
         self.run(3)
         self.convert(FIRST)
         self.live_through(5)
+
+    def become_canary(self) -> None:
+        """Bring model 1 to stable, and model 2 to a tenth of its traffic."""
+        self.become_stable()
         self.kube.edit_model(NAME, {"model": builders.spec_document(2)["model"]})
         self.run(3)
         self.convert(SECOND)
@@ -62,6 +66,14 @@ class Stage:
         """Return the end of the newest tick that was judged (unix seconds), when judging began before the first."""
         judge = self.kube.status(NAME)["rollout"]["judge"]
         return float(judge.get("lastTick") or judge["startedAt"])
+
+    def condition(self, kind: str) -> tuple[str, str, str]:
+        """Return status, reason and message of a condition."""
+        (found,) = [c for c in self.kube.status(NAME)["conditions"] if c["type"] == kind]
+        return found["status"], found["reason"], found["message"]
+
+    def status_writes(self) -> int:
+        return sum(write.verb == "status" for write in self.kube.writes)
 
     def weights(self) -> dict[str, int]:
         route = self.kube.store.get("HTTPRoute", NAMESPACE, NAME)
@@ -105,6 +117,26 @@ def test_a_deployment_that_cannot_be_written_keeps_no_traffic_on_a_bad_canary(er
     assert stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{SECOND}-0") is not None, "nothing is taken away"
 
 
+def test_an_edit_that_cannot_be_carried_out_yet_is_not_called_done() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.become_stable()
+    stage.kube.edit_model(NAME, {"serving": {"replicas": 3}})
+    before = stage.status_writes()
+    for port in (40001, 40002, 40003):
+        stage.kube.before_write = refusing("Deployment", Retry(f"failed calling webhook: read tcp :{port}: timeout"))
+        with pytest.raises(Retry):
+            stage.run(1)
+    assert stage.kube.status(NAME)["observedGeneration"] == 1
+    assert stage.condition("Reconciling") == ("True", "Retrying", "failed calling webhook: read tcp :40001: timeout")
+    assert stage.condition("Ready")[0] == "True"
+    assert stage.status_writes() == before + 1, "a text that changes each time is not written each time"
+    stage.kube.before_write = None
+    stage.live_through(5)
+    assert stage.kube.status(NAME)["observedGeneration"] == 2
+    assert stage.condition("Reconciling")[:2] == ("False", "Serving")
+
+
 def test_a_slow_prometheus_gets_ticks_judged_bit_by_bit() -> None:
     stage = Stage()
     metric = {"name": "queue", "type": "Threshold", "query": "queue_seconds", "thresholdRange": {"max": 1}}
@@ -129,9 +161,7 @@ def test_a_slow_prometheus_gets_ticks_judged_bit_by_bit() -> None:
 def test_children_that_were_left_behind_belong_to_the_next_object_of_that_name() -> None:
     stage = Stage()
     stage.kube.add_model(NAME, builders.spec_document(1))
-    stage.run(3)
-    stage.convert(FIRST)
-    stage.live_through(5)
+    stage.become_stable()
     before = stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{FIRST}-0")
     stage.kube.orphan_model(NAME)
     ref = stage.kube.add_model(NAME, builders.spec_document(1))
@@ -150,9 +180,7 @@ def test_children_that_were_left_behind_belong_to_the_next_object_of_that_name()
 def test_an_edited_spec_is_no_foreign_writer_of_the_route() -> None:
     stage = Stage()
     stage.kube.add_model(NAME, builders.spec_document(1))
-    stage.run(3)
-    stage.convert(FIRST)
-    stage.live_through(5)
+    stage.become_stable()
     stage.kube.edit_model(NAME, {"traffic": {"requestTimeout": "7s"}})
     stage.live_through(3)
     route = stage.kube.store.get("HTTPRoute", NAMESPACE, NAME)
@@ -165,9 +193,7 @@ def test_an_edited_spec_is_no_foreign_writer_of_the_route() -> None:
 def test_a_foreign_edit_of_the_route_is_put_right_and_told() -> None:
     stage = Stage()
     stage.kube.add_model(NAME, builders.spec_document(1))
-    stage.run(3)
-    stage.convert(FIRST)
-    stage.live_through(5)
+    stage.become_stable()
     stage.kube.store.edit("HTTPRoute", NAMESPACE, NAME, {"spec": {"rules": []}}, "somebody")
     stage.live_through(3)
     assert stage.weights() == {f"{NAME}-{FIRST}": 1_000_000}
@@ -189,9 +215,7 @@ HEADER = {"type": "Exact", "name": "x-user", "value": "beta"}
 def test_what_somebody_adds_to_the_route_is_taken_out_again(edit: Callable[[dict[str, Any]], None]) -> None:
     stage = Stage()
     stage.kube.add_model(NAME, builders.spec_document(1))
-    stage.run(3)
-    stage.convert(FIRST)
-    stage.live_through(5)
+    stage.become_stable()
     before = stage.kube.store.get("HTTPRoute", NAMESPACE, NAME)
     assert before is not None
     stolen = copy.deepcopy(before["spec"])
@@ -210,9 +234,7 @@ def test_what_the_spec_no_longer_asks_of_the_route_is_withdrawn() -> None:
     stage = Stage()
     hosts = {"gatewayRefs": [{**builders.GATEWAY, "hostnames": ["vision.example"]}]}
     stage.kube.add_model(NAME, builders.spec_document(1, traffic=hosts))
-    stage.run(3)
-    stage.convert(FIRST)
-    stage.live_through(5)
+    stage.become_stable()
     bare = {key: value for key, value in builders.GATEWAY.items() if key != "sectionName"}
     stage.kube.edit_model(NAME, {"traffic": {"gatewayRefs": [bare]}})
     stage.live_through(3)
