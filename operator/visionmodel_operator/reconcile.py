@@ -19,7 +19,7 @@ from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.actions import takes_away
 from visionmodel_operator.core.counters import GatewaySamples, Series, sample_range, ticks_from_samples
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
-from visionmodel_operator.core.operations import Event, Operation, is_subset
+from visionmodel_operator.core.operations import Event, Operation
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.rollout import Decision, decide
 from visionmodel_operator.core.snapshot import Evidence, ObjectRef, Snapshot
@@ -27,7 +27,7 @@ from visionmodel_operator.core.status import Trouble, project_status
 from visionmodel_operator.errors import Retry, UserError
 from visionmodel_operator.render import operations
 from visionmodel_operator.render.promql import gateway_queries, threshold_query
-from visionmodel_operator.render.traffic import desired_route
+from visionmodel_operator.render.traffic import with_route_compared
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ async def _pass(world: World, seen: Snapshot, now: datetime) -> Outcome:
     decision = decide(snapshot, now)
     trouble, retry = await _perform(world, snapshot, decision)
     target = revision_of(snapshot.spec) if snapshot.spec is not None else None
-    status = project_status(snapshot, decision.status, target, now, trouble)
+    status = project_status(snapshot, decision.status, target, now, trouble, retry="" if retry is None else str(retry))
     if status != snapshot.status:
         await world.kube.write_status(snapshot.ref, snapshot.resource_version, status.to_wire())
     await _announce(world, snapshot, decision, trouble)
@@ -138,10 +138,7 @@ async def _confess(world: World, seen: Snapshot, bug: Exception) -> None:
 
 async def _with_measurements(world: World, snapshot: Snapshot, now: datetime) -> Snapshot:
     """Fill in what only measuring tells: route drift, the evidence that is due, the pods' own counters."""
-    route = snapshot.route
-    desired = desired_route(snapshot)
-    if route is not None and desired is not None:
-        snapshot = replace(snapshot, route=replace(route, ours=is_subset(desired["spec"], route.live.get("spec", {}))))
+    snapshot = with_route_compared(snapshot)
     request = evidence_due(snapshot, now.timestamp())
     if request is not None:
         snapshot = replace(snapshot, evidence=await _evidence(world, snapshot, request))
@@ -248,7 +245,7 @@ async def _perform(world: World, snapshot: Snapshot, decision: Decision) -> tupl
 async def _announce(world: World, snapshot: Snapshot, decision: Decision, trouble: Trouble | None) -> None:
     """Tell people, after the status that it is about was written; an event is news, never memory."""
     known = {condition.reason for condition in snapshot.status.conditions if condition.status == "True"}
-    news = [Event(event.reason, event.message, event.warning) for event in decision.events]
+    news = list(decision.events)
     if trouble is not None and trouble.reason not in known:
         news.append(Event(trouble.reason, trouble.message, warning=True))
     for event in news:

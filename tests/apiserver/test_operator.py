@@ -102,7 +102,7 @@ class Scene:
         await self.server.set_status("Deployment", name, status)
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}
         pod_status = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [ready]}
-        await self.server.add(manifests.pod(f"{name}-pod", names.revision_selector("m", revision), pod_status))
+        await self.server.add(manifests.pod(f"{name}-pod", names.object_labels("m", "serving", revision), pod_status))
 
     async def lease_holder(self) -> str | None:
         lease = await LeaseObject(self.server.connection, self.server.namespace, "visionmodel-operator").read()

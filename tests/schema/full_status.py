@@ -114,7 +114,6 @@ FULL_STATUS = VisionModelStatus(
         swap=SwapStage.LEAVING,
         drain=DrainStatus(finished=1204.0, flat_since=LATER, started_at=BEGAN),
         hold=HoldStatus(reason="Paused", message="until resumed", since=LATER),
-        full=True,
         ended="HarmDetected",
         ended_message="errors: 12 of 100 against 1 of 1900",
         judge={"errors": {"evidence": [0.4, 0.25], "ticks": 3}},

@@ -35,7 +35,6 @@ def test_defaults() -> None:
         ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("LEADER_ELECTION", "false", "leader_election", False),
         ("POD_NAME", "op-7", "identity", "op-7"),
-        ("CANARY_CPU_LIMIT", "300m", "canary_cpu_limit", "300m"),
     ],
 )
 def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: object) -> None:

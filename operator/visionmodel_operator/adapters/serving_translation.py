@@ -1,7 +1,6 @@
 """Deployments, serving pods and the route as the core sees them; pure."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL, waiting_reason
@@ -10,13 +9,10 @@ from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.core.names import FIELD_MANAGER, LABEL_REVISION
 from visionmodel_operator.core.snapshot import PodState, RouteState, WorkloadState
 
-WORKLOAD_FILE = "workload.json"
-"""Key of a revision's ConfigMap: a JSON list of its Deployments and its Service as they were first rendered."""
-
 
 def workload_states(deployments: Iterable[Raw], configs: Iterable[Raw]) -> dict[str, WorkloadState]:
-    """Return the workloads by revision; a revision of which only the ConfigMap is left does not exist."""
-    stored = {r: _stored_manifests(config) for config in configs if (r := label_of(config, LABEL_REVISION))}
+    """Return the workloads by revision, also of one that only has a Deployment or only its ConfigMap left."""
+    data = {r: field_of(c, "data", default={}) for c in configs if (r := label_of(c, LABEL_REVISION))}
     by_revision: dict[str, list[Raw]] = {}
     for deployment in deployments:
         if revision := label_of(deployment, LABEL_REVISION):
@@ -26,15 +22,10 @@ def workload_states(deployments: Iterable[Raw], configs: Iterable[Raw]) -> dict[
             revision=revision,
             replicas=sum(wanted_replicas(d) for d in by_revision.get(revision, [])),
             ready=sum(ready_replicas(d) for d in by_revision.get(revision, [])),
-            exists=revision in by_revision,
-            stored=stored.get(revision, ()),
+            config=data.get(revision, {}),
         )
-        for revision in sorted({*stored, *by_revision})
+        for revision in sorted({*data, *by_revision})
     }
-
-
-def _stored_manifests(config: Raw) -> tuple[Mapping[str, Any], ...]:
-    return tuple(json.loads(field_of(config, "data", WORKLOAD_FILE, default="[]")))
 
 
 def wanted_replicas(deployment: Raw) -> int:

@@ -26,7 +26,7 @@ class Observed:
     """What one look at the API server returned, before anybody reads it.
 
     Attributes:
-        children: Deployments, Services, ConfigMaps and Jobs with the VisionModel's label; `kind` is set on each.
+        children: Deployments, Services, ConfigMaps and Jobs with the labels of its children; `kind` is set on each.
         pods: pods of the revisions and of the Jobs, as far as they were asked for.
         artifacts: ConfigMaps `artifact-<key>`.
         progress: last line of the log, by Job.

@@ -211,7 +211,6 @@ class RolloutStatus(ApiModel):
     swap: SwapStage | None = Field(default=None, description="Sub-state of promotion or abort.")
     drain: DrainStatus | None = Field(default=None, description="Evidence of draining.")
     hold: HoldStatus | None = Field(default=None, description="Why it is held.")
-    full: bool = Field(default=False, description="A full promotion was asked for: gates are skipped, harm is not.")
     ended: ShortText | None = Field(default=None, description="Reason for which the rollout is being turned back.")
     ended_message: Annotated[str, Field(max_length=4096)] | None = Field(
         default=None, description="That reason in words."

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.conditions import Phase
-from visionmodel_operator.api.status import ConversionReport, ConversionStatus
 from visionmodel_operator.core import memory, names
-from visionmodel_operator.core.conversions import Ready
 from visionmodel_operator.core.counters import Slot, Window, tick_ends
 from visionmodel_operator.core.judge import Verdict, config_from_analysis, judge, verdict_of
 from visionmodel_operator.core.judge_state import state_to_dict
@@ -70,23 +68,3 @@ def judged(view: View) -> tuple[View, Verdict | None]:
         return view, verdict_of(state, config)
     after, verdict = judge(state, found.ticks, config, found.values)
     return view.at(memory.with_rollout(view.status, judge=state_to_dict(after))), verdict
-
-
-def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
-    """Return the conversion's status with what was made."""
-    made = conversion.artifact
-    report = ConversionReport(
-        precision=made.precision,
-        size_bytes=made.size_bytes,
-        nodes_before=made.nodes_before,
-        nodes_after=made.nodes_after,
-        source_digest=conversion.summary.source_digest,
-        report_digest=made.report_digest,
-        inputs=list(made.inputs),
-        outputs=list(made.outputs),
-        parity=list(conversion.gates),
-        candidates=list(conversion.summary.candidates),
-    )
-    return recorded.model_copy(
-        update={"key": conversion.key, "stage": "Done", "progress": 100, "report": report, "message": None}
-    )

@@ -16,10 +16,11 @@ from typing import assert_never
 from visionmodel_operator.api.conditions import ACTIVE_PHASES, Outcome, Phase, Reason
 from visionmodel_operator.api.status import ConversionStatus, SwapStage, VisionModelStatus
 from visionmodel_operator.core import evidence, memory
-from visionmodel_operator.core.actions import Action, EmitEvent
-from visionmodel_operator.core.conversions import Failed, Ready, Reported, conversion_of, remembered
+from visionmodel_operator.core.actions import Action
+from visionmodel_operator.core.conversions import Failed, Ready, Reported, conversion_of, remembered, reported
 from visionmodel_operator.core.effects import effects_of, job_name, must_forget
 from visionmodel_operator.core.judge import Harm
+from visionmodel_operator.core.operations import Event
 from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.revision import plan_digest, revision_of
 from visionmodel_operator.core.snapshot import Snapshot
@@ -55,7 +56,7 @@ class Decision:
 
     status: VisionModelStatus
     actions: tuple[Action, ...] = ()
-    events: tuple[EmitEvent, ...] = ()
+    events: tuple[Event, ...] = ()
     wake_after: float | None = None
 
 
@@ -77,17 +78,17 @@ def _without_evidence(status: VisionModelStatus) -> VisionModelStatus:
     return status if status.rollout is None else memory.with_rollout(status, judge={}, drain=None)
 
 
-def _announce(view: View, moved: VisionModelStatus) -> tuple[EmitEvent, ...]:
+def _announce(view: View, moved: VisionModelStatus) -> tuple[Event, ...]:
     before = view.snapshot.status
-    events: list[EmitEvent] = []
+    events: list[Event] = []
     if (moved.phase, moved.reason) != (before.phase, before.reason) and moved.phase is not None:
         text = f"{moved.phase}: {moved.message}"
-        events.append(EmitEvent(moved.reason or moved.phase, text, moved.phase in WARNING_PHASES))
+        events.append(Event(moved.reason or moved.phase, text, moved.phase in WARNING_PHASES))
     corrected = moved.traffic.corrected_at if moved.traffic else None
     if corrected is not None and (before.traffic is None or corrected != before.traffic.corrected_at):
         route = view.snapshot.route
         writers = ", ".join(route.foreign_managers) if route and route.foreign_managers else "an unnamed writer"
-        events.append(EmitEvent("RouteCorrected", f"The HTTPRoute was changed by {writers} and is put right.", True))
+        events.append(Event("RouteCorrected", f"The HTTPRoute was changed by {writers} and is put right.", True))
     return tuple(events)
 
 
@@ -224,7 +225,7 @@ def _converting(view: View) -> VisionModelStatus:
     assert recorded is not None
     match conversion:
         case Ready():
-            done = memory.converted(status, evidence.reported(recorded, conversion))
+            done = memory.converted(status, reported(recorded, conversion))
             if not view.spec.conversion.auto_apply:
                 message = "Converted; conversion.autoApply is false. Promote it to serve it."
                 return memory.hold(done, Reason.AWAITING_APPLY, message, now)

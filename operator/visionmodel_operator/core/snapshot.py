@@ -1,17 +1,20 @@
 """Frozen picture of what one pass saw: the object, its recorded status and its children.
 
-Built by `adapters/kube.py` and the metric adapters, read by everything in core; tests build it directly.
+Built by `adapters/kube_objects.py` and the metric adapters, read by everything in core; tests build it directly.
 Nothing here is guessed: what could not be read is None, and None delays, it never decides.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from visionmodel_contract.report import Failure, GateResult, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.counters import Tick
+from visionmodel_operator.core.names import WORKLOAD_FILE
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class KnownArtifact:
     summary: ReportSummary
     verdicts: Mapping[str, tuple[GateResult, ...]] = field(default_factory=dict)
     gate_failures: Mapping[str, Failure] = field(default_factory=dict)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the conversion itself failed; None when it made an artifact, or only missed gates."""
+        return None if self.summary.artifact is not None else self.summary.failure
 
 
 @dataclass(frozen=True)
@@ -86,15 +94,18 @@ class WorkloadState:
     Attributes:
         replicas: pods asked for in `spec.replicas`.
         ready: pods that are ready, at most as many as asked for; pod templates never move, so all are alike.
-        stored: the revision's Deployments and Service exactly as they were first rendered, from its ConfigMap;
-            empty when that is missing. Re-applied as they are, never rendered again.
+        config: data of the revision's ConfigMap; empty when that is missing.
     """
 
     revision: str
     replicas: int
     ready: int
-    exists: bool = True
-    stored: tuple[Mapping[str, Any], ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def stored(self) -> tuple[Mapping[str, Any], ...]:
+        """The revision's Service and Deployments as they were first rendered: applied again, never rendered again."""
+        return tuple(json.loads(self.config.get(WORKLOAD_FILE, "[]")))
 
 
 @dataclass(frozen=True)
@@ -107,8 +118,8 @@ class RouteState:
         accepted: Accepted and ResolvedRefs by every parent, observed for the route's current generation.
         reason: the parent's reason when it is not accepted.
         message: the parent's message when it is not accepted.
-        ours: whether every field we would write stands in the live object; filled by the reconcile, which knows
-            what we would write.
+        ours: whether it belongs to this VisionModel and its spec is what we would write, to the last field; filled by
+            the reconcile, which knows what we would write.
         live: the object as the API server has it.
         foreign_managers: other writers of the spec, from managedFields.
     """
@@ -171,7 +182,6 @@ class Platform:
     gateway_profile: str = "envoy-gateway"
     job_cpu_limit: str = "1"
     job_memory_limit: str = "2Gi"
-    canary_cpu_limit: str | None = None
     allow_http_sources: bool = False
 
 

@@ -49,9 +49,24 @@ class _Said:
 
 
 def project_status(
-    snapshot: Snapshot, recorded: VisionModelStatus, target: str | None, now: datetime, trouble: Trouble | None = None
+    snapshot: Snapshot,
+    recorded: VisionModelStatus,
+    target: str | None,
+    now: datetime,
+    trouble: Trouble | None = None,
+    *,
+    retry: str = "",
 ) -> VisionModelStatus:
-    """Return the status to write: the recorded memory with conditions, counts and the numbers people read."""
+    """Return the status to write: the recorded memory with conditions, counts and the numbers people read.
+
+    Args:
+        snapshot: what the pass saw.
+        recorded: the status as this pass moved it.
+        target: revision of the spec.
+        now: of the pass.
+        trouble: what only a person can mend.
+        retry: why the pass must be repeated; its generation then is not the observed one yet.
+    """
     if snapshot.spec is None:
         trouble = Trouble(Reason.INVALID_SPEC, snapshot.spec_error)
         return _with_conditions(snapshot, recorded, _trouble_only(recorded, trouble), now)
@@ -59,7 +74,6 @@ def project_status(
     status = recorded.model_copy(
         update={
             "target_revision": target,
-            "observed_generation": snapshot.generation,
             "stable": _stable(view),
             "canary": _canary(view),
             "conversion": _conversion(view),
@@ -70,7 +84,8 @@ def project_status(
             "simulated_accelerators": True if snapshot.platform.simulated_accelerators else None,
         }
     )
-    return _with_conditions(snapshot, status, _conditions(view.at(status), trouble), now)
+    said = _conditions(view.at(status), trouble, retry)
+    return _with_conditions(snapshot, status, said, now, is_judged=not retry)
 
 
 def _stable(view: View) -> RevisionStatus | None:
@@ -174,10 +189,10 @@ def _trouble_only(recorded: VisionModelStatus, trouble: Trouble) -> Mapping[Cond
     return {**known, ConditionType.STALLED: _Said(TRUE, trouble.reason, trouble.message)}
 
 
-def _conditions(view: View, trouble: Trouble | None) -> Mapping[ConditionType, _Said]:
+def _conditions(view: View, trouble: Trouble | None, retry: str) -> Mapping[ConditionType, _Said]:
     return {
         ConditionType.READY: _ready(view),
-        ConditionType.RECONCILING: _reconciling(view, trouble),
+        ConditionType.RECONCILING: _reconciling(view, trouble, retry),
         ConditionType.STALLED: _stalled(view, trouble),
         ConditionType.CONVERTED: _converted(view),
         ConditionType.PARITY_PASSED: _parity(view),
@@ -202,13 +217,24 @@ def _ready(view: View) -> _Said:
     return _Said(TRUE, Reason.SERVING, f"Revision {view.stable} serves with {ready} ready pods.")
 
 
-def _reconciling(view: View, trouble: Trouble | None) -> _Said:
+def _reconciling(view: View, trouble: Trouble | None, retry: str) -> _Said:
     status = view.status
     if trouble is not None:
         return _Said(FALSE, trouble.reason, trouble.message)
-    if status.phase in (*ACTIVE_PHASES, Phase.PENDING) and _stalled(view, trouble).status is FALSE:
+    if _stalled(view, trouble).status is TRUE:
+        return _Said(FALSE, status.reason or Reason.UNKNOWN, "Nothing is under way.")
+    if retry:
+        return _Said(TRUE, Reason.RETRYING, _first_told(view, retry))
+    if status.phase in (*ACTIVE_PHASES, Phase.PENDING):
         return _Said(TRUE, status.reason or Reason.UNKNOWN, status.message or "")
     return _Said(FALSE, status.reason or Reason.UNKNOWN, "Nothing is under way.")
+
+
+def _first_told(view: View, retry: str) -> str:
+    """Return the text of the first of several retries: one that names, say, a port would be written, and wake us."""
+    before = view.snapshot.status.conditions
+    known = (c.message for c in before if c.type is ConditionType.RECONCILING and c.reason == Reason.RETRYING)
+    return next(known, retry)
 
 
 def _stalled(view: View, trouble: Trouble | None) -> _Said:
@@ -324,14 +350,20 @@ def _plan_change(view: View) -> _Said:
 
 
 def _with_conditions(
-    snapshot: Snapshot, status: VisionModelStatus, said: Mapping[ConditionType, _Said], now: datetime
+    snapshot: Snapshot,
+    status: VisionModelStatus,
+    said: Mapping[ConditionType, _Said],
+    now: datetime,
+    *,
+    is_judged: bool = True,
 ) -> VisionModelStatus:
     before = {condition.type: condition for condition in snapshot.status.conditions}
+    generation = snapshot.generation if is_judged else snapshot.status.observed_generation
     conditions = [
-        _condition(before.get(kind), kind, what, snapshot.generation, now)
+        _condition(before.get(kind), kind, what, generation or 0, now)
         for kind, what in sorted(said.items(), key=lambda item: list(ConditionType).index(item[0]))
     ]
-    return status.model_copy(update={"conditions": conditions, "observed_generation": snapshot.generation})
+    return status.model_copy(update={"conditions": conditions, "observed_generation": generation})
 
 
 def _condition(before: Condition | None, kind: ConditionType, said: _Said, generation: int, now: datetime) -> Condition:

@@ -109,7 +109,7 @@ def _asked_to_go_on(view: View) -> VisionModelStatus | None:
     consumed = remember(view.status.consumed_actions, requests, "promote")
     asked = view.at(view.status.model_copy(update={"consumed_actions": consumed}))
     if requests.promote_full:
-        return promote(asked.at(memory.with_rollout(asked.status, full=True)))
+        return promote(asked)
     return _next_step(asked)
 
 

@@ -146,6 +146,7 @@ OUTSIDE: Mapping[str, Mishap] = {
     "route-stolen-first": steal_route(1_000_000),
     "route-stolen-second": steal_route(0),
     "route-stolen-half": steal_route(500_000),
+    "route-diverted": lambda cluster: cluster.divert_route(),
     "route-lost": lambda cluster: cluster.lose_route(),
     "candidate-restarts": crash(candidate, 1),
     "candidate-crashes": crash(candidate, 4),

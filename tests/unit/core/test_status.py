@@ -235,6 +235,28 @@ def test_trouble_stalls_and_says_why() -> None:
     assert said[ConditionType.RECONCILING] == (ConditionStatus.FALSE, "Forbidden", "no quota")
 
 
+RETRIED = {
+    "alone": (scenarios.serving, None, "True Retrying", "False Serving"),
+    "beside a refusal": (scenarios.serving, Trouble("Forbidden", "no quota"), "False Forbidden", "True Forbidden"),
+    "after an abort": (walks.turned_back, None, "False HarmDetected", "True HarmDetected"),
+}
+
+
+@pytest.mark.parametrize(("start", "trouble", "reconciling", "stalled"), RETRIED.values(), ids=RETRIED.keys())
+def test_a_generation_that_must_be_tried_again_is_not_observed(
+    start: Callable[[], Cluster], trouble: Trouble | None, reconciling: str, stalled: str
+) -> None:
+    cluster = start()
+    before = cluster.recorded.observed_generation
+    assert before is not None
+    snapshot = replace(cluster.snapshot(), generation=before + 1)
+    written = project_status(snapshot, snapshot.status, cluster.target, cluster.now, trouble, retry="busy")
+    assert written.observed_generation == before
+    assert {condition.observed_generation for condition in written.conditions} == {before}
+    said = conditions(written)
+    assert (said["Reconciling"], said["Stalled"]) == (reconciling, stalled)
+
+
 def test_an_invalid_spec_moves_nothing_and_is_told() -> None:
     cluster = scenarios.observing()
     snapshot = replace(cluster.snapshot(), spec=None, spec_error="spec.serving: no", generation=9)
@@ -323,8 +345,22 @@ def test_an_edit_of_the_spec_is_no_foreign_writer() -> None:
         cluster.change(traffic={"gatewayRefs": [{**builders.GATEWAY, "hostnames": [hostname]}]})
         cluster.advance(3)
         assert cluster.route is not None
-        assert cluster.route.gateways == cluster.document["traffic"]
+        assert cluster.route.manifest["spec"]["hostnames"] == [hostname]
+    cluster.change(traffic={"gatewayRefs": [builders.GATEWAY]})
+    cluster.advance(3)
+    assert cluster.route is not None
+    assert "hostnames" not in cluster.route.manifest["spec"]
     assert corrections(cluster) == []
+
+
+def test_a_diverted_route_is_put_right() -> None:
+    cluster = scenarios.serving()
+    assert cluster.route is not None
+    before = cluster.route.manifest
+    cluster.divert_route()
+    cluster.advance(3)
+    assert cluster.route.manifest == before
+    assert corrections(cluster) == ["The HTTPRoute was changed by argocd-controller and is put right."]
 
 
 WHY_PROMOTED = {

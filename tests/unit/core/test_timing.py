@@ -20,7 +20,7 @@ def next_look(cluster: Cluster) -> float | None:
 def drifted(cluster: Cluster) -> None:
     """Two edits of the route in a minute: the second is not put right at once."""
     for _ in range(2):
-        cluster.steal_route((1_000_000,))
+        cluster.divert_route()
         cluster.advance(3)
 
 
@@ -61,7 +61,7 @@ def test_an_outage_is_asked_about_once_per_interval() -> None:
 def test_a_route_that_is_edited_all_the_time_is_put_right_once_a_minute() -> None:
     cluster = scenarios.serving()
     for _ in range(100):
-        cluster.steal_route((1_000_000,))
+        cluster.divert_route()
         cluster.advance(1)
     corrections = [event for event in cluster.events if event.reason == "RouteCorrected"]
     assert len(corrections) == 2

@@ -11,8 +11,8 @@ from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import PERMANENT_EXIT_CODES
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core import names
-from visionmodel_operator.core.actions import DeleteJob, EmitEvent, StartConversion
-from visionmodel_operator.core.operations import Create, Delete, Event
+from visionmodel_operator.core.actions import DeleteJob, StartConversion
+from visionmodel_operator.core.operations import Create, Delete
 from visionmodel_operator.core.snapshot import Platform
 from visionmodel_operator.render import operations
 
@@ -114,6 +114,5 @@ def test_plain_http_is_the_platforms_choice(allowed: bool, value: str) -> None:
     assert container["env"] == [{"name": "VISIONMODEL_ALLOW_HTTP", "value": value}]
 
 
-def test_delete_and_event() -> None:
+def test_delete() -> None:
     assert operations(DeleteJob("j"), snapshot()) == (Delete("batch/v1", "Job", "j"),)
-    assert operations(EmitEvent("Promoted", "done", True), snapshot()) == (Event("Promoted", "done", True),)
