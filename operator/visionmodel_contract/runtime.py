@@ -8,8 +8,15 @@ against 2.0 ms) because both are throttled together, so a thread needs a whole C
 from dataclasses import dataclass
 from decimal import Decimal
 from math import floor
+from typing import Final
 
 from visionmodel_contract.precision import Backend
+
+
+OPENVINO_EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
+"""What is neither FP16 nor quantized is computed in FP32. Without it OpenVINO computes FP32 graphs in BF16 on every
+CPU that can (AVX512_BF16, AMX), and only the numbers show it. Triton's own openvino backend (2026-08) does not read
+this parameter and has none for it; the backend of our CPU image does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,7 @@ class RuntimeOptions:
                 "INFERENCE_NUM_THREADS": str(self.threads),
                 "NUM_STREAMS": "1",
                 "PERFORMANCE_HINT": "LATENCY",
+                **OPENVINO_EXACT,
             }
         return {
             "intra_op_thread_count": str(self.threads),

@@ -19,8 +19,6 @@ from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.graph.session import Run, Tensors
 
 DEVICE: Final = "CPU"
-EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
-"""Without it OpenVINO computes an FP32 graph in BF16 on every CPU that can, and only the numbers show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +51,9 @@ def compile_openvino(model: bytes, *, shown: str, options: RuntimeOptions) -> Op
     """Load a serialized ONNX model; raises as `open_openvino`."""
     openvino = openvino_library()
     graph = onnx.load_from_string(model).graph
-    settings = {**options.parameters(Backend.OPENVINO), **EXACT}
     try:
         core = openvino.Core()
-        compiled = core.compile_model(core.read_model(model), DEVICE, settings)
+        compiled = core.compile_model(core.read_model(model), DEVICE, options.parameters(Backend.OPENVINO))
         request = compiled.create_infer_request()
         # By ONNX's names: OpenVINO gives a tensor those of every Identity around it as well.
         ports = {tensor.name: compiled.input(tensor.name) for tensor in graph.input}

@@ -35,7 +35,15 @@ def test_instances_never_have_more_threads_than_cpus_beyond_one_each(cpus: Decim
     ("backend", "parameters"),
     [
         (Backend.ONNX_RUNTIME, {"intra_op_thread_count": "3", "inter_op_thread_count": "1"}),
-        (Backend.OPENVINO, {"INFERENCE_NUM_THREADS": "3", "NUM_STREAMS": "1", "PERFORMANCE_HINT": "LATENCY"}),
+        (
+            Backend.OPENVINO,
+            {
+                "INFERENCE_NUM_THREADS": "3",
+                "NUM_STREAMS": "1",
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": "f32",
+            },
+        ),
     ],
 )
 def test_parameters(backend: Backend, parameters: dict[str, str]) -> None:
