@@ -42,12 +42,9 @@ venv: $(VENV)/.synced ## Install the development environment into .venv
 lock: $(UV) ## Compile the hashed requirement files
 	$(LOCK) pyproject.toml --extra operator -o requirements/operator.txt
 	$(LOCK) pyproject.toml --extra converter -o requirements/converter.txt
-	$(LOCK) pyproject.toml --extra converter --extra openvino -c requirements/converter.txt \
-	        -o requirements/converter-openvino.txt
 	$(LOCK) pyproject.toml --all-extras --group dev -o requirements/dev.txt
 	$(LOCK) --no-deps requirements/triton.in -o requirements/triton.txt
-	$(LOCK) --no-deps requirements/triton.in requirements/triton-openvino.in -c requirements/triton.txt \
-	        -o requirements/triton-openvino.txt
+	$(LOCK) --no-deps requirements/openvino.in -c requirements/dev.txt -o requirements/openvino.txt
 	$(LOCK) --no-deps requirements/triton-vendor.in -o requirements/triton-vendor.txt
 	echo pip==26.3 | $(LOCK) --no-deps - -o images/pip.txt
 
