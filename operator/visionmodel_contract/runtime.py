@@ -12,7 +12,6 @@ from typing import Final
 
 from visionmodel_contract.precision import Backend
 
-
 OPENVINO_EXACT: Final = {"INFERENCE_PRECISION_HINT": "f32"}
 """What is neither FP16 nor quantized is computed in FP32. Without it OpenVINO computes FP32 graphs in BF16 on every
 CPU that can (AVX512_BF16, AMX), and only the numbers show it. Triton's own openvino backend (2026-08) does not read

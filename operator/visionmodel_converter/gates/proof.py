@@ -229,6 +229,7 @@ REMEDIES: Final[Mapping[Precision, str]] = {
     Precision.FP32: "the graph holds lower precisions already; ask for int8 or fp16, or export the FP32 model",
     Precision.FP16: "CPUs of the x86 family compute FP16 graphs in FP32 or BF16, which gains no speed; ask for int8 "
     "or fp32 there, or serve on a GPU",
-    Precision.INT8: "the runtime fuses Q/DQ pairs around a layer only if its input and weights both have one and the "
-    "scales are FP32; quantize those layers too, ask for fp32, or use another backend",
+    Precision.INT8: "a runtime fuses a layer with the Q/DQ pairs around it only in the layout it knows (ONNX Runtime: "
+    "FP32 scales, and after a ReLU unsigned activations with a zero point; OpenVINO takes TensorRT's symmetric layout "
+    "too); quantize for this backend, use the other one, or ask for fp32",
 }

@@ -1,12 +1,13 @@
 """Multiplications counted from shapes, types turned into precisions, and the sentence when a promise is broken."""
 
+import platform
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import TensorProto, helper
 
 from unit.converter import tiny_models
 from visionmodel_contract.precision import Precision
@@ -173,3 +174,25 @@ def test_a_real_run_is_read() -> None:
     assert found["Gemm"] == (Precision.FP32, 2 * 5 * 288)
     # The kernel may work on channels padded to a multiple of the vector's width: that is what it multiplies.
     assert found["Conv"][1] in (2 * 8 * 36 * 9, 2 * 16 * 36 * 9)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have FP16 convolutions")
+def test_fp16_on_x86_is_found_out() -> None:
+    """The graph is FP16 throughout; onnxruntime casts it back, and only the profile shows that."""
+    weights = np.random.default_rng(1).normal(size=(4, 3, 3, 3)).astype(np.float16)
+    model = tiny_models.model_of(
+        [
+            helper.make_node("Cast", ["x"], ["half"], name="lower", to=TensorProto.FLOAT16),
+            helper.make_node("Conv", ["half", "w"], ["c"], name="conv"),
+            helper.make_node("Cast", ["c"], ["y"], name="raise", to=TensorProto.FLOAT),
+        ],
+        {"w": weights},
+        inputs={"x": ["batch", 3, 8, 8]},
+        outputs={"y": ["batch", 4, 6, 6]},
+    )
+    x = np.ones((1, 3, 8, 8), np.float32)
+    layers = executed_onnxruntime(tiny_models.to_bytes(model), {"x": x}, shown="m.onnx")
+    found = precision_share(layers, Precision.FP16, runtime="onnxruntime")
+    assert (found.layers, found.compute) == (0.0, 0.0)
+    with pytest.raises(ConversionFailure, match="ask for int8 or fp32 there, or serve on a GPU"):
+        refuse_missing_precision(found, layers)
