@@ -31,6 +31,7 @@ PIP_LOCK = Path("images/pip.txt")
 BASE_PYTHON = "3.11"
 # Archives kept per image; each is a few hundred MB.
 KEPT_ARCHIVES = 2
+DIGEST_DIGITS = 12
 # Raised when the way of building changes in a manner that no input shows.
 LAYOUT = "1"
 
@@ -233,7 +234,7 @@ def input_digest(image: ImageSource, request: Request, root: Path = ROOT) -> str
     for path in sorted(_input_files(image, root)):
         executable = os.access(path, os.X_OK)
         digest.update(f"{path.relative_to(root)}\0{executable}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()[:DIGEST_DIGITS]
 
 
 def _input_files(image: ImageSource, root: Path) -> Iterator[Path]:
@@ -284,7 +285,7 @@ def _provide(engine: Engine, image: ImageSource, request: Request) -> str:
             log.info("building %s", reference)
             _build(engine, image, request, reference)
             _keep(engine, reference, archive)
-        _prune(folder, image.repository)
+        prune(folder, image.repository)
     return reference
 
 
@@ -305,8 +306,10 @@ def _keep(engine: Engine, reference: str, archive: Path) -> None:
     partial.rename(archive)
 
 
-def _prune(folder: Path, repository: str) -> None:
-    archives = sorted(folder.glob(f"{repository}-*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
+def prune(folder: Path, repository: str) -> None:
+    """Delete all but the newest archives of one image; another's name may begin with this one's."""
+    digest = "[0-9a-f]" * DIGEST_DIGITS
+    archives = sorted(folder.glob(f"{repository}-{digest}.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in archives[KEPT_ARCHIVES:]:
         old.unlink()
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 
@@ -65,7 +64,7 @@ def compile_openvino(model: bytes, *, shown: str, options: RuntimeOptions) -> Op
         try:
             _refuse_misfit(openvino, ports, inputs)
             found = request.infer(dict(inputs))
-            return {name: np.array(found[output]) for name, output in outputs.items()}
+            return {name: found[output] for name, output in outputs.items()}
         except Exception as error:
             shapes = {name: list(array.shape) for name, array in inputs.items()}
             raise _refusal(openvino, shown, f"run with inputs {shapes}", error) from error

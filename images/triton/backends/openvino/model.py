@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import openvino
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class TritonPythonModel(StandIn):
 
         def run(outputs: Sequence[str], feed: Arrays) -> Arrays:
             found = request.infer(feed)
-            return {name: np.array(found[compiled.output(name)]) for name in outputs}
+            return {name: found[compiled.output(name)] for name in outputs}
 
         inputs, outputs = contract.configured_names(config, "input"), contract.configured_names(config, "output")
         return Opened(_provided(compiled.inputs, inputs), _provided(compiled.outputs, outputs), run)
