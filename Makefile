@@ -44,6 +44,7 @@ lock: $(UV) ## Compile the hashed requirement files
 	$(LOCK) pyproject.toml --extra converter -o requirements/converter.txt
 	$(LOCK) pyproject.toml --all-extras --group dev -o requirements/dev.txt
 	$(LOCK) --no-deps requirements/triton.in -o requirements/triton.txt
+	$(LOCK) --no-deps requirements/openvino.in -c requirements/dev.txt -o requirements/openvino.txt
 	$(LOCK) --no-deps requirements/triton-vendor.in -o requirements/triton-vendor.txt
 	echo pip==26.3 | $(LOCK) --no-deps - -o images/pip.txt
 

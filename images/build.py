@@ -1,4 +1,4 @@
-"""Builds the images of this repository: `python images/build.py [operator converter triton]`.
+"""Builds the images of this repository: `python images/build.py [operator converter triton ...]`.
 
 The tag of an image is a digest of all that goes into it, so an unchanged image is not built again. What was built is
 kept as an archive in the cache, outside the checkout: a machine whose image storage is empty loads it from there. The
@@ -31,6 +31,7 @@ PIP_LOCK = Path("images/pip.txt")
 BASE_PYTHON = "3.11"
 # Archives kept per image; each is a few hundred MB.
 KEPT_ARCHIVES = 2
+DIGEST_DIGITS = 12
 # Raised when the way of building changes in a manner that no input shows.
 LAYOUT = "1"
 
@@ -48,11 +49,12 @@ class ImageSource:
     name: str
     inputs: tuple[str, ...]
     target: str = ""
+    layer: str = ""
 
     @property
     def folder(self) -> Path:
-        """Folder of the Dockerfile."""
-        return Path("images") / self.name
+        """Folder of the Dockerfile; an image with one layer more is a target of the same file."""
+        return Path("images") / self.name.removesuffix(f"-{self.layer}")
 
     @property
     def dockerfile(self) -> Path:
@@ -60,9 +62,10 @@ class ImageSource:
         return self.folder / "Dockerfile"
 
     @property
-    def lock(self) -> Path:
+    def locks(self) -> tuple[Path, ...]:
         """The hashed requirements; the vendor's image needs none of the server's."""
-        return Path("requirements") / ("triton-vendor.txt" if self.target == "vendor" else f"{self.name}.txt")
+        own = "triton-vendor" if self.target == "vendor" else self.folder.name
+        return tuple(Path("requirements") / f"{name}.txt" for name in (own, self.layer) if name)
 
     @property
     def repository(self) -> str:
@@ -71,18 +74,22 @@ class ImageSource:
 
 
 _SOURCES_SCRIPT = "images/install_sources.sh"
+_OPENVINO_LAYER = ("requirements/openvino.txt", "images/add_packages.sh")
+_CONVERTER = ("operator/visionmodel_contract", "operator/visionmodel_converter", _SOURCES_SCRIPT, *_OPENVINO_LAYER)
+_TRITON = ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT, *_OPENVINO_LAYER)
 IMAGES: Mapping[str, ImageSource] = {
     image.name: image
     for image in (
         ImageSource("operator", ("operator/visionmodel_contract", "operator/visionmodel_operator", _SOURCES_SCRIPT)),
-        ImageSource("converter", ("operator/visionmodel_contract", "operator/visionmodel_converter", _SOURCES_SCRIPT)),
-        ImageSource(
-            "triton",
-            ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT),
-            target="wheel",
-        ),
+        ImageSource("converter", _CONVERTER, target="onnx"),
+        ImageSource("converter-openvino", _CONVERTER, target="openvino", layer="openvino"),
+        ImageSource("triton", _TRITON, target="wheel"),
+        ImageSource("triton-openvino", _TRITON, target="wheel-openvino", layer="openvino"),
     )
 }
+
+STANDARD = tuple(name for name, image in IMAGES.items() if not image.layer)
+"""What an installation needs; the others have an optional runtime more."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +173,7 @@ class Engine:
 
 
 def build_images(
-    names: Iterable[str] = tuple(IMAGES),
+    names: Iterable[str] = STANDARD,
     *,
     base: str | None = None,
     python: str = "",
@@ -180,7 +187,7 @@ def build_images(
     """Provide images and return their references by name.
 
     Args:
-        names: Which of IMAGES.
+        names: Which of IMAGES; STANDARD when unset.
         base: Base image of another origin than the dev cluster; pulled when it is not stored.
         python: "X.Y" of that base, to download the wheels for it; "" lets the build ask the configured index.
         registry: Where to push to; the references are then those in this registry.
@@ -227,12 +234,12 @@ def input_digest(image: ImageSource, request: Request, root: Path = ROOT) -> str
     for path in sorted(_input_files(image, root)):
         executable = os.access(path, os.X_OK)
         digest.update(f"{path.relative_to(root)}\0{executable}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()[:DIGEST_DIGITS]
 
 
 def _input_files(image: ImageSource, root: Path) -> Iterator[Path]:
-    common = ("images/install_venv.sh", str(PIP_LOCK), str(image.lock), str(image.folder))
-    for entry in (*common, *image.inputs):
+    common = ("images/install_venv.sh", str(PIP_LOCK), *map(str, image.locks), str(image.folder))
+    for entry in dict.fromkeys((*common, *image.inputs)):
         path = root / entry
         found = path.rglob("*") if path.is_dir() else iter((path,))
         yield from (file for file in found if file.is_file() and "__pycache__" not in file.parts)
@@ -278,13 +285,13 @@ def _provide(engine: Engine, image: ImageSource, request: Request) -> str:
             log.info("building %s", reference)
             _build(engine, image, request, reference)
             _keep(engine, reference, archive)
-        _prune(folder, image.repository)
+        prune(folder, image.repository)
     return reference
 
 
 def _build(engine: Engine, image: ImageSource, request: Request, reference: str) -> None:
     """Build under another name first: a file saved meanwhile must not end up behind the digest of its predecessor."""
-    wheels = wheelhouse(image.lock, request.base.python) if request.base.python else None
+    wheels = wheelhouse(image.locks, request.base.python) if request.base.python else None
     unverified = f"localhost/{image.repository}:unverified"
     _run(engine.build(image, unverified, request, wheels))
     if not reference.endswith(f":{input_digest(image, request)}"):
@@ -299,31 +306,39 @@ def _keep(engine: Engine, reference: str, archive: Path) -> None:
     partial.rename(archive)
 
 
-def _prune(folder: Path, repository: str) -> None:
-    archives = sorted(folder.glob(f"{repository}-*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
+def prune(folder: Path, repository: str) -> None:
+    """Delete all but the newest archives of one image; another's name may begin with this one's."""
+    digest = "[0-9a-f]" * DIGEST_DIGITS
+    archives = sorted(folder.glob(f"{repository}-{digest}.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in archives[KEPT_ARCHIVES:]:
         old.unlink()
 
 
-def wheelhouse(lock: Path, python: str) -> Path:
-    """Folder with the wheels of a lock and of pip for a Python version, downloaded once."""
-    texts = [(ROOT / path).read_bytes() for path in (lock, PIP_LOCK)]
+def wheelhouse(locks: Sequence[Path], python: str) -> Path:
+    """Folder with the wheels of an image's locks and of pip for a Python version, downloaded once."""
+    texts = [(ROOT / path).read_bytes() for path in (*locks, PIP_LOCK)]
     digest = hashlib.sha256(b"\0".join((*texts, python.encode()))).hexdigest()[:12]
-    parent = cache_dir() / "wheels"
-    target = parent / f"image-{lock.stem}-{digest}"
-    with file_lock(parent / f".image-{lock.stem}.lock"):
+    parent, name = cache_dir() / "wheels", "-".join(lock.stem for lock in locks)
+    target = parent / f"image-{name}-{digest}"
+    with file_lock(parent / f".image-{name}.lock"):
         if not target.is_dir():
-            log.info("downloading the wheels of %s", lock)
-            with tempfile.TemporaryDirectory(prefix=f".{lock.stem}-", dir=parent) as scratch:
+            log.info("downloading the wheels of %s", ", ".join(map(str, locks)))
+            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=parent) as scratch:
                 output = Path(scratch) / "output"
-                _run([*_pip(), *_download_arguments(lock, python, output)])
+                _run([*_pip(), *_download_arguments(locks, python, output)])
                 output.rename(target)
     return target
 
 
-def _download_arguments(lock: Path, python: str, output: Path) -> list[str]:
+def _download_arguments(locks: Sequence[Path], python: str, output: Path) -> list[str]:
     options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--python-version", python]
-    return ["download", *options, "--dest", str(output), "-r", str(lock), "-r", str(PIP_LOCK)]
+    return [
+        "download",
+        *options,
+        "--dest",
+        str(output),
+        *(part for lock in (*locks, PIP_LOCK) for part in ("-r", str(lock))),
+    ]
 
 
 def _pip() -> list[str]:
@@ -351,7 +366,9 @@ def _run(command: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print one line `name=reference` per image."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="IMAGE", help=f"any of {', '.join(IMAGES)}; default: all")
+    parser.add_argument(
+        "names", nargs="*", metavar="IMAGE", help=f"any of {', '.join(IMAGES)}; default: {', '.join(STANDARD)}"
+    )
     parser.add_argument("--base", metavar="REF", help="base image; default: the dev cluster's Debian")
     parser.add_argument("--python", default="", metavar="X.Y", help="Python of that base, to download its wheels here")
     parser.add_argument("--push", metavar="REGISTRY", help="push to this registry")
@@ -367,7 +384,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         references = build_images(
-            options.names or tuple(IMAGES),
+            options.names or STANDARD,
             base=options.base,
             python=options.python,
             registry=options.push,

@@ -39,7 +39,11 @@ class Reason(StrEnum):
     DATASET_INVALID = "DatasetInvalid"
     PARITY_FAILED = "ParityFailed"
     GATE_FAILED = "GateFailed"
+    SPEED_GATE_FAILED = "SpeedGateFailed"
+    MEMORY_NOT_MEASURED = "MemoryNotMeasured"
     PRECISION_NOT_REACHED = "PrecisionNotReached"
+    BACKEND_NOT_INSTALLED = "BackendNotInstalled"
+    PROVIDER_NOT_USED = "ProviderNotUsed"
     ENGINE_REFUSED = "EngineRefused"
     TENSORRT_MISSING = "TensorRTMissing"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
@@ -73,9 +77,13 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.DATASET_INVALID: ExitCode.DATASET_INVALID,
     Reason.PARITY_FAILED: ExitCode.PARITY_FAILED,
     Reason.GATE_FAILED: ExitCode.GATE_FAILED,
+    Reason.SPEED_GATE_FAILED: ExitCode.GATE_FAILED,
+    Reason.MEMORY_NOT_MEASURED: ExitCode.GATE_FAILED,
     Reason.PRECISION_NOT_REACHED: ExitCode.PRECISION_NOT_REACHED,
+    Reason.BACKEND_NOT_INSTALLED: ExitCode.RUNTIME_MISSING,
+    Reason.PROVIDER_NOT_USED: ExitCode.RUNTIME_MISSING,
     Reason.ENGINE_REFUSED: ExitCode.ENGINE_REFUSED,
-    Reason.TENSORRT_MISSING: ExitCode.BAD_REQUEST,
+    Reason.TENSORRT_MISSING: ExitCode.RUNTIME_MISSING,
     Reason.REGISTRY_UNAVAILABLE: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.REGISTRY_FORBIDDEN: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.ARTIFACT_CORRUPT: ExitCode.REGISTRY_UNAVAILABLE,

@@ -25,12 +25,13 @@ from visionmodel_converter.gates.parity import (
     refuse_impossible_goals,
     refuse_missed_goals,
 )
+from visionmodel_converter.graph.backends import open_compared
 from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import open_session
 from visionmodel_converter.graph.simplify import Simplified, simplify
 from visionmodel_converter.journal import Journal
-from visionmodel_converter.provenance import package_versions, provenance_statement
+from visionmodel_converter.provenance import package_versions, packages_of, provenance_statement
 from visionmodel_converter.report import FullReport
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, fetch
 from visionmodel_converter.stages import Stage, stages_after_lookup
@@ -124,7 +125,9 @@ def _run(
     model_file = job.work / MODEL_FILE
     model_file.write_bytes(artifact)
     report = _report(job, key, source, checked, made, artifact, verdict)
-    statement = provenance_statement(job.request, report, command=job.command, versions=package_versions())
+    statement = provenance_statement(
+        job.request, report, command=job.command, versions=package_versions(packages_of(job.request.options.backend))
+    )
     published, cached = publish(job.registry, model=model_file, report=report, provenance=statement, work=job.work)
     return verdict, published, cached
 
@@ -170,7 +173,7 @@ def _verdict(job: Job, checked: Checked, artifact: bytes, artifact_model: Checke
     goals = goals_of(job.request.gates.parity)
     measured = measure(
         open_session(checked.model.serialized(), shown="the source model", threads=job.threads),
-        open_session(artifact, shown="the artifact", threads=job.threads),
+        open_compared(job.request.options.backend, artifact, shown="the artifact", threads=job.threads),
         inputs=artifact_model.inputs,
         outputs=artifact_model.outputs,
         goals=goals,

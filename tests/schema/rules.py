@@ -10,6 +10,7 @@ _ENV = ("serving", "pod", "env", 0, "name")
 _STEP = ("rollout", "steps", 0)
 _INTERVAL = ("rollout", "analysis", "interval")
 _TASK = ("task",)
+_BACKEND = ("conversion", "backend")
 _PARITY = ("conversion", "gates", "parity")
 _CONVERSION = ("conversion",)
 
@@ -70,6 +71,13 @@ RULES: dict[str, RuleCases] = {
             "a fixed precision": edited(_CONVERSION, {"precision": "fp32", "candidates": ["fp32"]}),
             "the default precision": edited(_CONVERSION, {"candidates": ["int8"]}),
         },
+    ),
+    "backend OpenVINO runs on CPUs: leave accelerators empty": RuleCases(
+        {
+            "OpenVINO without accelerators": edited(_BACKEND, "OpenVINO", edited(("accelerators",), [])),
+            "ONNX Runtime with accelerators": edited(_BACKEND, "ONNXRuntime", edited(("accelerators",), [{}])),
+        },
+        {"OpenVINO with an accelerator": edited(_BACKEND, "OpenVINO", edited(("accelerators",), [{}]))},
     ),
     "NVIDIA_*, CUDA_VISIBLE_DEVICES, LD_PRELOAD and LD_LIBRARY_PATH are the platform's to set": RuleCases(
         {"prefix elsewhere": edited(_ENV, "MY_NVIDIA_"), "lower case": edited(_ENV, "ld_preload")},

@@ -244,6 +244,7 @@ def test_the_operator_reads_the_full_values(helm: Path) -> None:
         simulated_accelerators=True,
         job_cpu_limit="500m",
         job_memory_limit="1Gi",
+        converter_openvino_image="registry.example/visionmodel-converter-openvino:0.1.0",
         allow_http_sources=True,
         watch_namespaces=("vision", "team-a"),
         leader_election=True,

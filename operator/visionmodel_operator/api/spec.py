@@ -6,8 +6,9 @@ Bounds, defaults and CEL rules live beside the field they guard; `api/crd.py` wr
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from visionmodel_contract.precision import Backend
 from visionmodel_operator.api.base import BY_NAME, ApiModel, Digest, Duration, Name, Quantity, distinct_names, rule
 from visionmodel_operator.api.conversion import (
     SOURCE_SCHEMES,
@@ -288,8 +289,24 @@ class Traffic(ApiModel):
     )
 
 
+OPENVINO_MESSAGE = "backend OpenVINO runs on CPUs: leave accelerators empty"
+
+
 class VisionModelSpec(ApiModel):
     """What a user asks for."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!(has(self.conversion) && has(self.conversion.backend) && self.conversion.backend == 'OpenVINO')"
+                    " || !has(self.accelerators) || size(self.accelerators) == 0",
+                    OPENVINO_MESSAGE,
+                )
+            ]
+        },
+    )
 
     model: ModelSource = Field(description="The trained model.")
     task: Task = Field(description="What the model does.")
@@ -307,3 +324,9 @@ class VisionModelSpec(ApiModel):
     progress_deadline_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
         default=600, description="Seconds without progress after which a phase fails."
     )
+
+    @model_validator(mode="after")
+    def _openvino_has_no_accelerators(self) -> Self:
+        if self.conversion.backend is Backend.OPENVINO and self.accelerators:
+            raise ValueError(OPENVINO_MESSAGE)
+        return self

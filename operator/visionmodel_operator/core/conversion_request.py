@@ -22,7 +22,7 @@ from visionmodel_operator.api.spec import Conversion, VisionModelSpec, WantedPre
 from visionmodel_operator.core.image_task import image_task
 from visionmodel_operator.core.quantity import amount
 from visionmodel_operator.core.snapshot import Platform
-from visionmodel_operator.core.threads import threads_per_instance
+from visionmodel_operator.core.threads import instance_options
 
 
 def conversion_request(
@@ -102,7 +102,7 @@ def _speed_request(spec: VisionModelSpec) -> SpeedRequest:
         ),
         throughput=tuple(ThroughputGoal(batch=goal.batch, min_per_second=goal.min) for goal in gates.throughput),
         max_memory_bytes=None if gates.memory is None else ceil(amount(gates.memory.max)),
-        threads=threads_per_instance(spec),
+        threads=instance_options(spec).threads,
         max_batch=max(1, spec.serving.batching.max_batch_size),
     )
 

@@ -165,6 +165,7 @@ class Platform:
     Attributes:
         runtimes: by `serving.runtimeVersion`.
         artifact_repository: OCI repository for artifacts, e.g. registry:5000/visionmodel/artifacts.
+        converter_openvino_image: image of Jobs for backend OpenVINO; the converter's where unset.
         image_volumes: the cluster mounts OCI images (Kubernetes ≥ 1.35).
         gateway_api: HTTPRoute is served.
     """
@@ -182,6 +183,7 @@ class Platform:
     gateway_profile: str = "envoy-gateway"
     job_cpu_limit: str = "1"
     job_memory_limit: str = "2Gi"
+    converter_openvino_image: str | None = None
     allow_http_sources: bool = False
 
 

@@ -1,8 +1,8 @@
-"""How many threads a serving pod's CPUs give each model instance; the speed gate measures with the same number."""
+"""The CPUs and threads of a serving pod; the speed gate measures with the same number."""
 
 from decimal import Decimal
-from math import floor
 
+from visionmodel_contract.runtime import RuntimeOptions, runtime_options
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core.quantity import amount
 
@@ -13,9 +13,6 @@ def cpus(spec: VisionModelSpec) -> Decimal:
     return amount(resources.limits.get("cpu") or resources.requests.get("cpu") or "1")
 
 
-def threads_per_instance(spec: VisionModelSpec) -> int:
-    """Return the threads of one model instance: its share of the CPUs, at least one.
-
-    Without a number ONNX Runtime takes every core of the node, and instances fight for a quota they cannot see.
-    """
-    return max(1, floor(cpus(spec) / spec.serving.instances))
+def instance_options(spec: VisionModelSpec) -> RuntimeOptions:
+    """Return the runtime's options of one model instance: its share of the CPUs."""
+    return runtime_options(cpus(spec), spec.serving.instances)

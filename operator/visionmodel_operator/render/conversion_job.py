@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any, Final
 
 from visionmodel_contract.exits import PERMANENT_EXIT_CODES
+from visionmodel_contract.precision import Backend
 from visionmodel_operator.api.base import GROUP, duration_seconds
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core import names
@@ -96,7 +97,7 @@ def _pod(action: StartConversion, platform: Platform) -> Json:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": dict(RESTRICTED_POD),
-        "containers": [_converter(platform, mounts)],
+        "containers": [_converter(_image(action.spec, platform), platform, mounts)],
         "volumes": [volume for volume, _, _ in mounts],
     }
     if platform.pull_secret is not None:
@@ -133,10 +134,17 @@ def _claims(spec: VisionModelSpec) -> list[tuple[str, str]]:
     return [(claim, f"{CLAIM_FOLDER}/{claim}") for claim in dict.fromkeys(claims)]
 
 
-def _converter(platform: Platform, mounts: list[Mount]) -> Json:
+def _image(spec: VisionModelSpec, platform: Platform) -> str:
+    """Return the converter that has the backend's runtime; one that lacks it says so and ends for good."""
+    if spec.conversion.backend is Backend.OPENVINO and platform.converter_openvino_image is not None:
+        return platform.converter_openvino_image
+    return platform.converter_image
+
+
+def _converter(image: str, platform: Platform, mounts: list[Mount]) -> Json:
     return {
         "name": CONTAINER,
-        "image": platform.converter_image,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["visionmodel-convert"],
         "args": ["prepare", "--request", f"{REQUEST_FOLDER}/{REQUEST_FILE}", "--work", WORK_FOLDER],

@@ -6,16 +6,18 @@ The report wins over the spec because the file that Triton loads is the one that
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from visionmodel_contract.precision import Backend
 from visionmodel_contract.report import ArtifactInfo, TensorSpec
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import Batching, VisionModelSpec
 from visionmodel_operator.core.snapshot import Platform
-from visionmodel_operator.core.threads import threads_per_instance
+from visionmodel_operator.core.threads import instance_options
 from visionmodel_operator.errors import UserError
 from visionmodel_operator.render.text import render_text
 
-BACKEND: Final = "onnxruntime"
+BACKENDS: Final = {Backend.ONNX_RUNTIME: "onnxruntime", Backend.OPENVINO: "openvino"}
+"""The API's names of what executes the artifact in Triton's words; both read the same file."""
 MODEL_FILE: Final = "model.onnx"
 VERSION_HEX_DIGITS: Final = 7
 
@@ -82,7 +84,7 @@ def config_pbtxt(
     return render_text(
         "config.pbtxt.j2",
         name=name,
-        backend=BACKEND,
+        backend=BACKENDS[spec.conversion.backend],
         model_file=MODEL_FILE,
         max_batch_size=batching.max_batch_size,
         version=model_version(revision),
@@ -91,10 +93,7 @@ def config_pbtxt(
         instances=spec.serving.instances,
         instance_kind="KIND_GPU" if spec.accelerators and not platform.simulated_accelerators else "KIND_CPU",
         dynamic_batching=_dynamic_batching(batching),
-        parameters={
-            "intra_op_thread_count": str(threads_per_instance(spec)),
-            "inter_op_thread_count": "1",
-        },
+        parameters=instance_options(spec).parameters(spec.conversion.backend),
         warmup_batch_sizes=_warmup_batch_sizes(spec, inputs),
     )
 

@@ -1,12 +1,13 @@
 """The tag of an image follows its inputs, and each engine gets the right arguments."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from images.build import IMAGES, ROOT, Base, Engine, Request, final_reference, input_digest
+from images.build import IMAGES, ROOT, Base, Engine, Request, final_reference, input_digest, prune
 
 REQUEST = Request(Base("localhost/base:1", "base-1", "3.11"), "1.2.3", "abc")
 OPERATOR = IMAGES["operator"]
@@ -81,6 +82,15 @@ def test_what_is_no_input_changes_nothing(checkout: Path, change: Callable[[Path
 )
 def test_a_changed_argument_changes_the_tag(checkout: Path, request_: Request) -> None:
     assert input_digest(OPERATOR, request_, checkout) != input_digest(OPERATOR, REQUEST, checkout)
+
+
+def test_prune_keeps_the_newest_and_other_images(tmp_path: Path) -> None:
+    names = ["triton-openvino-0123456789ab", *(f"triton-{number:012x}" for number in (3, 1, 2, 4))]
+    for age, name in enumerate(names):
+        (tmp_path / f"{name}.tar").touch()
+        os.utime(tmp_path / f"{name}.tar", (age, age))
+    prune(tmp_path, "triton")
+    assert {path.stem for path in tmp_path.iterdir()} == {names[0], *names[-2:]}
 
 
 def test_build_with_buildah() -> None:

@@ -29,6 +29,19 @@ def pod_of(of: VisionModelSpec = CPU_SPEC, platform: Platform = PLATFORM) -> Map
     return pod
 
 
+@pytest.mark.parametrize(
+    ("backend", "own_image", "image"),
+    [
+        pytest.param("OpenVINO", "registry.example/openvino:1", "registry.example/openvino:1", id="its own"),
+        pytest.param("OpenVINO", None, PLATFORM.converter_image, id="one image for all"),
+        pytest.param("ONNXRuntime", "registry.example/openvino:1", PLATFORM.converter_image, id="another backend"),
+    ],
+)
+def test_image_has_the_backends_runtime(backend: str, own_image: str | None, image: str) -> None:
+    platform = replace(PLATFORM, converter_openvino_image=own_image)
+    assert pod_of(spec(conversion={"backend": backend}), platform)["containers"][0]["image"] == image
+
+
 def test_the_request_travels_with_the_pod() -> None:
     (annotation,) = job_of()["spec"]["template"]["metadata"]["annotations"].values()
     assert ConversionRequest.model_validate_json(annotation) == request()
