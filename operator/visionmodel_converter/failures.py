@@ -36,7 +36,10 @@ class Reason(StrEnum):
     STATIC_BATCH = "StaticBatch"
     UNSUPPORTED_TENSOR = "UnsupportedTensor"
     RUNTIME_REFUSES = "RuntimeRefuses"
+    UNSUPPORTED_QUANTIZATION = "UnsupportedQuantization"
+    PRECISION_IMPOSSIBLE = "PrecisionImpossible"
     DATASET_INVALID = "DatasetInvalid"
+    CALIBRATION_INVALID = "CalibrationInvalid"
     PARITY_FAILED = "ParityFailed"
     GATE_FAILED = "GateFailed"
     SPEED_GATE_FAILED = "SpeedGateFailed"
@@ -74,7 +77,10 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.STATIC_BATCH: ExitCode.UNSUPPORTED_MODEL,
     Reason.UNSUPPORTED_TENSOR: ExitCode.UNSUPPORTED_MODEL,
     Reason.RUNTIME_REFUSES: ExitCode.UNSUPPORTED_MODEL,
+    Reason.UNSUPPORTED_QUANTIZATION: ExitCode.UNSUPPORTED_MODEL,
+    Reason.PRECISION_IMPOSSIBLE: ExitCode.UNSUPPORTED_MODEL,
     Reason.DATASET_INVALID: ExitCode.DATASET_INVALID,
+    Reason.CALIBRATION_INVALID: ExitCode.DATASET_INVALID,
     Reason.PARITY_FAILED: ExitCode.PARITY_FAILED,
     Reason.GATE_FAILED: ExitCode.GATE_FAILED,
     Reason.SPEED_GATE_FAILED: ExitCode.GATE_FAILED,

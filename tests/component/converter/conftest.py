@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from obstore.store import S3Store
 
+from example_models.build import build
 from visionmodel_contract.report import ReportSummary
 from visionmodel_devcluster.builds import binary
 
@@ -45,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.component)
+
+
+@pytest.fixture(scope="session")
+def trained() -> Path:
+    """The cached example models; trained first if this machine never did (about a minute)."""
+    return build()
 
 
 def free_port() -> int:

@@ -7,18 +7,10 @@ from typing import Any
 
 import pytest
 
-from example_models.build import build
 from example_models.families import BANDS
 from visionmodel_contract.exits import ExitCode
 
 from .conftest import Finished, JobRunner
-
-
-@pytest.fixture(scope="session")
-def trained() -> Path:
-    """The cached example models; trained first if this machine never did (about a minute)."""
-    return build()
-
 
 PUBLISHED = ["shapes/v1", "shapes/v2", "shapes/v3-failing", "shapes/v3-slow", "digits/v1"]
 
