@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visionmodel_devcluster.builds import binary
+from visionmodel_devcluster.direct import open_direct
 from visionmodel_devcluster.errors import DevClusterError
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.node import REGISTRY
@@ -161,9 +162,8 @@ def is_pushed(reference: str) -> bool:
     name, _, tag = rest.rpartition(":")
     url = f"http://{registry}/v2/{name}/manifests/{tag}"
     request = urllib.request.Request(url, method="HEAD", headers={"Accept": MANIFEST_TYPES})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with open_direct(request, timeout=10) as answer:
             return bool(answer.status == 200)
     except urllib.error.HTTPError:
         return False

@@ -33,6 +33,8 @@ from obstore.store import S3Store
 
 from visionmodel_contract.report import ReportSummary
 from visionmodel_devcluster.builds import binary
+from visionmodel_devcluster.direct import open_direct
+from visionmodel_devcluster.packages import required_program
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before onnxruntime is imported: no test reports usage
 
@@ -100,7 +102,7 @@ class RegistryServer:
         if self.login:
             request.add_header("Authorization", "Basic " + base64.b64encode(":".join(self.login).encode()).decode())
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with open_direct(request, timeout=10) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             error.close()
