@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from visionmodel_devcluster import addons, host, network, node, pods
-from visionmodel_devcluster.builds import binary
+from visionmodel_devcluster.builds import binary, built
 from visionmodel_devcluster.certificates import Authority
 from visionmodel_devcluster.controlplane import (
     Endpoints,
@@ -35,8 +35,9 @@ from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.packages import install_packages
 from visionmodel_devcluster.paths import default_state_dir
 from visionmodel_devcluster.processes import ProcessFolder
+from visionmodel_devcluster.tools import TOOLS
 
-__all__ = ["Cluster", "ClusterInfo", "ClusterOptions", "ComponentStatus", "base_image", "binary"]
+__all__ = ["Cluster", "ClusterInfo", "ClusterOptions", "ComponentStatus", "base_image", "binary", "provide_programs"]
 
 DEFAULT_NAME = "visionmodel"
 API_PORT = 6443
@@ -99,6 +100,16 @@ class ComponentStatus:
     pid: int | None
     healthy: bool
     detail: str
+
+
+def provide_programs() -> None:
+    """Install and build what cluster, demo and tests run: packages, Go programs, wheels and the base image."""
+    install_packages()
+    for tool in TOOLS.values():
+        built(tool)
+    for image in IMAGES.values():
+        image.path()
+    base_image()
 
 
 class Cluster:

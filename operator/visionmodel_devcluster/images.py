@@ -20,6 +20,7 @@ from visionmodel_devcluster.direct import open_direct
 from visionmodel_devcluster.errors import DevClusterError
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.node import REGISTRY
+from visionmodel_devcluster.packages import refuse_new
 from visionmodel_devcluster.paths import cache_dir
 from visionmodel_devcluster.tools import build_key, tool_of, tool_sources
 from visionmodel_devcluster.wheels import WHEELS, wheel_dir
@@ -95,6 +96,7 @@ def base_image() -> str:
 
 def _bootstrap(archive: Path) -> None:
     """Debian's packages without documentation; written beside and renamed, so that a broken one is never used."""
+    refuse_new("the Debian base image")
     print("making the Debian base image", file=sys.stderr)
     scratch = archive.with_suffix(".partial.tar")
     hidden = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale")]

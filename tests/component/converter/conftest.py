@@ -8,7 +8,7 @@ import http.server
 import ipaddress
 import json
 import os
-import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -113,10 +113,7 @@ class RegistryServer:
 
 @pytest.fixture(scope="session")
 def registry_binary() -> str:
-    path = shutil.which("docker-registry")
-    if path is None:
-        pytest.skip("docker-registry is not installed (Debian package docker-registry)")
-    return path
+    return required_program("docker-registry")
 
 
 def start_registry(
