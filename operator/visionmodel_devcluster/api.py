@@ -29,7 +29,7 @@ from visionmodel_devcluster.controlplane import (
 from visionmodel_devcluster.errors import DevClusterError, ProcessEndedError
 from visionmodel_devcluster.gpus import apply_fake_gpus
 from visionmodel_devcluster.health import answers, step, wait_for
-from visionmodel_devcluster.images import IMAGES, addon_reference, base_image, provide_addon
+from visionmodel_devcluster.images import IMAGES, addon_reference, base_image, drop_grown, provide_addon
 from visionmodel_devcluster.kubectl import Kubectl
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.packages import install_packages
@@ -167,6 +167,9 @@ class Cluster:
         host.write_record(host.merged(earlier, host.observe_host()), self._record)
         if self.processes.running("containerd") is None:
             self._clear_node()
+        is_new = not (self.state_dir / "etcd").exists()
+        if is_new and not any(map(self.processes.running, ("registry", "containerd"))):
+            drop_grown(self.state_dir / "images")
         network.prepare_network(self.state_dir)
         host.prepare_settings()
 
