@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import hashlib
 import http.server
+import io
 import ipaddress
 import json
 import os
@@ -19,6 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from cryptography.x509.oid import NameOID
 from obstore.store import S3Store
 
 from visionmodel_contract.report import ReportSummary
+from visionmodel_converter.__main__ import main as converter_main
 from visionmodel_devcluster.builds import binary
 from visionmodel_devcluster.direct import open_direct
 from visionmodel_devcluster.packages import required_program
@@ -280,6 +283,9 @@ class Finished:
     stderr: str
 
 
+Prepare = Callable[[list[str], Path], subprocess.CompletedProcess[str]]
+
+
 @dataclass(frozen=True)
 class JobRunner:
     """Runs `visionmodel-convert prepare` as the pod would: a process with files, environment and nothing else."""
@@ -317,9 +323,16 @@ class JobRunner:
         }
 
     def run(self, request: dict[str, Any] | str, *, work: str = "work") -> Finished:
+        return self._finished(request, work, self._process)
+
+    def run_here(self, request: dict[str, Any] | str, *, work: str = "work") -> Finished:
+        """As `run`, in this process and so in a fraction of the time; what a process adds, others show."""
+        return self._finished(request, work, self._call)
+
+    def _finished(self, request: dict[str, Any] | str, work: str, prepare: Prepare) -> Finished:
         path, message = self.folder / f"{work}.json", self.folder / f"{work}.termination"
         path.write_text(request if isinstance(request, str) else json.dumps(request))
-        process = self._process(["prepare", "--request", str(path), "--work", str(self.folder / work)], message)
+        process = prepare(["prepare", "--request", str(path), "--work", str(self.folder / work)], message)
         lines = [json.loads(line) for line in process.stdout.splitlines()]
         text = message.read_text()
         assert len(text.encode()) <= 3 * 1024
@@ -328,6 +341,16 @@ class JobRunner:
     def fetch_artifact(self, image: str, target: Path) -> int:
         arguments = ["fetch-artifact", "--image", image, "--out", str(target), "--insecure"]
         return self._process(arguments, self.folder / "fetch.termination").returncode
+
+    def _call(self, arguments: list[str], message: Path) -> subprocess.CompletedProcess[str]:
+        out, error, on_sigterm = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(error):
+                patch.setattr(os, "environ", dict(self.environment))
+                code = converter_main([*arguments, "--termination-message", str(message)])
+        finally:
+            signal.signal(signal.SIGTERM, on_sigterm)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), error.getvalue())
 
     def _process(self, arguments: list[str], message: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
