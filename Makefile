@@ -2,16 +2,18 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# The targets share caches, ports and the one dev cluster of a machine; what may run side by side says so itself.
+.NOTPARALLEL:
 
 export VISIONMODEL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/visionmodel
 export ORT_DISABLE_TELEMETRY := 1
 export PYTHONPATH := operator:examples/models:examples/demo:tests
 UV_VERSION := 0.13.8
-UV := .tools/uv/bin/uv
+UV := .tools/uv-$(UV_VERSION)/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
-SOURCES := operator examples/models tests scripts images
+SOURCES := operator examples/models examples/demo tests scripts images
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
         --custom-compile-command "make lock"
 
@@ -23,11 +25,11 @@ help: ## Print the targets
 
 $(UV):
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed; install it and run make again." >&2; exit 1; }
-	@$(PYTHON) -m venv .tools/uv 2>/dev/null || { \
+	@$(PYTHON) -m venv .tools/uv-$(UV_VERSION) 2>/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -qqy python3-venv; \
 	  else echo "Python's venv module is missing; install python3-venv and run make again." >&2; exit 1; fi; \
-	  $(PYTHON) -m venv .tools/uv; }
-	@.tools/uv/bin/pip install --quiet "uv==$(UV_VERSION)"
+	  $(PYTHON) -m venv .tools/uv-$(UV_VERSION); }
+	@.tools/uv-$(UV_VERSION)/bin/pip install --quiet "uv==$(UV_VERSION)"
 
 $(VENV)/.synced: requirements/dev.txt pyproject.toml | $(UV)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
@@ -58,7 +60,7 @@ generate: venv ## Write crds/, the chart's CRD and the field reference from the 
 verify: venv ## Check format, lint, types, layers and generated files; writes nothing
 	@$(BIN)/ruff format --quiet --check $(SOURCES)
 	@$(BIN)/ruff check --quiet $(SOURCES)
-	@$(BIN)/mypy operator examples/models tests scripts images
+	@$(BIN)/mypy $(SOURCES)
 	@$(BIN)/lint-imports --no-cache | tail -n 2
 	@$(BIN)/python scripts/generate.py --check
 
@@ -69,24 +71,41 @@ format: venv ## Format the sources
 
 # ---------------------------------------------------------------------------------------------- tests
 
+# Each level collects its own folders only; tests/unit/test_levels.py sees to it that its tests are there.
+
 .PHONY: test
-test: verify test-unit test-apiserver test-component test-e2e ## Everything: checks, unit, apiserver, component, e2e
+test: verify programs test-with-lifecycle test-component test-e2e ## Everything: checks and all levels
+
+.PHONY: programs
+programs: venv ## Install and build what the tests run: Debian packages (root), Go programs, the base image
+	@$(BIN)/python -m visionmodel_devcluster programs
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests and generated files against models
-	@$(BIN)/pytest -q -m "not apiserver and not component and not e2e and not gpu" tests
+	@$(BIN)/pytest -q -m "not apiserver and not component and not lifecycle and not e2e and not gpu" tests
 
 .PHONY: test-apiserver
 test-apiserver: venv ## Against a real etcd and kube-apiserver; no root needed
-	@$(BIN)/pytest -q -m apiserver tests
+	@$(BIN)/pytest -q -m apiserver tests/apiserver tests/contracts tests/schema
 
 .PHONY: test-component
 test-component: venv ## Real Triton, S3 server, registry and trained models
-	@$(BIN)/pytest -q -m component --timeout 600 tests
+	@$(BIN)/pytest -q -m component --timeout 600 tests/component
+
+.PHONY: test-lifecycle
+test-lifecycle: venv ## Crash, reboot and take down a dev cluster, in a machine inside this machine
+	@$(BIN)/pytest -q -m lifecycle tests/lifecycle
+
+# The lifecycle waits for most of its time. What it starts is gone before the cluster of test-e2e needs the processors.
+.PHONY: test-with-lifecycle
+test-with-lifecycle: programs
+	@$(BIN)/python scripts/beside.py --log .pytest_cache/lifecycle.log \
+	  --beside "$(MAKE) --no-print-directory test-lifecycle" \
+	  -- $(MAKE) --no-print-directory test-unit test-apiserver
 
 .PHONY: test-e2e
 test-e2e: venv ## The whole dev cluster: rollouts under load
-	@$(BIN)/pytest -q -m e2e --timeout 1200 tests
+	@$(BIN)/pytest -q -m e2e --timeout 1200 tests/e2e
 
 # ---------------------------------------------------------------------------------------------- cluster and demo
 

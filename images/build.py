@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visionmodel_devcluster import DevClusterError, base_image
+from visionmodel_devcluster.images import is_pushed, remove_outdated
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.paths import cache_dir
 
@@ -210,7 +211,7 @@ def build_images(
         reference = final_reference(image, stored, registry, tag)
         if reference != stored:
             _run(engine.tag(stored, reference))
-        if registry:
+        if registry and not _is_there(reference, tag, insecure):
             _run(engine.push(reference, insecure))
         if archive_dir:
             archive_dir.mkdir(parents=True, exist_ok=True)
@@ -218,6 +219,11 @@ def build_images(
             _run(engine.save(reference, archive_dir / f"{image.repository}.tar"))
         references[name] = reference
     return references
+
+
+def _is_there(reference: str, tag: str | None, insecure: bool) -> bool:
+    """Whether a registry has this very image; only a digest as tag says so, and only plain HTTP needs no login."""
+    return tag is None and insecure and is_pushed(reference)
 
 
 def final_reference(image: ImageSource, stored: str, registry: str | None, tag: str | None) -> str:
@@ -285,7 +291,7 @@ def _provide(engine: Engine, image: ImageSource, request: Request) -> str:
             log.info("building %s", reference)
             _build(engine, image, request, reference)
             _keep(engine, reference, archive)
-        prune(folder, image.repository)
+        _prune(engine, folder, image.repository)
     return reference
 
 
@@ -306,12 +312,17 @@ def _keep(engine: Engine, reference: str, archive: Path) -> None:
     partial.rename(archive)
 
 
-def prune(folder: Path, repository: str) -> None:
-    """Delete all but the newest archives of one image; another's name may begin with this one's."""
+def _prune(engine: Engine, folder: Path, repository: str) -> None:
+    """Keep the archives that were used last, and in buildah's storage the images that have one.
+
+    Another image's name may begin with this one's.
+    """
     digest = "[0-9a-f]" * DIGEST_DIGITS
     archives = sorted(folder.glob(f"{repository}-{digest}.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in archives[KEPT_ARCHIVES:]:
         old.unlink()
+    if engine.is_buildah:
+        remove_outdated(repository, {path.stem.rpartition("-")[2] for path in archives[:KEPT_ARCHIVES]})
 
 
 def wheelhouse(locks: Sequence[Path], python: str) -> Path:

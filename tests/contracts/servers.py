@@ -167,7 +167,7 @@ async def _in_fresh_namespace(connection: Connection) -> RealServer:
 async def install_crd(connection: Connection, crd: Mapping[str, Any]) -> None:
     """Create a CRD unless there is one of that name, and wait until it is served."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    await connection.request("POST", path, body=crd, allow=(409,))
+    await connection.request("POST", path, query={"fieldValidation": "Strict"}, body=crd, allow=(409,))
     group, version = crd["spec"]["group"], crd["spec"]["versions"][0]["name"]
     deadline = time.monotonic() + 30
     served = f"/apis/{group}/{version}/{crd['spec']['names']['plural']}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from images.build import IMAGES, ROOT, Base, Engine, Request, final_reference, input_digest, prune
+from images.build import IMAGES, ROOT, Base, Engine, Request, _prune, final_reference, input_digest
 
 REQUEST = Request(Base("localhost/base:1", "base-1", "3.11"), "1.2.3", "abc")
 OPERATOR = IMAGES["operator"]
@@ -84,15 +84,6 @@ def test_a_changed_argument_changes_the_tag(checkout: Path, request_: Request) -
     assert input_digest(OPERATOR, request_, checkout) != input_digest(OPERATOR, REQUEST, checkout)
 
 
-def test_prune_keeps_the_newest_and_other_images(tmp_path: Path) -> None:
-    names = ["triton-openvino-0123456789ab", *(f"triton-{number:012x}" for number in (3, 1, 2, 4))]
-    for age, name in enumerate(names):
-        (tmp_path / f"{name}.tar").touch()
-        os.utime(tmp_path / f"{name}.tar", (age, age))
-    prune(tmp_path, "triton")
-    assert {path.stem for path in tmp_path.iterdir()} == {names[0], *names[-2:]}
-
-
 def test_build_with_buildah() -> None:
     command = Engine("buildah").build(IMAGES["triton"], "localhost/t:1", REQUEST, Path("/wheels"))
     assert command == [
@@ -111,6 +102,15 @@ def test_build_with_docker_and_no_wheelhouse() -> None:
         *("--file", "images/operator/Dockerfile", "--tag", "localhost/o:1"),
         *("--build-arg", "BASE=localhost/base:1", "--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=abc", "."),
     ]
+
+
+def test_archives_that_were_used_last_are_kept(tmp_path: Path) -> None:
+    names = [f"i-{12 * digit}.tar" for digit in "0123"] + [f"i-other-{12 * '4'}.tar"]
+    for age, name in enumerate(names):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    _prune(Engine("docker"), tmp_path, "i")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names[:2], names[4]]
 
 
 @pytest.mark.parametrize(

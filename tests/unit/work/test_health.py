@@ -5,6 +5,7 @@ from asyncio import to_thread
 import pytest
 
 from fakes.time import VirtualTime
+from visionmodel_devcluster.direct import open_direct
 from visionmodel_operator.work.health import Health
 from visionmodel_operator.work.http_server import HttpServer
 from visionmodel_operator.work.telemetry import Telemetry
@@ -77,7 +78,7 @@ async def test_event_ages() -> None:
 
 def _get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with open_direct(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
