@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from visionmodel_converter.environment import Environment, environment_from
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.sources.fetch import credential, display_uri, fetch
+from visionmodel_converter.sources.credentials import credential
+from visionmodel_converter.sources.fetch import display_uri, fetch
 
 
 def environment(folder: Path) -> Environment:
