@@ -114,9 +114,11 @@ class _ShortReads(io.RawIOBase):
         self._file, self._budget = file, budget
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or size < 0 or size > LONGEST_READ:
+        wanted = LONGEST_READ + 1 if size is None or size < 0 else size  # zipfile reads "the rest" from near the end
+        data = self._file.read(min(wanted, LONGEST_READ + 1))
+        if len(data) > LONGEST_READ:
             raise self._budget.exceeded("has a directory or header of more than 1 MiB")
-        return self._file.read(size)
+        return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return self._file.seek(offset, whence)
@@ -139,7 +141,9 @@ def zip_members(raw: IO[bytes], budget: Budget) -> Iterator[tuple[str, IO[bytes]
             name = _plain(info.orig_filename, budget.shown, is_folder=info.is_dir())
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise unsafe(budget.shown, name, "is a symbolic link" if kind == stat.S_IFLNK else "is a device")
+                raise unsafe(
+                    budget.shown, name, "is a symbolic link" if kind == stat.S_IFLNK else "is a device or a pipe"
+                )
             if info.flag_bits & 0x1:
                 raise ConversionFailure(
                     Reason.ENCRYPTED_ARCHIVE,
@@ -181,7 +185,7 @@ def _tar_fault(member: tarfile.TarInfo) -> str | None:
     rules = (
         (member.issym(), "is a symbolic link"),
         (member.islnk(), "is a hard link"),
-        (member.isdev(), "is a device"),
+        (member.isdev(), "is a device or a pipe"),
         (member.issparse(), "is a sparse file"),
         (not member.isreg(), "is no regular file"),
     )

@@ -11,7 +11,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
-from visionmodel_converter.failures import ConversionFailure, Reason, first_line
+from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.sources.credentials import azure_settings, google_settings, s3_settings
 from visionmodel_converter.sources.origin import (
     CHUNK_BYTES,
@@ -27,7 +27,10 @@ from visionmodel_converter.trust import trusted_pem
 
 ABFS: Final = re.compile(r"^(?P<container>[^@]+)@(?P<account>[a-z0-9]+)\.dfs\.(?P<suffix>[a-z0-9.-]+)$")
 THROTTLED: Final = re.compile(r"status code: 429\b")
-"""obstore tells a status apart from others in its text only."""
+LOGIN_REFUSED: Final = re.compile(r"token request.*status code: 40[0-4]\b")
+"""obstore tells these apart from other failures in its text only."""
+QUERY: Final = re.compile(r"\?\S+")
+"""Signatures travel in queries: no message of the library is shown with one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +123,26 @@ class ObjectOrigin:
                 Reason.SOURCE_NOT_FOUND, f"{shown} was not found; check {self.kind.where}"
             ) from error
         except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise ConversionFailure(
-                Reason.SOURCE_FORBIDDEN,
-                f"{shown}: access was refused; put {self.kind.keys} with read permission into the Secret of "
-                "model.secretRef",
-            ) from error
+            raise self._forbidden(shown) from error
         except BaseError as error:
-            words = first_line(error)
+            words = QUERY.sub("?...", str(error).partition("\n")[0])
+            if LOGIN_REFUSED.search(words):
+                raise self._forbidden(shown) from error
             if THROTTLED.search(words):
                 raise ConversionFailure(
                     Reason.SOURCE_THROTTLED,
                     f"{shown}: the store asks for fewer requests (HTTP 429); the Job tries again",
                 ) from error
             raise ConversionFailure(
-                Reason.SOURCE_UNAVAILABLE, f"{shown} could not be read, the Job tries again: {words}"
+                Reason.SOURCE_UNAVAILABLE, f"{shown} could not be read, the Job tries again: {words[:300]}"
             ) from error
+
+    def _forbidden(self, shown: str) -> ConversionFailure:
+        return ConversionFailure(
+            Reason.SOURCE_FORBIDDEN,
+            f"{shown}: access was refused; put {self.kind.keys} with read permission into the Secret of "
+            "model.secretRef",
+        )
 
 
 def _store(scheme: str, authority: str, shown: str, access: Access) -> ObjectStore:

@@ -252,6 +252,7 @@ def _fold(model_file: Path, beside: Path, shown: str) -> None:
         if tensor.data_location == TensorProto.EXTERNAL:
             _state_fully(tensor)
             load_external_data_for_tensor(tensor, str(beside))
+            tensor.ClearField("data_location")  # the same bytes as if it had been saved as one file
     try:
         model_file.write_bytes(model.SerializeToString(deterministic=True))
     except ValueError as error:  # protobuf counts more than our sum of the parts
