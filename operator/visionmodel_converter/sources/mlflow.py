@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.sources import object_store
@@ -30,7 +30,8 @@ MAX_FOLDERS: Final = 1000
 def locate(uri: str, access: Access) -> Iterator[Located]:
     """Resolve name and alias at the tracking server and open the place of the version's files."""
     folder = access.environment.source_credentials
-    name, path = split_uri(uri)
+    authority, path = split_uri(uri)
+    name = unquote(authority)
     version, _, inside = path.strip("/").partition("/")
     _refuse_malformed(uri, name, version, inside)
     server = endpoint(folder, "MLFLOW_TRACKING_URI", uri, environment=access.environment)

@@ -26,9 +26,9 @@ from visionmodel_converter.sources.origin import (
 from visionmodel_converter.trust import trusted_pem
 
 ABFS: Final = re.compile(r"^(?P<container>[^@]+)@(?P<account>[a-z0-9]+)\.dfs\.(?P<suffix>[a-z0-9.-]+)$")
-THROTTLED: Final = re.compile(r"status code: 429\b")
-LOGIN_REFUSED: Final = re.compile(r"token request.*status code: 40[0-4]\b")
-"""obstore tells these apart from other failures in its text only."""
+STATUS: Final = re.compile(r"status code: (?P<status>[0-9]{3})\b")
+LOGIN: Final = "token request"
+"""obstore has types for absence and refusal of one object; of listings and logins its text alone tells the status."""
 QUERY: Final = re.compile(r"\?\S+")
 """Signatures travel in queries: no message of the library is shown with one."""
 
@@ -118,30 +118,28 @@ class ObjectOrigin:
         shown = self.shown(path)
         try:
             yield
-        except FileNotFoundError as error:
-            raise ConversionFailure(
-                Reason.SOURCE_NOT_FOUND, f"{shown} was not found; check {self.kind.where}"
-            ) from error
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise self._forbidden(shown) from error
-        except BaseError as error:
-            words = QUERY.sub("?...", str(error).partition("\n")[0])
-            if LOGIN_REFUSED.search(words):
-                raise self._forbidden(shown) from error
-            if THROTTLED.search(words):
-                raise ConversionFailure(
-                    Reason.SOURCE_THROTTLED,
-                    f"{shown}: the store asks for fewer requests (HTTP 429); the Job tries again",
-                ) from error
-            raise ConversionFailure(
-                Reason.SOURCE_UNAVAILABLE, f"{shown} could not be read, the Job tries again: {words[:300]}"
-            ) from error
+        except (FileNotFoundError, BaseError) as error:
+            raise self._failure(shown, error) from error
 
-    def _forbidden(self, shown: str) -> ConversionFailure:
+    def _failure(self, shown: str, error: Exception) -> ConversionFailure:
+        words = QUERY.sub("?...", str(error).partition("\n")[0])
+        found = STATUS.search(words)
+        status = int(found["status"]) if found else 0
+        if isinstance(error, FileNotFoundError) or status == 404:
+            return ConversionFailure(Reason.SOURCE_NOT_FOUND, f"{shown} was not found; check {self.kind.where}")
+        refused = isinstance(error, (PermissionDeniedError, UnauthenticatedError))
+        if refused or status in (401, 403) or (LOGIN in words and status == 400):
+            return ConversionFailure(
+                Reason.SOURCE_FORBIDDEN,
+                f"{shown}: access was refused; put {self.kind.keys} with read permission into the Secret of "
+                "model.secretRef",
+            )
+        if status == 429:
+            return ConversionFailure(
+                Reason.SOURCE_THROTTLED, f"{shown}: the store asks for fewer requests (HTTP 429); the Job tries again"
+            )
         return ConversionFailure(
-            Reason.SOURCE_FORBIDDEN,
-            f"{shown}: access was refused; put {self.kind.keys} with read permission into the Secret of "
-            "model.secretRef",
+            Reason.SOURCE_UNAVAILABLE, f"{shown} could not be read, the Job tries again: {words[:300]}"
         )
 
 

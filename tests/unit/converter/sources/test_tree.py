@@ -20,7 +20,7 @@ DIGEST_COMMAND = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs sha256s
 """The command of docs/sources.md."""
 
 
-def claim(folder: Path, files: dict[str, bytes] = FILES) -> Path:  # noqa: B006 - never changed
+def claim(folder: Path, files: dict[str, bytes] = FILES) -> Path:
     root = folder / "pvc" / "c" / "model"
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
