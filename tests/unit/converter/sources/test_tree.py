@@ -1,6 +1,7 @@
 """Whole folders: the digest anybody can compute, and folders that are hostile or move under us."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -16,8 +17,7 @@ from visionmodel_converter.sources.origin import Access, Entry, Located
 from visionmodel_converter.sources.tree import FetchedTree, TreeFile, fetch_tree, tree_digest
 
 FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"index", "variables/variables.data-0": b"data" * 9}
-DIGEST_COMMAND = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum"
-"""The command of docs/sources.md."""
+DOCS = Path(__file__).resolve().parents[4] / "docs" / "sources.md"
 
 
 def claim(folder: Path, files: dict[str, bytes] = FILES) -> Path:
@@ -59,8 +59,9 @@ def test_a_folder_arrives_whole(tmp_path: Path, uri: str) -> None:
 
 
 def test_the_digest_is_what_sha256sum_prints(tmp_path: Path) -> None:
-    root = claim(tmp_path)
-    printed = subprocess.run(DIGEST_COMMAND, shell=True, cwd=root, capture_output=True, text=True, check=True).stdout
+    root = claim(tmp_path, FILES | {"name with space": b""})
+    (command,) = re.findall(r"```sh\n(.*)\n```", DOCS.read_text())
+    printed = subprocess.run(command, shell=True, cwd=root, capture_output=True, text=True, check=True).stdout
     digest = "sha256:" + printed.split()[0]
     assert fetched(tmp_path, digest=digest).digest == digest
 
