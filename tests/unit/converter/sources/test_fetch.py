@@ -96,6 +96,16 @@ def test_refused_uris(tmp_path: Path, uri: str, reason: Reason) -> None:
     assert "pass@" not in failure.message
 
 
+@pytest.mark.parametrize("uri", ["pvc://models/linked/m.onnx", "pvc://linked/m.onnx", "pvc://models/link.onnx"])
+def test_links_in_a_claim_are_not_followed(tmp_path: Path, uri: str) -> None:
+    claim(tmp_path, "m.onnx", b"inside")
+    root = tmp_path / "pvc"
+    (root / "linked").symlink_to(root / "models")
+    (root / "models" / "linked").symlink_to(root / "models")
+    (root / "models" / "link.onnx").symlink_to(root / "models" / "m.onnx")
+    assert refusal(uri, tmp_path).reason is Reason.UNSAFE_PATH
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.sampled_from(["..", ".", "", "models", "m.onnx", "outside.txt", "link"]), min_size=1, max_size=6))
 def test_no_path_leaves_the_claims(tmp_path: Path, segments: list[str]) -> None:
