@@ -48,6 +48,7 @@ lock: $(UV) ## Compile the hashed requirement files
 	$(LOCK) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(LOCK) --no-deps requirements/openvino.in -c requirements/dev.txt -o requirements/openvino.txt
 	$(LOCK) --no-deps requirements/triton-vendor.in -o requirements/triton-vendor.txt
+	$(LOCK) requirements/mlflow.in -o requirements/mlflow.txt
 	echo pip==26.3 | $(LOCK) --no-deps - -o images/pip.txt
 
 # ---------------------------------------------------------------------------------------------- generated files
@@ -82,7 +83,7 @@ programs: venv ## Install and build what the tests run: Debian packages (root), 
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests and generated files against models
-	@$(BIN)/pytest -q -m "not apiserver and not component and not lifecycle and not e2e and not gpu" tests
+	@$(BIN)/pytest -q -m "not apiserver and not component and not lifecycle and not e2e and not gpu and not sources" tests
 
 .PHONY: test-apiserver
 test-apiserver: venv ## Against a real etcd and kube-apiserver; no root needed
@@ -102,6 +103,23 @@ test-with-lifecycle: programs
 	@$(BIN)/python scripts/beside.py --log .pytest_cache/lifecycle.log \
 	  --beside "$(MAKE) --no-print-directory test-lifecycle" \
 	  -- $(MAKE) --no-print-directory test-unit test-apiserver
+
+# The sources' servers: Azurite is a Node.js program, MLflow has an environment of its own beside ours.
+AZURITE_VERSION := 3.37.0
+
+.tools/azurite/.$(AZURITE_VERSION):
+	@command -v npm >/dev/null || { echo "npm is missing; install Node.js 20 or newer and run make again." >&2; exit 1; }
+	@npm install --silent --no-save --no-audit --no-fund --prefix .tools/azurite "azurite@$(AZURITE_VERSION)"
+	@touch $@
+
+.tools/mlflow/.synced: requirements/mlflow.txt | $(UV)
+	@test -x .tools/mlflow/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" .tools/mlflow
+	@$(UV) pip sync --quiet --python .tools/mlflow/bin/python --require-hashes requirements/mlflow.txt
+	@touch $@
+
+.PHONY: test-sources
+test-sources: venv .tools/azurite/.$(AZURITE_VERSION) .tools/mlflow/.synced ## On request: real servers of Google Cloud Storage, Azure and MLflow
+	@$(BIN)/pytest -q -m sources --timeout 600 tests/sources
 
 .PHONY: test-e2e
 test-e2e: venv ## The whole dev cluster: rollouts under load

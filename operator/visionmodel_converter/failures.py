@@ -22,7 +22,14 @@ class Reason(StrEnum):
     SOURCE_UNAVAILABLE = "SourceUnavailable"
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_FORBIDDEN = "SourceForbidden"
+    SOURCE_THROTTLED = "SourceThrottled"
+    SOURCE_CHANGED = "SourceChanged"
     SOURCE_TOO_LARGE = "SourceTooLarge"
+    AMBIGUOUS_SOURCE = "AmbiguousSource"
+    UNSAFE_ARCHIVE = "UnsafeArchive"
+    ENCRYPTED_ARCHIVE = "EncryptedArchive"
+    DAMAGED_ARCHIVE = "DamagedArchive"
+    ARCHIVE_TOO_LARGE = "ArchiveTooLarge"
     DIGEST_MISMATCH = "DigestMismatch"
     UNSAFE_PATH = "UnsafePath"
     EMPTY_SOURCE = "EmptySource"
@@ -63,7 +70,14 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.SOURCE_UNAVAILABLE: ExitCode.SOURCE_UNAVAILABLE,
     Reason.SOURCE_NOT_FOUND: ExitCode.SOURCE_NOT_FOUND,
     Reason.SOURCE_FORBIDDEN: ExitCode.SOURCE_FORBIDDEN,
+    Reason.SOURCE_THROTTLED: ExitCode.SOURCE_UNAVAILABLE,
+    Reason.SOURCE_CHANGED: ExitCode.SOURCE_UNAVAILABLE,
     Reason.SOURCE_TOO_LARGE: ExitCode.INVALID_MODEL,
+    Reason.AMBIGUOUS_SOURCE: ExitCode.BAD_REQUEST,
+    Reason.UNSAFE_ARCHIVE: ExitCode.INVALID_MODEL,
+    Reason.ENCRYPTED_ARCHIVE: ExitCode.INVALID_MODEL,
+    Reason.DAMAGED_ARCHIVE: ExitCode.INVALID_MODEL,
+    Reason.ARCHIVE_TOO_LARGE: ExitCode.INVALID_MODEL,
     Reason.DIGEST_MISMATCH: ExitCode.DIGEST_MISMATCH,
     Reason.UNSAFE_PATH: ExitCode.BAD_REQUEST,
     Reason.EMPTY_SOURCE: ExitCode.INVALID_MODEL,

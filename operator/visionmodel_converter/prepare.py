@@ -33,7 +33,8 @@ from visionmodel_converter.graph.simplify import Simplified, simplify
 from visionmodel_converter.journal import Journal
 from visionmodel_converter.provenance import package_versions, packages_of, provenance_statement
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, fetch
+from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri, fetch
+from visionmodel_converter.sources.onnx_files import fetch_onnx
 from visionmodel_converter.stages import Stage, stages_after_lookup
 from visionmodel_converter.store.image import MODEL_FILE, sha256_of
 from visionmodel_converter.store.publish import Published, find, publish
@@ -79,7 +80,7 @@ def prepare(job: Job) -> ReportSummary:
     _refuse_unknown_format(request)
     refuse_impossible_goals(request.gates.parity)
 
-    journal.begin(Stage.FETCH, f"reading {request.source.uri.partition('?')[0]}")
+    journal.begin(Stage.FETCH, f"reading {display_uri(request.source.uri)}")
     source = _fetch_source(job)
     key = prepare_key(source.digest, request.options, task=request.task, gates=request.gates)
     goal_key = gate_key(key, request.gates, task=request.task)
@@ -141,9 +142,9 @@ def _refuse_unknown_format(request: ConversionRequest) -> None:
 
 
 def _fetch_source(job: Job) -> Fetched:
-    return fetch(
+    return fetch_onnx(
         job.request.source.uri,
-        job.work / "source.onnx",
+        job.work,
         environment=job.environment,
         max_bytes=job.environment.max_model_bytes,
         expected_digest=job.request.source.digest,

@@ -8,9 +8,12 @@ from pydantic import ConfigDict, Field, model_validator
 from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
 from visionmodel_operator.api.base import ApiModel, Duration, Quantity, rule
 
-SOURCE_SCHEMES = ("s3", "https", "pvc")
-URI_PATTERN = r"^(s3|https|pvc)://[!-.0-~]+/[!-~]+$"
-"""Printable ASCII only: what else a URI holds must be percent-encoded, and regular expressions differ on spaces."""
+SOURCE_SCHEMES = ("s3", "gs", "abfs", "https", "hf", "oci", "pvc", "mlflow")
+URI_PATTERN = r"^((s3|gs|https|hf|oci|pvc|mlflow)://[!-.0-?A-~]+|abfs://[!-.0-?A-~]+@[!-.0-?A-~]+)/[!-~]+$"
+"""Printable ASCII only: what else a URI holds must be percent-encoded, and regular expressions differ on spaces.
+
+No `@` before the first slash: a password has no place in a spec. Only Azure's form has one, behind the container.
+"""
 
 Uri = Annotated[str, Field(pattern=URI_PATTERN, max_length=2048)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]

@@ -117,7 +117,11 @@ class ModelFormat(ApiModel):
 class ModelSource(ApiModel):
     """Where the trained model lies and how it may be read."""
 
-    storage_uri: Uri = Field(description="Model file: s3://bucket/key, https://host/path or pvc://claim/path.")
+    storage_uri: Uri = Field(
+        description="Model file or archive of one: s3://bucket/key, gs://bucket/name,"
+        " abfs://container@account.dfs.core.windows.net/path, https://host/path, hf://org/repo[@revision]/path,"
+        " oci://host/repository[:tag][@digest][#path], pvc://claim/path or mlflow://model/version-or-@alias."
+    )
     model_format: ModelFormat | None = Field(
         default=None, description="Format of the source; taken from the file name when it ends in .onnx."
     )

@@ -43,7 +43,7 @@ from visionmodel_devcluster.packages import required_program
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before onnxruntime is imported: no test reports usage
 
 ACCESS_KEY, SECRET_KEY = "tester", "tester-secret"
-START_SECONDS = 30.0
+START_SECONDS = 180.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -88,7 +88,7 @@ def child_processes() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     yield start
     for process in running:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 # --- registry -------------------------------------------------------------------------------------------------
