@@ -141,7 +141,7 @@ def zip_members(raw: IO[bytes], budget: Budget) -> Iterator[tuple[str, IO[bytes]
     with zipfile.ZipFile(_ShortReads(raw, budget)) as archive:
         for info in archive.infolist():
             budget.enter()
-            name = _plain(info.orig_filename, budget.shown, is_folder=info.is_dir())
+            name = _plain(info.orig_filename, budget.shown, is_folder=info.filename.endswith("/"))
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise unsafe(
