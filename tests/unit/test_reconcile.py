@@ -189,6 +189,28 @@ def test_an_edit_that_cannot_be_carried_out_yet_is_not_called_done() -> None:
     assert stage.condition("Reconciling")[:2] == ("False", "Serving")
 
 
+def test_a_first_revision_that_no_gateway_lets_in_is_never_called_ready() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    stage.convert(FIRST)
+    for _ in range(builders.spec().progress_deadline_seconds + 5):
+        stage.now.advance(1)
+        stage.kube.make_ready(FIRST)
+        if stage.kube.store.select("HTTPRoute", NAMESPACE, {}):
+            stage.kube.refuse_route(NAME, "NotAllowedByListeners", "no listener allows this namespace")
+        stage.run(3)
+        assert stage.condition("Ready")[0] == "False"
+    assert (stage.kube.status(NAME)["phase"], stage.kube.status(NAME)["reason"]) == ("Degraded", "RouteRejected")
+    assert stage.condition("Stalled") == (
+        *("True", "RouteRejected"),
+        "The gateway does not accept the route: no listener allows this namespace",
+    )
+    stage.live_through(5)
+    assert stage.kube.status(NAME)["phase"] == "Healthy"
+    assert stage.condition("Ready")[0] == "True"
+
+
 def test_a_slow_prometheus_gets_ticks_judged_bit_by_bit() -> None:
     stage = Stage()
     stage.kube.add_model(NAME, builders.spec_document(1, rollout={"analysis": {"metrics": [QUEUE]}}))

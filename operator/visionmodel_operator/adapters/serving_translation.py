@@ -91,6 +91,7 @@ def route_state(route: Raw, winner: str | None = None) -> RouteState:
         weights_ppm=tuple(int(field_of(backend, "weight", default=1)) for backend in backends),
         backends=tuple(str(backend.get("name")) for backend in backends),
         accepted=not reason,
+        serving=winner is None and _is_taken_over(route),
         reason=reason,
         message=message,
         live=route,
@@ -103,22 +104,36 @@ def _conflict_with(winner: str) -> tuple[str, str]:
     return Reason.ROUTE_CONFLICT, message
 
 
-def _refusal_of(route: Raw) -> tuple[str, str]:
-    """Return reason and message of the first parent that has not taken the route over; empty when all have."""
-    generation = field_of(route, "metadata", "generation", default=0)
-    references = field_of(route, "spec", "parentRefs", default=[])
-    if not references:
-        return "NoParents", "The route names no Gateway."
+def _answers(route: Raw) -> list[tuple[str, list[Raw]]]:
+    """Return each parent's name and what its controllers answered."""
     namespace = field_of(route, "metadata", "namespace")
     parents = field_of(route, "status", "parents", default=[])
-    for reference in references:
-        answers = [
-            p for p in parents if _parent_key(p.get("parentRef"), namespace) == _parent_key(reference, namespace)
-        ]
-        refusal = _refusal_in(answers, generation, str(reference.get("name")))
-        if refusal[0]:
-            return refusal
-    return "", ""
+    return [
+        (
+            str(reference.get("name")),
+            [p for p in parents if _parent_key(p.get("parentRef"), namespace) == _parent_key(reference, namespace)],
+        )
+        for reference in field_of(route, "spec", "parentRefs", default=[])
+    ]
+
+
+def _is_taken_over(route: Raw) -> bool:
+    """Whether every parent has the route in this generation or an older one."""
+    answers = [given for _, given in _answers(route)]
+    return bool(answers) and all(
+        given and all(is_true(field_of(one, "conditions", default=[]), "Accepted") for one in given)
+        for given in answers
+    )
+
+
+def _refusal_of(route: Raw) -> tuple[str, str]:
+    """Return reason and message of the first parent that has not taken the route over; empty when all have."""
+    answers = _answers(route)
+    if not answers:
+        return "NoParents", "The route names no Gateway."
+    generation = field_of(route, "metadata", "generation", default=0)
+    refusals = (_refusal_in(given, generation, gateway) for gateway, given in answers)
+    return next((refusal for refusal in refusals if refusal[0]), ("", ""))
 
 
 def _parent_key(reference: Raw | None, namespace: str | None) -> tuple[Any, ...]:

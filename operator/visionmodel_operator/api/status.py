@@ -148,7 +148,9 @@ class TrafficStatus(ApiModel):
     weights_ppm: Annotated[list[int], Field(max_length=2)] = Field(
         default=[], description="Share of each slot in parts per million."
     )
-    changed_at: datetime | None = Field(default=None, description="When these weights were decided.")
+    changed_at: datetime | None = Field(
+        default=None, description="When these weights, or at rest another route for them, were decided."
+    )
     verified_at: datetime | None = Field(
         default=None, description="When the gateway was first seen to have accepted them."
     )

@@ -105,13 +105,16 @@ def _bookkeeping(view: View) -> VisionModelStatus:
     traffic = view.traffic
     if not view.has_gateway or not traffic.slots:
         return view.status
+    is_edited = view.status.observed_generation != view.snapshot.generation
+    # At rest the gateway has its time anew; a step of a rollout counts its own.
+    again: dict[str, datetime | None] = {"changed_at": view.now} if view.status.rollout is None else {}
     update: dict[str, datetime | None] = {}
-    if traffic.verified_at is None:
-        update = {"verified_at": view.now} if view.is_route_accepted else {}
-    elif view.snapshot.route is None:
-        update = {"verified_at": None}
-    elif not view.is_route_as_recorded and view.status.observed_generation != view.snapshot.generation:
-        update = {"verified_at": None}  # the edited spec asks for another route
+    if view.is_route_accepted:
+        update = {"verified_at": view.now} if traffic.verified_at is None else {}
+    elif traffic.verified_at is None:
+        update = again if is_edited and not view.is_route_as_recorded else {}
+    elif view.snapshot.route is None or (is_edited and not view.is_route_as_recorded):
+        update = {"verified_at": None, **again}
     elif not view.is_route_as_recorded:
         is_due = traffic.corrected_at is None or view.waited(traffic.corrected_at, CORRECTION_INTERVAL)
         update = {"verified_at": None, "corrected_at": view.now} if is_due else {}
@@ -150,15 +153,30 @@ def _resting(view: View) -> VisionModelStatus:
         return _still_failed(view)
     assert stable is not None, "before the first revision serves, whatever the spec names is begun"
     if view.ready(stable) == 0 and view.full_replicas > 0:
-        if status.phase in (Phase.SUSPENDED, Phase.PENDING):
+        was_resumed = (status.phase, status.reason) == (Phase.PENDING, Reason.WAITING_FOR_PODS)
+        if status.phase is Phase.SUSPENDED or was_resumed:
             message = f"Resumed; waiting for pods of the stable revision {stable}."
             return memory.evolve(status, Phase.PENDING, Reason.WAITING_FOR_PODS, message)
         return memory.evolve(
             status, Phase.DEGRADED, Reason.STABLE_UNAVAILABLE, f"No pod of the stable revision {stable} is ready."
         )
+    # Who is served by an older state of the route is not interrupted by a new one.
+    if not view.is_reachable or not (status.phase is Phase.HEALTHY or view.is_split_in_force):
+        return _unrouted(view)
     if status.phase is Phase.HEALTHY:
         return status
     return memory.evolve(status, Phase.HEALTHY, Reason.SERVING, f"Revision {stable} serves all requests.")
+
+
+def _unrouted(view: View) -> VisionModelStatus:
+    """The pods of stable are up, and no gateway hands them requests (yet)."""
+    status, route = view.status, view.snapshot.route
+    why = "the HTTPRoute does not exist" if route is None else route.message or "the split is about to take effect"
+    if not view.is_reachable and view.waited(view.traffic.changed_at, f"{view.spec.progress_deadline_seconds}s"):
+        message = f"The gateway does not accept the route: {why}"
+        return memory.evolve(status, Phase.DEGRADED, Reason.ROUTE_REJECTED, message)
+    message = f"Waiting for the gateway to accept the route: {why}"
+    return memory.evolve(status, Phase.PENDING, Reason.ROUTING, message)
 
 
 def _still_failed(view: View) -> VisionModelStatus:
@@ -272,9 +290,8 @@ def _provisioned(view: View) -> VisionModelStatus:
     status, rollout, now = view.status, view.rollout, view.now
     if view.stable is None:
         served = memory.set_share(memory.make_stable(status, now), rollout.revision, WHOLE, now)
-        message = f"Revision {rollout.revision} serves all requests."
-        ended = memory.finish(served, Outcome.PROMOTED, Reason.PROMOTED, message, now)
-        return memory.evolve(ended, Phase.HEALTHY, Reason.SERVING, message)
+        message = f"Revision {rollout.revision} is the first one: nothing was judged."
+        return _resting(view.at(memory.finish(served, Outcome.PROMOTED, Reason.PROMOTED, message, now)))
     if view.has_gateway and rollout.plan:
         return memory.enter_step(status, 0, now)
     if is_paused(view):

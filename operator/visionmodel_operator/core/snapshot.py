@@ -116,6 +116,8 @@ class RouteState:
         weights_ppm: weight by backend slot, in the units that were written (their sum is 1,000,000).
         backends: Service name by slot.
         accepted: Accepted and ResolvedRefs by every parent, observed for the route's current generation.
+        serving: whether requests arrive by it: every parent's newest word, though perhaps about an older generation,
+            is that it took the route over.
         reason: the parent's reason when it is not accepted.
         message: the parent's message when it is not accepted.
         ours: whether it belongs to this VisionModel and its spec is what we would write, to the last field; filled by
@@ -127,6 +129,7 @@ class RouteState:
     weights_ppm: tuple[int, ...]
     backends: tuple[str, ...]
     accepted: bool
+    serving: bool
     reason: str = ""
     message: str = ""
     ours: bool = True

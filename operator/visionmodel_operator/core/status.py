@@ -214,6 +214,11 @@ def _ready(view: View) -> _Said:
     ready = view.ready(view.stable)
     if ready == 0:
         return _Said(FALSE, Reason.STABLE_UNAVAILABLE, f"No pod of the stable revision {view.stable} is ready.")
+    if view.status.phase is Phase.PENDING:
+        return _Said(FALSE, view.status.reason or Reason.UNKNOWN, view.status.message or "")
+    if not view.is_reachable:
+        message = f"No gateway hands requests to revision {view.stable}: {_route(view).message}"
+        return _Said(FALSE, Reason.ROUTE_REJECTED, message)
     return _Said(TRUE, Reason.SERVING, f"Revision {view.stable} serves with {ready} ready pods.")
 
 
@@ -227,6 +232,8 @@ def _reconciling(view: View, trouble: Trouble | None, retry: str) -> _Said:
         return _Said(TRUE, Reason.RETRYING, _first_told(view, retry))
     if status.phase in (*ACTIVE_PHASES, Phase.PENDING):
         return _Said(TRUE, status.reason or Reason.UNKNOWN, status.message or "")
+    if not view.is_split_in_force:
+        return _Said(TRUE, Reason.ROUTING, "The gateway has yet to take over the split that was decided.")
     return _Said(FALSE, status.reason or Reason.UNKNOWN, "Nothing is under way.")
 
 

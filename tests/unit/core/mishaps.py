@@ -141,6 +141,7 @@ OUTSIDE: Mapping[str, Mishap] = {
     "prometheus-stops": lambda cluster: cluster.traffic.stop_prometheus(cluster.now.timestamp()),
     "prometheus-starts": lambda cluster: cluster.traffic.start_prometheus(cluster.now.timestamp()),
     "gateway-refuses": accepts_in(None),
+    "gateway-throws-the-route-out": lambda cluster: cluster.throw_route_out(),
     "gateway-is-slow": accepts_in(5.0),
     "gateway-is-well": accepts_in(1.0),
     "route-stolen-first": steal_route(1_000_000),

@@ -118,6 +118,7 @@ class Cluster(World):
             weights_ppm=route.weights_ppm,
             backends=backends,
             accepted=route.accepted,
+            serving=bool(self.traffic.split),
             reason=reason,
             message=message,
             foreign_managers=managers,

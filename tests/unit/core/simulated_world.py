@@ -221,7 +221,15 @@ class World:
         self._rewrite(replace(self.route, manifest=stolen))
 
     def _rewrite(self, route: Route) -> None:
-        self.route = replace(route, foreign=True, written=self.now, accepted=False)
+        if self.route is None or route.manifest != self.route.manifest:
+            self.route = replace(route, foreign=True, written=self.now, accepted=False)
+
+    def throw_route_out(self) -> None:
+        """Let the gateway refuse what it had accepted, until `accepts_in` is a number again."""
+        self.accepts_in = None
+        if self.route is not None:
+            self.route = replace(self.route, accepted=False)
+        self.traffic.split = {}
 
     def lose_route(self) -> None:
         """Delete the route."""

@@ -14,6 +14,13 @@ from visionmodel_operator.api.status import ConditionStatus, VisionModelStatus
 from visionmodel_operator.core.rollout import decide
 from visionmodel_operator.core.status import Trouble, project_status
 
+
+def thrown_out_while_observing() -> Cluster:
+    cluster = scenarios.observing()
+    cluster.throw_route_out()
+    return cluster
+
+
 STATES: Mapping[str, Callable[[], Cluster]] = {
     "created": lambda: scenarios.new_cluster(1),
     "serving": scenarios.serving,
@@ -30,6 +37,9 @@ STATES: Mapping[str, Callable[[], Cluster]] = {
     "starting-again": walks.starting_again,
     "stable-down": walks.stable_down,
     "first-not-ready": scenarios.first_not_ready,
+    "first-not-routed": walks.first_not_routed,
+    "first-refused": walks.first_refused,
+    "thrown-out-while-observing": thrown_out_while_observing,
 }
 
 SERVING = {
@@ -139,6 +149,27 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         "Reconciling": "False ProgressDeadline",
         "Stalled": "True ProgressDeadline",
         "RouteAccepted": "Unknown Routing",
+    },
+    "first-not-routed": {
+        "Ready": "False Routing",
+        "Reconciling": "True Routing",
+        "Stalled": "False Routing",
+        "RouteAccepted": "False NotAllowedByListeners",
+        "SplitVerified": "Unknown Routing",
+    },
+    "first-refused": {
+        "Ready": "False RouteRejected",
+        "Reconciling": "False RouteRejected",
+        "Stalled": "True RouteRejected",
+        "RouteAccepted": "False NotAllowedByListeners",
+        "SplitVerified": "Unknown Routing",
+    },
+    "thrown-out-while-observing": {
+        "Ready": "False RouteRejected",
+        "Reconciling": "True Observing",
+        "Stalled": "False Observing",
+        "RouteAccepted": "False NotAllowedByListeners",
+        "CanaryHealthy": "True Observing",
     },
 }
 
@@ -294,6 +325,46 @@ def test_the_address_of_a_model() -> None:
 def test_a_refused_split_is_told_in_the_words_of_the_gateway() -> None:
     message = scenarios.split_refused().recorded.message
     assert message == "The gateway has not accepted the split: said the gateway"
+
+
+def test_a_gateway_that_never_accepts_the_first_route_is_told() -> None:
+    cluster = walks.first_not_routed()
+    cluster.advance(10)
+    assert cluster.recorded.message == "Waiting for the gateway to accept the route: said the gateway"
+    cluster.advance_to(walks.REJECTED, limit=cluster.spec.progress_deadline_seconds)
+    assert cluster.recorded.message == "The gateway does not accept the route: said the gateway"
+    (ready,) = [c for c in cluster.recorded.conditions if c.type is ConditionType.READY]
+    assert ready.message == f"No gateway hands requests to revision {cluster.target}: said the gateway"
+    assert [(event.reason, event.warning) for event in cluster.events[-2:]] == [
+        ("Routing", False),
+        ("RouteRejected", True),
+    ]
+
+
+def test_nobody_waits_for_a_gateway_that_the_cluster_does_not_know() -> None:
+    cluster = walks.first_not_routed()
+    platform = replace(builders.PLATFORM, gateway_api=False)
+    snapshot = replace(cluster.snapshot(), platform=platform, route=None)
+    decision = decide(snapshot, cluster.now)
+    assert (decision.status.phase, decision.status.reason) == walks.SERVING
+    said = conditions(project_status(snapshot, decision.status, cluster.target, cluster.now))
+    assert (said["Ready"], said["RouteAccepted"]) == ("True Serving", "False GatewayAPIMissing")
+
+
+def test_who_is_served_stays_so_while_the_gateway_takes_over_an_edited_route() -> None:
+    cluster = scenarios.serving()
+    cluster.accepts_in = 20.0
+    walks.hostname("a.example")(cluster)
+    cluster.advance(10)
+    assert cluster.state == walks.SERVING
+    said = conditions(cluster.recorded)
+    assert (said["Ready"], said["Reconciling"], said["SplitVerified"]) == (
+        "True Serving",
+        "True Routing",
+        "Unknown Routing",
+    )
+    cluster.advance(15)
+    assert conditions(cluster.recorded)["Reconciling"] == "False Serving"
 
 
 def test_a_split_that_cannot_be_written_is_told() -> None:

@@ -28,6 +28,18 @@ CASES: dict[str, tuple[Callable[[], Cluster], Callable[[Cluster], object], float
     "healthy": (scenarios.serving, walks.nothing, None),
     "healthy-without-a-gateway": (lambda: scenarios.serving(gateway=False), walks.nothing, None),
     "healthy-with-a-drifted-route": (scenarios.serving, drifted, 10.0),
+    "healthy-while-an-edited-route-is-taken-over": (
+        scenarios.serving,
+        walks.at_once(walks.refuse_routes, walks.hostname("a.example")),
+        10.0,
+    ),
+    "first-not-routed": (walks.first_not_routed, walks.nothing, 10.0),
+    "first-refused": (walks.first_refused, walks.nothing, 10.0),
+    "just-routed": (
+        walks.first_not_routed,
+        walks.at_once(walks.accept_again, lambda c: c.advance(1)),
+        1.0,
+    ),
     "suspended": (walks.suspended, walks.nothing, None),
     "turned-back": (walks.turned_back, walks.nothing, None),
     "converting": (scenarios.converting, walks.nothing, 10.0),

@@ -154,7 +154,7 @@ def test_a_route_of_a_namesake_that_is_gone_is_not_ours_yet() -> None:
 
 
 def is_ours(live: Any) -> bool:
-    route = RouteState((), (), accepted=True, live=live)
+    route = RouteState((), (), accepted=True, serving=True, live=live)
     compared = with_route_compared(snapshot(status=recorded(), route=route)).route
     assert compared is not None
     return compared.ours
