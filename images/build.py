@@ -76,7 +76,13 @@ class ImageSource:
 
 _SOURCES_SCRIPT = "images/install_sources.sh"
 _OPENVINO_LAYER = ("requirements/openvino.txt", "images/add_packages.sh")
-_CONVERTER = ("operator/visionmodel_contract", "operator/visionmodel_converter", _SOURCES_SCRIPT, *_OPENVINO_LAYER)
+_CONVERTER = (
+    "operator/visionmodel_contract",
+    "operator/visionmodel_converter",
+    "operator/visionmodel_pipeline",
+    _SOURCES_SCRIPT,
+    *_OPENVINO_LAYER,
+)
 _TRITON = ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT, *_OPENVINO_LAYER)
 IMAGES: Mapping[str, ImageSource] = {
     image.name: image

@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     UNSUPPORTED_MODEL = 85  # opset, operator or type this backend cannot run
     DATASET_INVALID = 86
     PARITY_FAILED = 87  # artifact disagrees with its source
-    GATE_FAILED = 88  # a labelled goal or a limit of speed or memory is missed
+    GATE_FAILED = 88  # a labelled goal, an unusual input or a limit of speed or memory
     ENGINE_REFUSED = 89  # TensorRT cannot parse, build or load it
     PRECISION_NOT_REACHED = 95  # the runtime executes another precision than was promised
     RUNTIME_MISSING = 96  # this image or node lacks what was asked to run the model

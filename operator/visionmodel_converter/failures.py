@@ -46,9 +46,11 @@ class Reason(StrEnum):
     UNSUPPORTED_QUANTIZATION = "UnsupportedQuantization"
     PRECISION_IMPOSSIBLE = "PrecisionImpossible"
     DATASET_INVALID = "DatasetInvalid"
+    UNSAFE_ARCHIVE = "UnsafeArchive"
     CALIBRATION_INVALID = "CalibrationInvalid"
     PARITY_FAILED = "ParityFailed"
     GATE_FAILED = "GateFailed"
+    EDGE_CASE_FAILED = "EdgeCaseFailed"
     SPEED_GATE_FAILED = "SpeedGateFailed"
     MEMORY_NOT_MEASURED = "MemoryNotMeasured"
     PRECISION_NOT_REACHED = "PrecisionNotReached"
@@ -94,9 +96,11 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.UNSUPPORTED_QUANTIZATION: ExitCode.UNSUPPORTED_MODEL,
     Reason.PRECISION_IMPOSSIBLE: ExitCode.UNSUPPORTED_MODEL,
     Reason.DATASET_INVALID: ExitCode.DATASET_INVALID,
+    Reason.UNSAFE_ARCHIVE: ExitCode.DATASET_INVALID,
     Reason.CALIBRATION_INVALID: ExitCode.DATASET_INVALID,
     Reason.PARITY_FAILED: ExitCode.PARITY_FAILED,
     Reason.GATE_FAILED: ExitCode.GATE_FAILED,
+    Reason.EDGE_CASE_FAILED: ExitCode.GATE_FAILED,
     Reason.SPEED_GATE_FAILED: ExitCode.GATE_FAILED,
     Reason.MEMORY_NOT_MEASURED: ExitCode.GATE_FAILED,
     Reason.PRECISION_NOT_REACHED: ExitCode.PRECISION_NOT_REACHED,

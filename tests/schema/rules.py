@@ -40,8 +40,11 @@ RULES: dict[str, RuleCases] = {
         {"the decoder alone": edited(_TASK, {"type": "Detection", "output": {"decoder": "Triple"}})},
         {"no output": edited(_TASK, {"type": "Detection", "input": {}, "labels": ["a"]})},
     ),
-    "top1 and map50 need labelled data: set datasetUri": RuleCases(
+    "top1, top5, map50, map50_95, maskIou need labelled data: set datasetUri": RuleCases(
         {
+            "agreement without data": edited(
+                _PARITY, {"metrics": [{"name": "top1Agreement", "goal": "threshold", "value": 0.99}]}
+            ),
             "cosine without data": edited(
                 _PARITY, {"metrics": [{"name": "cosine", "goal": "threshold", "value": 0.99}]}
             ),
@@ -50,6 +53,9 @@ RULES: dict[str, RuleCases] = {
         },
         {
             "top1 without data": without((*_PARITY, "datasetUri")),
+            "maskIou without data": edited(
+                _PARITY, {"metrics": [{"name": "maskIou", "goal": "threshold", "value": 0.5}]}
+            ),
             "map50 as the second": edited(
                 _PARITY,
                 {

@@ -28,11 +28,30 @@ class WantedPrecision(StrEnum):
     AUTO = "Auto"
 
 
+MetricName = Literal[
+    "top1",
+    "top5",
+    "top1Agreement",
+    "top5Agreement",
+    "map50",
+    "map50_95",
+    "mapAgreement",
+    "maskIou",
+    "cosine",
+    "maxAbsError",
+    "maxRelativeError",
+]
+LABELLED_METRICS = ("top1", "top5", "map50", "map50_95", "maskIou")
+LABELS_MESSAGE = f"{', '.join(LABELLED_METRICS)} need labelled data: set datasetUri"
+
+
 class MetricGoal(ApiModel):
     """One goal of the parity gate, in Olive's words."""
 
-    name: Literal["top1", "map50", "cosine", "maxAbsError"] = Field(
-        description="Metric: top1, map50 (need a labelled dataset), cosine or maxAbsError (against the source)."
+    name: MetricName = Field(
+        description="Metric. Against the dataset's labels: top1, top5, map50, map50_95, maskIou. Against the source's"
+        " predictions for real samples: top1Agreement, top5Agreement, mapAgreement. Against the source's outputs:"
+        " cosine, maxAbsError, maxRelativeError."
     )
     goal: Goal = Field(
         description="threshold: an absolute limit. max-degradation, min-improvement: against the source model, in the"
@@ -49,25 +68,30 @@ class ParityGate(ApiModel):
         json_schema_extra={
             "x-kubernetes-validations": [
                 rule(
-                    "!has(self.metrics) || !self.metrics.exists(m, m.name in ['top1', 'map50'])"
+                    f"!has(self.metrics) || !self.metrics.exists(m, m.name in {list(LABELLED_METRICS)})"
                     " || has(self.datasetUri)",
-                    "top1 and map50 need labelled data: set datasetUri",
+                    LABELS_MESSAGE,
                 )
             ]
         },
     )
 
     dataset_uri: Uri | None = Field(
-        default=None, description="Evaluation data as .npz; read with the model's credentials."
+        default=None,
+        description="Evaluation data: tensors as .npz or, for image tasks, a .zip, .tar or .tar.gz of images with"
+        " annotations.json (COCO), labels.csv, labels.json, masks or one folder per class. Read with the model's"
+        " credentials.",
     )
     metrics: Annotated[list[MetricGoal], Field(max_length=16)] = Field(
-        default=[], description="Goals that must all be met; empty: the artifact must agree with its source."
+        default=[],
+        description="Goals that must all be met. Empty: fp32 must agree with its source; fp16 too, and may lose 0.005"
+        " of the task's metric where there are labels; int8 may lose 0.01, or must predict what the source does.",
     )
 
     @model_validator(mode="after")
     def _labelled_metrics_need_data(self) -> Self:
-        if self.dataset_uri is None and any(m.name in ("top1", "map50") for m in self.metrics):
-            raise ValueError("top1 and map50 need labelled data: set datasetUri")
+        if self.dataset_uri is None and any(m.name in LABELLED_METRICS for m in self.metrics):
+            raise ValueError(LABELS_MESSAGE)
         return self
 
 
@@ -113,7 +137,7 @@ class Calibration(ApiModel):
         " model's credentials, through the serving pre-processing."
     )
     samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        default=512, description="Most samples that are used, the first ones of the data."
+        default=512, description="Most samples that are used, evenly spread over the data."
     )
     method: CalibrationMethod = Field(
         default=CalibrationMethod.AUTO,

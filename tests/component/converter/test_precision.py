@@ -19,7 +19,9 @@ import pytest
 
 from example_models import digits, shapes
 from visionmodel_contract.precision import CalibrationMethod
-from visionmodel_converter.gates.metrics import Map50, Top1
+from visionmodel_converter.gates.dataset import load_samples
+from visionmodel_converter.gates.parity import measure
+from visionmodel_converter.gates.samples import Samples
 from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import Tensors, open_session
@@ -44,22 +46,14 @@ class Network:
     family: str
     model: CheckedModel
     samples: tuple[Tensors, ...]
-    evaluation: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]
+    evaluation: Samples
 
     def metric(self, model: CheckedModel) -> float:
         """mAP50 of the detector, top-1 of the classifier."""
         run = open_session(model.serialized(), shown="candidate", threads=1)
-        images = self.evaluation["input:images"]
-        found: Map50 | Top1 = Map50() if self.family == "shapes" else Top1()
-        for start in range(0, len(images), BATCH):
-            rows = slice(start, start + BATCH)
-            outputs = run({"images": images[rows]})
-            if isinstance(found, Map50):
-                truth = self.evaluation["gt_boxes"][rows], self.evaluation["gt_labels"][rows].astype(np.int64)
-                found.add(outputs["boxes"], outputs["scores"], *truth)
-            else:
-                found.add(outputs["logits"], self.evaluation["label"][rows].astype(np.int64))
-        return found.value()
+        name = "map50" if self.family == "shapes" else "top1"
+        measured = measure(run, run, self.evaluation, (), inputs=model.inputs, outputs=model.outputs, seed=1)
+        return measured[name].value
 
 
 def load(trained: Path, family: str) -> Network:
@@ -68,8 +62,10 @@ def load(trained: Path, family: str) -> Network:
     path = trained / MODELS[family] / "model.onnx"
     model = load_checked(path, shown=family, limits=limits_of(onnxruntime.__version__))
     samples = tuple({"images": images[start : start + BATCH]} for start in range(0, len(images), BATCH))
-    with np.load(trained / family / "evaluation.npz") as arrays:
-        return Network(family, model, samples, dict(arrays))
+    evaluation = load_samples(
+        trained / family / "evaluation.npz", model.inputs, task=None, shown="evaluation", max_bytes=2**30
+    )
+    return Network(family, model, samples, evaluation)
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -114,7 +110,7 @@ def median_ms(model: CheckedModel, images: np.ndarray[tuple[int, ...], np.dtype[
 def test_table(network: Network, variants: dict[str, Variant]) -> None:
     source = network.metric(network.model)
     metrics = {name: network.metric(variant.model) for name, variant in variants.items()}
-    images = network.evaluation["input:images"]
+    images = next(network.evaluation.batches(BATCH)).tensors["images"]
     models = {"FP32": network.model, **{name: variant.model for name, variant in variants.items()}}
     for name, model in models.items():
         cells = (

@@ -19,8 +19,9 @@ from visionmodel_contract.precision import Backend, Precision
 from visionmodel_contract.report import TensorSpec
 from visionmodel_contract.runtime import RuntimeOptions
 from visionmodel_converter.failures import ConversionFailure
+from visionmodel_converter.gates.arrays import ArraySamples
 from visionmodel_converter.gates.memory import measure_memory
-from visionmodel_converter.gates.metrics import Map50
+from visionmodel_converter.gates.metrics import Detection
 from visionmodel_converter.gates.proof import (
     Layer,
     executed_onnxruntime,
@@ -29,9 +30,11 @@ from visionmodel_converter.gates.proof import (
     refuse_missing_precision,
 )
 from visionmodel_converter.gates.speed import compare_speed, measure_speed
+from visionmodel_converter.gates.tasks import DetectionPlan
 from visionmodel_converter.graph.backends import open_backend
 from visionmodel_converter.graph.openvino import compile_openvino
 from visionmodel_converter.graph.session import Run, Tensors, random_inputs
+from visionmodel_pipeline.settings import PostSettings
 
 INPUTS = (TensorSpec(name="images", dtype="float32", dims=(-1, 3, 64, 64)),)
 OPTIONS = RuntimeOptions(threads=1)
@@ -103,12 +106,12 @@ def opened(detector: Detector, backend: Backend, precision: Precision) -> Run:
 
 
 def map50(detector: Detector, run: Run) -> float:
-    metric = Map50()
-    for start in range(0, len(detector.images), 50):
-        rows = slice(start, start + 50)
-        found = run({"images": detector.images[rows]})
-        metric.add(found["boxes"], found["scores"], detector.gt_boxes[rows], detector.gt_labels[rows])
-    return metric.value()
+    samples = ArraySamples({"images": detector.images}, None, detector.gt_boxes, detector.gt_labels)
+    metric = Detection(DetectionPlan({"boxes": "boxes", "scores": "scores"}, PostSettings("Grid")))
+    for batch in samples.batches(50):
+        found = run(batch.tensors)
+        metric.add(batch, found, found)
+    return metric.measured()["map50"].value
 
 
 def layers(detector: Detector, backend: Backend, precision: Precision) -> list[Layer]:

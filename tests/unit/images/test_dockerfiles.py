@@ -48,7 +48,7 @@ def test_what_is_copied_counts_for_the_tag(image: ImageSource) -> None:
     ("name", "packages"),
     [
         ("operator", {"visionmodel_contract", "visionmodel_operator"}),
-        ("converter", {"visionmodel_contract", "visionmodel_converter"}),
+        ("converter", {"visionmodel_contract", "visionmodel_converter", "visionmodel_pipeline"}),
         ("triton", {"visionmodel_pipeline"}),
     ],
 )
