@@ -46,7 +46,6 @@ class Reason(StrEnum):
     UNSUPPORTED_QUANTIZATION = "UnsupportedQuantization"
     PRECISION_IMPOSSIBLE = "PrecisionImpossible"
     DATASET_INVALID = "DatasetInvalid"
-    UNSAFE_ARCHIVE = "UnsafeArchive"
     CALIBRATION_INVALID = "CalibrationInvalid"
     PARITY_FAILED = "ParityFailed"
     GATE_FAILED = "GateFailed"
@@ -96,7 +95,6 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.UNSUPPORTED_QUANTIZATION: ExitCode.UNSUPPORTED_MODEL,
     Reason.PRECISION_IMPOSSIBLE: ExitCode.UNSUPPORTED_MODEL,
     Reason.DATASET_INVALID: ExitCode.DATASET_INVALID,
-    Reason.UNSAFE_ARCHIVE: ExitCode.DATASET_INVALID,
     Reason.CALIBRATION_INVALID: ExitCode.DATASET_INVALID,
     Reason.PARITY_FAILED: ExitCode.PARITY_FAILED,
     Reason.GATE_FAILED: ExitCode.GATE_FAILED,
