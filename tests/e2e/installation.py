@@ -63,7 +63,8 @@ def provide_installation(platform: Platform, folder: Path) -> Installation:
     files |= _bad_files(files["v1"], folder)
     keys = {f"shapes/{version}/model.onnx": path for version, path in files.items()}
     part = write_part(models / "shapes" / "evaluation.npz", folder / "evaluation.npz")
-    upload(platform, {**keys, "shapes/evaluation.npz": part})
+    calibration = models / "shapes" / "calibration.npz"
+    upload(platform, {**keys, "shapes/evaluation.npz": part, "shapes/calibration.npz": calibration})
     digests = {version: _digest(path) for version, path in files.items()}
     installation = Installation(platform, Operator(platform), images, digests)
     installation.install()

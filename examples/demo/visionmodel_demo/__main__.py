@@ -53,7 +53,8 @@ def prepare(out: Path) -> Stage:
         provide_namespace(platform, NAMESPACE)
         provide_credentials(platform, NAMESPACE)
         files = {f"shapes/{version}/model.onnx": models / "shapes" / version / "model.onnx" for version in VERSIONS}
-        upload(platform, {**files, "shapes/evaluation.npz": models / "shapes" / "evaluation.npz"})
+        data = {f"shapes/{name}.npz": models / "shapes" / f"{name}.npz" for name in ("evaluation", "calibration")}
+        upload(platform, files | data)
     with chapter("Helm installs the operator"):
         install_operator(platform, images, allowHttpSources="true" if platform.is_ours else "false")
     say = console.print

@@ -20,6 +20,8 @@ from example_models.variants import failing_variant, slow_variant
 
 EVALUATION_COUNT = 300
 DIGITS_EVALUATION_COUNT = 1000
+CALIBRATION_COUNT = 256
+"""Without labels, and drawn as traffic is: scales must hold for what is served."""
 
 
 # More than in traffic, or the rarer light would be learnt worse.
@@ -31,7 +33,7 @@ DIGITS_SCHEDULE = Schedule(epochs=6, batch=32, rate=2e-3)
 
 
 def write_family(family: Family, folder: Path, report: Report) -> None:
-    """Train one family and write its models and its evaluation set below `folder`."""
+    """Train one family and write its models, its evaluation set and its calibration set below `folder`."""
     match family:
         case "shapes":
             _write_shapes(folder, report)
@@ -44,7 +46,10 @@ def write_family(family: Family, folder: Path, report: Report) -> None:
 def _write_shapes(folder: Path, report: Report) -> None:
     data = shapes.dataset(_rng(0), 3200, bright_share=TRAINING_BRIGHT_SHARE)
     evaluation = shapes.dataset(_rng(1), EVALUATION_COUNT, bright_share=0)
-    _write_evaluation(folder, evaluation.images, gt_boxes=evaluation.gt_boxes, gt_labels=evaluation.gt_labels)
+    _write_samples(
+        folder, "evaluation", evaluation.images, gt_boxes=evaluation.gt_boxes, gt_labels=evaluation.gt_labels
+    )
+    _write_samples(folder, "calibration", shapes.dataset(_rng(8), CALIBRATION_COUNT, bright_share=0.2).images)
     states = _epochs(detector.trained(data, SHAPES_SCHEDULE, _rng(2)), report, "shapes v2")
     good = detector_model(states[-1])
     _write_model(folder / "v1", detector_model(states[V1_EPOCHS - 1]))
@@ -59,7 +64,8 @@ def _write_shapes(folder: Path, report: Report) -> None:
 def _write_digits(folder: Path, report: Report) -> None:
     data = digits.dataset(_rng(5), 12000)
     evaluation = digits.dataset(_rng(6), DIGITS_EVALUATION_COUNT)
-    _write_evaluation(folder, evaluation.images, label=evaluation.labels)
+    _write_samples(folder, "evaluation", evaluation.images, label=evaluation.labels)
+    _write_samples(folder, "calibration", digits.dataset(_rng(9), CALIBRATION_COUNT).images)
     states = _epochs(classifier.trained(data, DIGITS_SCHEDULE, _rng(7)), report, "digits v1")
     _write_model(folder / "v1", classifier_model(states[-1]))
 
@@ -78,9 +84,9 @@ def _write_model(folder: Path, model: onnx.ModelProto) -> None:
     (folder / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _write_evaluation(folder: Path, images: shapes.Pixels, **truth: NDArray[Any]) -> None:
+def _write_samples(folder: Path, name: str, images: shapes.Pixels, **truth: NDArray[Any]) -> None:
     arrays: dict[str, Any] = {f"input:{INPUT}": images, **truth}
-    np.savez_compressed(folder / "evaluation.npz", **arrays)
+    np.savez_compressed(folder / f"{name}.npz", **arrays)
 
 
 def _rng(stream: int) -> np.random.Generator:
