@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from images.build import build_images
 from rich.console import Console
 from rich.table import Table
@@ -84,10 +85,17 @@ def tell(stage: Stage) -> list[Story]:
         ("Version 4: badly trained", lambda: stories.broken_in_conversion(stage)),
     ]
     told = []
-    for title, story in chapters:
+    for number, (title, story) in enumerate(chapters, start=1):
         with chapter(title):
             told.append(story())
+        keep_status(stage, number)
     return told
+
+
+def keep_status(stage: Stage, number: int) -> None:
+    """Write what the VisionModel says of itself at the end of a story, for those who want to read all of it."""
+    status = yaml.safe_dump(stage.model.status(), sort_keys=False, allow_unicode=True)
+    (stage.out / f"status-{number}.yaml").write_text(status, encoding="utf-8")
 
 
 def report(told: list[Story]) -> None:
@@ -118,9 +126,12 @@ def hints(platform: Platform) -> None:
 def main() -> int:
     """Tell the story."""
     parser = argparse.ArgumentParser(prog="visionmodel_demo", description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "demo-out", help="folder for the drawing")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "demo-out", help="folder for the drawing and each story's status"
+    )
     arguments = parser.parse_args()
     began = time.monotonic()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     stage = prepare(arguments.out)
     told = tell(stage)
     report(told)
