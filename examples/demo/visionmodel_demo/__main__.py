@@ -127,7 +127,7 @@ def main() -> int:
     """Tell the story."""
     parser = argparse.ArgumentParser(prog="visionmodel_demo", description=__doc__)
     parser.add_argument(
-        "--out", type=Path, default=ROOT / "demo-out", help="folder for the drawing and each story's status"
+        "--out", type=Path, default=ROOT / "demo-out", help="folder for the drawing and the statuses"
     )
     arguments = parser.parse_args()
     began = time.monotonic()
