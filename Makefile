@@ -11,6 +11,8 @@ UV := .tools/uv/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+FORMAT_EXTRAS := torch tensorflow
+FORMATS_VENVS ?= $(VISIONMODEL_CACHE)/formats
 SOURCES := operator examples/models tests scripts images
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
         --custom-compile-command "make lock"
@@ -42,7 +44,11 @@ venv: $(VENV)/.synced ## Install the development environment into .venv
 lock: $(UV) ## Compile the hashed requirement files
 	$(LOCK) pyproject.toml --extra operator -o requirements/operator.txt
 	$(LOCK) pyproject.toml --extra converter -o requirements/converter.txt
-	$(LOCK) pyproject.toml --all-extras --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra converter --extra torch -c requirements/converter.txt \
+	  --no-emit-package triton -o requirements/converter-torch.txt # GPU kernels' compiler: 1 GB that no export uses
+	$(LOCK) pyproject.toml --extra converter --extra tensorflow -c requirements/converter.txt \
+	  -o requirements/converter-tensorflow.txt
+	$(LOCK) pyproject.toml --extra operator --extra converter --extra cli --group dev -o requirements/dev.txt
 	$(LOCK) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(LOCK) --no-deps requirements/triton-vendor.in -o requirements/triton-vendor.txt
 	echo pip==26.3 | $(LOCK) --no-deps - -o images/pip.txt
@@ -73,7 +79,7 @@ test: verify test-unit test-apiserver test-component test-e2e ## Everything: che
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests and generated files against models
-	@$(BIN)/pytest -q -m "not apiserver and not component and not e2e and not gpu" tests
+	@$(BIN)/pytest -q -m "not apiserver and not component and not e2e and not gpu and not formats" tests
 
 .PHONY: test-apiserver
 test-apiserver: venv ## Against a real etcd and kube-apiserver; no root needed
@@ -86,6 +92,16 @@ test-component: venv ## Real Triton, S3 server, registry and trained models
 .PHONY: test-e2e
 test-e2e: venv ## The whole dev cluster: rollouts under load
 	@$(BIN)/pytest -q -m e2e --timeout 1200 tests
+
+.PHONY: test-formats
+test-formats: $(FORMAT_EXTRAS:%=$(FORMATS_VENVS)/%/.synced) ## Real torch and TensorFlow (6 GB, not in CI)
+	@VISIONMODEL_FORMATS_VENVS=$(FORMATS_VENVS) $(BIN)/pytest -q -m formats --timeout 600 tests
+
+$(FORMATS_VENVS)/%/.synced: requirements/converter-%.txt pyproject.toml | venv
+	@test -x $(@D)/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(@D)
+	@$(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes $<
+	@$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --editable .
+	@touch $@
 
 # ---------------------------------------------------------------------------------------------- cluster and demo
 

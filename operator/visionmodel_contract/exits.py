@@ -23,6 +23,8 @@ class ExitCode(IntEnum):
     DATASET_INVALID = 86
     PARITY_FAILED = 87  # artifact disagrees with its source
     GATE_FAILED = 88  # a labelled goal is missed
+    LOADER_MISSING = 95  # this image has no loader for the source's format
+    LOADER_FAILED = 96  # the sandboxed loader crashed, met a limit, reached for the network or gave nonsense
 
 
 PERMANENT_EXIT_CODES: tuple[int, ...] = tuple(code for code in ExitCode if 80 <= code <= 113)

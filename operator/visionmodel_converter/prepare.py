@@ -5,17 +5,19 @@ an argument (registry, environment, journal), every known failure is a Conversio
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 import onnxruntime
 
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
+from visionmodel_contract.formats import SourceFormat
 from visionmodel_contract.keys import gate_key, prepare_key
 from visionmodel_contract.report import GateResult, ReportSummary
 from visionmodel_converter.environment import Environment
-from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.formats.confinement import Limits
+from visionmodel_converter.formats.detect import detect
+from visionmodel_converter.formats.load import Surroundings, load_as_onnx
 from visionmodel_converter.gates.dataset import Dataset, load_dataset
 from visionmodel_converter.gates.parity import (
     Measured,
@@ -38,8 +40,6 @@ from visionmodel_converter.store.image import MODEL_FILE, sha256_of
 from visionmodel_converter.store.publish import Published, find, publish
 from visionmodel_converter.store.registry import Registry
 
-SUPPORTED_FORMATS: Final = ("onnx",)
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -53,6 +53,7 @@ class Job:
     threads: int
     command: Sequence[str]
     retry: Retry = DEFAULT_RETRY
+    loader_limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,13 @@ class Verdict:
 def prepare(job: Job) -> ReportSummary:
     """Run the stages of a request; returns the summary of an artifact that is published and meets its goals."""
     request, journal = job.request, job.journal
-    _refuse_unknown_format(request)
     refuse_impossible_goals(request.gates.parity)
 
     journal.begin(Stage.FETCH, f"reading {request.source.uri.partition('?')[0]}")
     source = _fetch_source(job)
-    key = prepare_key(source.digest, request.options, task=request.task, gates=request.gates)
+    asked = request.source
+    found = detect(source.path, shown=source.uri, declared=asked.format, trust_pickle=asked.trust_pickle)
+    key = prepare_key(source.digest, request.options, inputs=asked.inputs, task=request.task, gates=request.gates)
     goal_key = gate_key(key, request.gates, task=request.task)
     journal.source_digest, journal.gate_key = source.digest, goal_key
 
@@ -90,7 +92,10 @@ def prepare(job: Job) -> ReportSummary:
         published=known is not None,
         gate_passed=goal_key in request.passed_gate_keys,
         simplify=request.options.simplify,
+        is_onnx=found is SourceFormat.ONNX,
     )
+    if Stage.LOAD in plan:
+        source = _load(job, source, found)
     verdict, published, cached = _run(job, plan, key, source, known)
     journal.end(f"{'found' if cached else 'published'} {published.info.image}")
     return ReportSummary(
@@ -129,18 +134,25 @@ def _run(
     return verdict, published, cached
 
 
-def _refuse_unknown_format(request: ConversionRequest) -> None:
-    if request.source.format not in SUPPORTED_FORMATS:
-        raise ConversionFailure(
-            Reason.UNSUPPORTED_SOURCE,
-            f"model format {request.source.format!r} is not supported yet; export the model to onnx",
-        )
+def _load(job: Job, source: Fetched, found: SourceFormat) -> Fetched:
+    """Put the ONNX graph in the place of the source; the digest stays that of what was fetched."""
+    job.journal.begin(Stage.LOAD, f"converting {found.value} to ONNX")
+    environment = job.environment
+    around = Surroundings(
+        work=job.work,
+        limits=job.loader_limits,
+        threads=job.threads,
+        runtime=limits_of(onnxruntime.__version__),
+        hidden=(environment.source_credentials, environment.registry_credentials, environment.pvc_root),
+    )
+    loaded = load_as_onnx(source.path, found, job.request.source, around, shown=source.uri)
+    return replace(source, path=loaded.path)
 
 
 def _fetch_source(job: Job) -> Fetched:
     return fetch(
         job.request.source.uri,
-        job.work / "source.onnx",
+        job.work / "source",
         environment=job.environment,
         max_bytes=job.environment.max_model_bytes,
         expected_digest=job.request.source.digest,
