@@ -1,4 +1,4 @@
-"""Builds the images of this repository: `python images/build.py [operator converter triton]`.
+"""Builds the images of this repository: `python images/build.py [operator converter triton converter-torch ...]`.
 
 The tag of an image is a digest of all that goes into it, so an unchanged image is not built again. What was built is
 kept as an archive in the cache, outside the checkout: a machine whose image storage is empty loads it from there. The
@@ -43,16 +43,20 @@ class BuildFailed(Exception):
 
 @dataclass(frozen=True)
 class ImageSource:
-    """What an image is made of; paths are relative to the repository's root."""
+    """What an image is made of; paths are relative to the repository's root.
+
+    A `variant` of another image is built by its Dockerfile with a lock of its own.
+    """
 
     name: str
     inputs: tuple[str, ...]
     target: str = ""
+    variant_of: str = ""
 
     @property
     def folder(self) -> Path:
         """Folder of the Dockerfile."""
-        return Path("images") / self.name
+        return Path("images") / (self.variant_of or self.name)
 
     @property
     def dockerfile(self) -> Path:
@@ -71,11 +75,14 @@ class ImageSource:
 
 
 _SOURCES_SCRIPT = "images/install_sources.sh"
+_CONVERTER = ("operator/visionmodel_contract", "operator/visionmodel_converter", _SOURCES_SCRIPT)
 IMAGES: Mapping[str, ImageSource] = {
     image.name: image
     for image in (
         ImageSource("operator", ("operator/visionmodel_contract", "operator/visionmodel_operator", _SOURCES_SCRIPT)),
-        ImageSource("converter", ("operator/visionmodel_contract", "operator/visionmodel_converter", _SOURCES_SCRIPT)),
+        ImageSource("converter", _CONVERTER),
+        ImageSource("converter-torch", _CONVERTER, variant_of="converter"),
+        ImageSource("converter-tensorflow", _CONVERTER, variant_of="converter"),
         ImageSource(
             "triton",
             ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT),
@@ -83,6 +90,8 @@ IMAGES: Mapping[str, ImageSource] = {
         ),
     )
 }
+DEFAULT_IMAGES = tuple(name for name, image in IMAGES.items() if not image.variant_of)
+"""The variants are gigabytes that few clusters need: built when they are named."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,8 @@ class Engine:
             else ["--network", "host"]
         )
         arguments = {"BASE": request.base.reference, "VERSION": request.version, "REVISION": request.revision}
+        if image.variant_of:
+            arguments["LOCK"] = image.lock.stem
         return [
             *(self.program, "build", *own, "--file", str(image.dockerfile), "--tag", reference),
             *(["--target", image.target] if image.target else []),
@@ -166,7 +177,7 @@ class Engine:
 
 
 def build_images(
-    names: Iterable[str] = tuple(IMAGES),
+    names: Iterable[str] = DEFAULT_IMAGES,
     *,
     base: str | None = None,
     python: str = "",
@@ -351,7 +362,9 @@ def _run(command: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print one line `name=reference` per image."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="IMAGE", help=f"any of {', '.join(IMAGES)}; default: all")
+    parser.add_argument(
+        "names", nargs="*", metavar="IMAGE", help=f"any of {', '.join(IMAGES)}; default: {', '.join(DEFAULT_IMAGES)}"
+    )
     parser.add_argument("--base", metavar="REF", help="base image; default: the dev cluster's Debian")
     parser.add_argument("--python", default="", metavar="X.Y", help="Python of that base, to download its wheels here")
     parser.add_argument("--push", metavar="REGISTRY", help="push to this registry")
@@ -367,7 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         references = build_images(
-            options.names or tuple(IMAGES),
+            options.names or DEFAULT_IMAGES,
             base=options.base,
             python=options.python,
             registry=options.push,

@@ -68,7 +68,7 @@ def load_as_onnx(
     `run_confined` raises, LoaderDisagrees, and what `load_checked` raises.
     """
     _refuse_without_permission(found, request, shown)
-    _refuse_missing_framework(found)
+    _refuse_missing_framework(found, shown)
     folder = around.work / "load"
     out = folder / OUT
     out.mkdir(parents=True)
@@ -86,7 +86,7 @@ def load_as_onnx(
         run_confined(job, folder, threads=around.threads)
     except ConversionFailure as failure:
         raise ConversionFailure(failure.reason, f"{shown}: {failure.message}") from failure
-    return _proven(out, around, shown)
+    return prove(out, around, shown)
 
 
 def _refuse_without_permission(found: SourceFormat, request: SourceRequest, shown: str) -> None:
@@ -104,12 +104,12 @@ def _refuse_without_permission(found: SourceFormat, request: SourceRequest, show
         )
 
 
-def _refuse_missing_framework(found: SourceFormat) -> None:
+def _refuse_missing_framework(found: SourceFormat, shown: str) -> None:
     loader = LOADERS[found]
     if importlib.util.find_spec(loader.packages[0]) is None:
         raise ConversionFailure(
             Reason.LOADER_NOT_INSTALLED,
-            f"this converter image cannot load {found.value}: have the platform team build the image "
+            f"{shown}: this converter image cannot load {found.value}; have the platform team build the image "
             f"converter-{loader.extra} (images/build.py) and set the Helm value converter.images.{found.value}; and "
             f"set spec.model.modelFormat.name: {found.value}, by which the image is chosen",
         )
@@ -139,8 +139,11 @@ def _suffix(source: Path, found: SourceFormat) -> str:
     return ".h5" if is_hdf5 else LOADERS[found].suffix
 
 
-def _proven(out: Path, around: Surroundings, shown: str) -> LoadedSource:
-    """Check what the loader left as if anybody had sent it."""
+def prove(out: Path, around: Surroundings, shown: str) -> LoadedSource:
+    """Check what a loader left in `out` as if anybody had sent it, and compare the graph with the references.
+
+    Raises ConversionFailure: LoaderResultInvalid, LoaderDisagrees, RuntimeRefuses and what `load_checked` raises.
+    """
     graph_file, references_file = out / MODEL_FILE, out / REFERENCES_FILE
     try:
         check_untrusted(graph_file, around.limits.file_bytes)

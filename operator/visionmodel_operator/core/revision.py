@@ -14,8 +14,10 @@ from visionmodel_contract.conversion import (
     MetricGoal,
     ParityRequest,
     PublishTarget,
+    SourceInput,
     SourceRequest,
 )
+from visionmodel_contract.formats import SourceFormat, format_of_name
 from visionmodel_contract.keys import digest_of, gate_key, prepare_key
 from visionmodel_operator.api.spec import Rollout, VisionModelSpec
 from visionmodel_operator.core.snapshot import Platform
@@ -60,11 +62,15 @@ DEFAULTS_V1: Final[dict[str, Any]] = {
     "serving.pod.imagePullSecrets": [],
     "serving.pod.env": [],
     "serving.pod.env[].value": "",
+    "model.inputs": [],
+    "model.inputs[].dtype": "float32",
+    "model.inputs[].dims": [],
 }
 """Values that scheme 1 leaves out of the hash, by path; a map or list is compared as a whole, as the API server
 defaults it as a whole. Frozen: a field that is new in the API gets a new row, an existing row never changes. A
 changed row would rename every revision in every cluster and start a canary for each."""
 
+_UNIDENTIFYING_MODEL_FIELDS = ("secretRef", "trustPickle")
 _CONVERSION_FIELDS = ("backend", "precision", "simplify")
 _SERVING_FIELDS = ("runtimeVersion", "resources", "batching", "instances", "warmup", "pod")
 
@@ -84,7 +90,7 @@ def revision_of(spec: VisionModelSpec) -> str:
 def revision_document(spec: VisionModelSpec) -> dict[str, Any]:
     """Return what the revision hash is taken of: the identifying fields that differ from the frozen defaults."""
     wire = spec.to_wire()
-    model = {key: value for key, value in wire["model"].items() if key != "secretRef"}
+    model = {key: value for key, value in wire["model"].items() if key not in _UNIDENTIFYING_MODEL_FIELDS}
     if "digest" in model:
         del model["storageUri"]
     document = _without_defaults(
@@ -123,21 +129,33 @@ def conversion_request(
     passed_gate_keys: tuple[str, ...] = (),
 ) -> ConversionRequest:
     """Return what the prepare Job of a revision is asked to do."""
-    model_format = spec.model.model_format
     return ConversionRequest(
         namespace=namespace,
         name=name,
         revision=revision,
         source=SourceRequest(
             uri=spec.model.storage_uri,
-            format="onnx" if model_format is None else model_format.name,
+            format=source_format(spec),
             digest=spec.model.digest,
+            inputs=source_inputs(spec),
+            trust_pickle=spec.model.trust_pickle,
         ),
         options=conversion_options(spec),
         gates=gates_request(spec),
         publish=PublishTarget(repository=platform.artifact_repository, insecure=platform.artifact_repository_insecure),
         passed_gate_keys=passed_gate_keys,
     )
+
+
+def source_format(spec: VisionModelSpec) -> SourceFormat | None:
+    """Return the format that the source must have: as asked, or as its name promises, or None: as it turns out."""
+    asked = spec.model.model_format
+    return format_of_name(spec.model.storage_uri) if asked is None else asked.name
+
+
+def source_inputs(spec: VisionModelSpec) -> tuple[SourceInput, ...]:
+    """Return the shapes that the user has declared for the source."""
+    return tuple(SourceInput(name=one.name, dtype=one.dtype, dims=tuple(one.dims)) for one in spec.model.inputs)
 
 
 def conversion_options(spec: VisionModelSpec) -> ConversionOptions:
@@ -161,7 +179,7 @@ def artifact_key(spec: VisionModelSpec, resolved_digest: str | None = None) -> s
         resolved_digest: digest that an earlier stage found for the unpinned source.
     """
     digest = spec.model.digest or resolved_digest
-    return None if digest is None else prepare_key(digest, conversion_options(spec))
+    return None if digest is None else prepare_key(digest, conversion_options(spec), inputs=source_inputs(spec))
 
 
 def gate_key_of(spec: VisionModelSpec, key: str) -> str:

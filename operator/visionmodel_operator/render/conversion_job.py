@@ -96,7 +96,7 @@ def _pod(action: StartConversion, platform: Platform) -> Json:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": dict(RESTRICTED_POD),
-        "containers": [_converter(platform, mounts)],
+        "containers": [_converter(_image(action, platform), platform, mounts)],
         "volumes": [volume for volume, _, _ in mounts],
     }
     if platform.pull_secret is not None:
@@ -133,10 +133,15 @@ def _claims(spec: VisionModelSpec) -> list[tuple[str, str]]:
     return [(claim, f"{CLAIM_FOLDER}/{claim}") for claim in dict.fromkeys(claims)]
 
 
-def _converter(platform: Platform, mounts: list[Mount]) -> Json:
+def _image(action: StartConversion, platform: Platform) -> str:
+    """Return the image that can load the source; the plain one says in its report what is missing."""
+    return platform.converter_images.get(action.request.source.format or "", platform.converter_image)
+
+
+def _converter(image: str, platform: Platform, mounts: list[Mount]) -> Json:
     return {
         "name": CONTAINER,
-        "image": platform.converter_image,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["visionmodel-convert"],
         "args": ["prepare", "--request", f"{REQUEST_FOLDER}/{REQUEST_FILE}", "--work", WORK_FOLDER],

@@ -16,6 +16,7 @@ from visionmodel_contract.conversion import (
     MetricGoal,
     ParityRequest,
     PublishTarget,
+    SourceInput,
     SourceRequest,
 )
 from visionmodel_contract.keys import digest_of, gate_key, prepare_key
@@ -32,6 +33,7 @@ from visionmodel_operator.core.revision import (
     plan_digest,
     revision_document,
     revision_of,
+    source_format,
 )
 from visionmodel_operator.core.snapshot import Platform
 
@@ -39,10 +41,14 @@ DIGEST = "sha256:" + "0a" * 32
 OTHER_DIGEST = "sha256:" + "0b" * 32
 IDENTIFYING = ("model", "task", "conversion", "accelerators", "serving")
 
+PLAIN = without(("model", "inputs"))
+INPUTS = (SourceInput(name="image", dtype="uint8", dims=(-1, 3, 64, 96)),)
+
 GOLDEN = {
     "minimal": (MINIMAL, "38d996a408"),
-    "full, tensors": ({**FULL, "task": {"type": "Tensor"}}, "a223f917e3"),
-    "full, images": (FULL, "6dff02ec0a"),
+    "full, tensors": ({**PLAIN, "task": {"type": "Tensor"}}, "a223f917e3"),
+    "full, images": (PLAIN, "6dff02ec0a"),
+    "full, inputs": (FULL, "0544e3a0ca"),
     "smallest detector": ({**MINIMAL, "task": {"type": "Detection", "output": {"decoder": "Grid"}}}, "5ea1930c66"),
     "one default GPU": ({**MINIMAL, "accelerators": [{}]}, "48583b7244"),
 }
@@ -59,7 +65,7 @@ def test_document_of_the_smallest_spec() -> None:
 
 def test_document_holds_what_differs() -> None:
     assert revision_document(parse_spec(FULL)) == {
-        "model": {"digest": DIGEST},
+        "model": {"digest": DIGEST, "inputs": FULL["model"]["inputs"]},
         "task": {k: v for k, v in FULL["task"].items() if k != "input"}
         | {"input": {k: v for k, v in FULL["task"]["input"].items() if k != "dtype"}},
         "conversion": {"simplify": False},
@@ -71,6 +77,7 @@ def test_document_holds_what_differs() -> None:
 UNCHANGED = {
     "secret": edited(("model", "secretRef", "name"), "other"),
     "no secret": without(("model", "secretRef")),
+    "trust": edited(("model", "trustPickle"), True),
     "uri beside a digest": edited(("model", "storageUri"), "s3://elsewhere/m.onnx"),
     "format by name": without(("model", "modelFormat")),
     "gates": edited(("conversion", "gates", "parity", "metrics", 0, "value"), 0.5),
@@ -93,6 +100,9 @@ CHANGED = {
     "resize": edited(("task", "input", "resize"), "Letterbox"),
     "digest": edited(("model", "digest"), OTHER_DIGEST),
     "digest unpinned": without(("model", "digest")),
+    "format": edited(("model", "modelFormat", "name"), "keras"),
+    "inputs": without(("model", "inputs")),
+    "dims": edited(("model", "inputs", 0, "dims", 3), 64),
     "simplify": edited(("conversion", "simplify"), True),
     "no accelerators": edited(("accelerators",), []),
     "two accelerators": edited(("accelerators",), FULL["accelerators"] * 2),
@@ -143,7 +153,7 @@ def paths(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
 
 def test_every_default_of_an_identifying_field_has_a_row() -> None:
     """A new field with a default and without a row would rename the revisions of all stored objects."""
-    left_out = ("conversion.gates", "conversion.deadline", "conversion.autoApply")
+    left_out = ("conversion.gates", "conversion.deadline", "conversion.autoApply", "model.trustPickle")
     expected = {p for p in paths("", spec_schema()) if p.startswith(IDENTIFYING) and not p.startswith(left_out)}
     # no default of the API: the format is derived from the file's name, and onnx says what is derived anyway
     assert DEFAULTS_V1.keys() == expected | {"model.modelFormat.name"}
@@ -152,8 +162,10 @@ def test_every_default_of_an_identifying_field_has_a_row() -> None:
 def test_table_is_frozen() -> None:
     """The rows in the order in which they came; the digest of a group never changes."""
     later = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("task.")}
-    first = {path: value for path, value in DEFAULTS_V1.items() if path not in later}
+    last = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("model.inputs")}
+    first = {path: value for path, value in DEFAULTS_V1.items() if path not in later | last}
     assert digest_of(first) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
+    assert digest_of(last) == "e8ac56833efb41b45f0be76e299a9ee90f8b64de7ff07f1be0ee18f0b3858661"
     assert digest_of(later) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
 
 
@@ -247,7 +259,9 @@ def test_conversion_request() -> None:
         namespace="demo",
         name="shapes",
         revision="91be04c7aa",
-        source=SourceRequest(uri="s3://models/shapes/7/model.onnx", format="onnx", digest=DIGEST),
+        source=SourceRequest(
+            uri="s3://models/shapes/7/model.onnx", format="onnx", digest=DIGEST, inputs=INPUTS, trust_pickle=False
+        ),
         options=ConversionOptions(backend=Backend.ONNX_RUNTIME, precisions=(Precision.FP32,), simplify=False),
         gates=GatesRequest(
             parity=ParityRequest(
@@ -276,7 +290,27 @@ def test_request_of_the_smallest_spec_asks_for_agreement_with_the_source() -> No
     ],
 )
 def test_artifact_key(spec: Any, resolved: str | None, digest: str) -> None:
-    assert artifact_key(parse_spec(spec), resolved) == prepare_key(digest, ConversionOptions(simplify=False))
+    assert artifact_key(parse_spec(spec), resolved) == prepare_key(
+        digest, ConversionOptions(simplify=False), inputs=INPUTS
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"storageUri": "s3://m/net.keras"}, "keras"),
+        ({"storageUri": "s3://m/net.pt"}, None),
+        ({"storageUri": "s3://m/net.onnx", "modelFormat": {"name": "tflite"}}, "tflite"),
+    ],
+    ids=["by the name", "left to the content", "what is asked wins"],
+)
+def test_source_format(model: Any, expected: str | None) -> None:
+    assert source_format(parse_spec({**MINIMAL, "model": model})) == expected
+
+
+def test_declared_inputs_enter_the_key() -> None:
+    keys = {artifact_key(parse_spec(spec)) for spec in (FULL, PLAIN, CHANGED["dims"])}
+    assert len(keys) == 3
 
 
 def test_unknown_digest_has_no_key() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from images.build import IMAGES, ROOT, Base, Engine, Request, final_reference, input_digest
+from images.build import DEFAULT_IMAGES, IMAGES, ROOT, Base, Engine, Request, final_reference, input_digest
 
 REQUEST = Request(Base("localhost/base:1", "base-1", "3.11"), "1.2.3", "abc")
 OPERATOR = IMAGES["operator"]
@@ -92,6 +92,18 @@ def test_build_with_buildah() -> None:
         *("--build-context", "wheels=/wheels"),
         *("--build-arg", "BASE=localhost/base:1", "--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=abc", "."),
     ]
+
+
+def test_a_variant_has_a_lock_of_its_own() -> None:
+    command = Engine("docker").build(IMAGES["converter-torch"], "localhost/c:1", REQUEST, None)
+    assert "images/converter/Dockerfile" in command
+    assert "LOCK=converter-torch" in command
+    assert IMAGES["converter-torch"].lock.as_posix() == "requirements/converter-torch.txt"
+    assert (ROOT / IMAGES["converter-torch"].lock).is_file()
+
+
+def test_heavy_variants_are_built_only_when_they_are_named() -> None:
+    assert DEFAULT_IMAGES == ("operator", "converter", "triton")
 
 
 def test_build_with_docker_and_no_wheelhouse() -> None:
