@@ -95,7 +95,7 @@ test-e2e: venv ## The whole dev cluster: rollouts under load
 
 .PHONY: test-formats
 test-formats: $(FORMAT_EXTRAS:%=$(FORMATS_VENVS)/%/.synced) ## Real torch and TensorFlow (6 GB, not in CI)
-	@VISIONMODEL_FORMATS_VENVS=$(FORMATS_VENVS) $(BIN)/pytest -q -m formats --timeout 600 tests
+	@VISIONMODEL_FORMATS_VENVS=$(FORMATS_VENVS) $(BIN)/pytest -q -s -m formats --timeout 600 tests
 
 $(FORMATS_VENVS)/%/.synced: requirements/converter-%.txt pyproject.toml | venv
 	@test -x $(@D)/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(@D)

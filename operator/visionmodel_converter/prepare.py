@@ -81,10 +81,10 @@ def prepare(job: Job) -> ReportSummary:
     journal.begin(Stage.FETCH, f"reading {request.source.uri.partition('?')[0]}")
     source = _fetch_source(job)
     asked = request.source
-    found = detect(source.path, shown=source.uri, declared=asked.format, trust_pickle=asked.trust_pickle)
     key = prepare_key(source.digest, request.options, inputs=asked.inputs, task=request.task, gates=request.gates)
     goal_key = gate_key(key, request.gates, task=request.task)
     journal.source_digest, journal.gate_key = source.digest, goal_key
+    found = detect(source.path, shown=source.uri, declared=asked.format, trust_pickle=asked.trust_pickle)
 
     journal.begin(Stage.LOOKUP, f"looking for prepare-{key} in {request.publish.repository}")
     known = find(job.registry, key, job.work / "published")
