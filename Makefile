@@ -2,18 +2,20 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# The targets share caches, ports and the one dev cluster of a machine; what may run side by side says so itself.
+.NOTPARALLEL:
 
 export VISIONMODEL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/visionmodel
 export ORT_DISABLE_TELEMETRY := 1
 export PYTHONPATH := operator:examples/models:examples/demo:tests
 UV_VERSION := 0.13.8
-UV := .tools/uv/bin/uv
+UV := .tools/uv-$(UV_VERSION)/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 FORMAT_EXTRAS := torch tensorflow
 FORMATS_VENVS ?= $(VISIONMODEL_CACHE)/formats
-SOURCES := operator examples/models tests scripts images
+SOURCES := operator examples/models examples/demo tests scripts images
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
         --custom-compile-command "make lock"
 
@@ -25,11 +27,11 @@ help: ## Print the targets
 
 $(UV):
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed; install it and run make again." >&2; exit 1; }
-	@$(PYTHON) -m venv .tools/uv 2>/dev/null || { \
+	@$(PYTHON) -m venv .tools/uv-$(UV_VERSION) 2>/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -qqy python3-venv; \
 	  else echo "Python's venv module is missing; install python3-venv and run make again." >&2; exit 1; fi; \
-	  $(PYTHON) -m venv .tools/uv; }
-	@.tools/uv/bin/pip install --quiet "uv==$(UV_VERSION)"
+	  $(PYTHON) -m venv .tools/uv-$(UV_VERSION); }
+	@.tools/uv-$(UV_VERSION)/bin/pip install --quiet "uv==$(UV_VERSION)"
 
 $(VENV)/.synced: requirements/dev.txt pyproject.toml | $(UV)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
@@ -48,9 +50,11 @@ lock: $(UV) ## Compile the hashed requirement files
 	  --no-emit-package triton -o requirements/converter-torch.txt # GPU kernels' compiler: 1 GB that no export uses
 	$(LOCK) pyproject.toml --extra converter --extra tensorflow -c requirements/converter.txt \
 	  -o requirements/converter-tensorflow.txt
-	$(LOCK) pyproject.toml --extra operator --extra converter --extra cli --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra operator --extra converter --extra openvino --extra cli --group dev -o requirements/dev.txt
 	$(LOCK) --no-deps requirements/triton.in -o requirements/triton.txt
+	$(LOCK) --no-deps requirements/openvino.in -c requirements/dev.txt -o requirements/openvino.txt
 	$(LOCK) --no-deps requirements/triton-vendor.in -o requirements/triton-vendor.txt
+	$(LOCK) requirements/mlflow.in -o requirements/mlflow.txt
 	echo pip==26.3 | $(LOCK) --no-deps - -o images/pip.txt
 
 # ---------------------------------------------------------------------------------------------- generated files
@@ -63,7 +67,7 @@ generate: venv ## Write crds/, the chart's CRD and the field reference from the 
 verify: venv ## Check format, lint, types, layers and generated files; writes nothing
 	@$(BIN)/ruff format --quiet --check $(SOURCES)
 	@$(BIN)/ruff check --quiet $(SOURCES)
-	@$(BIN)/mypy operator examples/models tests scripts images
+	@$(BIN)/mypy $(SOURCES)
 	@$(BIN)/lint-imports --no-cache | tail -n 2
 	@$(BIN)/python scripts/generate.py --check
 
@@ -74,24 +78,58 @@ format: venv ## Format the sources
 
 # ---------------------------------------------------------------------------------------------- tests
 
+# Each level collects its own folders only; tests/unit/test_levels.py sees to it that its tests are there.
+
 .PHONY: test
-test: verify test-unit test-apiserver test-component test-e2e ## Everything: checks, unit, apiserver, component, e2e
+test: verify programs test-with-lifecycle test-component test-e2e ## Everything: checks and all levels
+
+.PHONY: programs
+programs: venv ## Install and build what the tests run: Debian packages (root), Go programs, the base image
+	@$(BIN)/python -m visionmodel_devcluster programs
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests and generated files against models
-	@$(BIN)/pytest -q -m "not apiserver and not component and not e2e and not gpu and not formats" tests
+	@$(BIN)/pytest -q -m "not apiserver and not component and not lifecycle and not e2e and not gpu and not sources and not formats" tests
 
 .PHONY: test-apiserver
 test-apiserver: venv ## Against a real etcd and kube-apiserver; no root needed
-	@$(BIN)/pytest -q -m apiserver tests
+	@$(BIN)/pytest -q -m apiserver tests/apiserver tests/contracts tests/schema
 
 .PHONY: test-component
 test-component: venv ## Real Triton, S3 server, registry and trained models
-	@$(BIN)/pytest -q -m component --timeout 600 tests
+	@$(BIN)/pytest -q -m component --timeout 600 tests/component
+
+.PHONY: test-lifecycle
+test-lifecycle: venv ## Crash, reboot and take down a dev cluster, in a machine inside this machine
+	@$(BIN)/pytest -q -m lifecycle tests/lifecycle
+
+# The lifecycle waits for most of its time. What it starts is gone before the cluster of test-e2e needs the processors.
+.PHONY: test-with-lifecycle
+test-with-lifecycle: programs
+	@$(BIN)/python scripts/beside.py --log .pytest_cache/lifecycle.log \
+	  --beside "$(MAKE) --no-print-directory test-lifecycle" \
+	  -- $(MAKE) --no-print-directory test-unit test-apiserver
+
+# The sources' servers: Azurite is a Node.js program, MLflow has an environment of its own beside ours.
+AZURITE_VERSION := 3.37.0
+
+.tools/azurite/.$(AZURITE_VERSION):
+	@command -v npm >/dev/null || { echo "npm is missing; install Node.js 20 or newer and run make again." >&2; exit 1; }
+	@npm install --silent --no-save --no-audit --no-fund --prefix .tools/azurite "azurite@$(AZURITE_VERSION)"
+	@touch $@
+
+.tools/mlflow/.synced: requirements/mlflow.txt | $(UV)
+	@test -x .tools/mlflow/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" .tools/mlflow
+	@$(UV) pip sync --quiet --python .tools/mlflow/bin/python --require-hashes requirements/mlflow.txt
+	@touch $@
+
+.PHONY: test-sources
+test-sources: venv .tools/azurite/.$(AZURITE_VERSION) .tools/mlflow/.synced ## On request: real servers of Google Cloud Storage, Azure and MLflow
+	@$(BIN)/pytest -q -m sources --timeout 600 tests/sources
 
 .PHONY: test-e2e
 test-e2e: venv ## The whole dev cluster: rollouts under load
-	@$(BIN)/pytest -q -m e2e --timeout 1200 tests
+	@$(BIN)/pytest -q -m e2e --timeout 1200 tests/e2e
 
 .PHONY: test-formats
 test-formats: $(FORMAT_EXTRAS:%=$(FORMATS_VENVS)/%/.synced) ## Real torch and TensorFlow (6 GB, not in CI)

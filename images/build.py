@@ -1,4 +1,4 @@
-"""Builds the images of this repository: `python images/build.py [operator converter triton converter-torch ...]`.
+"""Builds the images of this repository: `python images/build.py [operator converter triton ...]`.
 
 The tag of an image is a digest of all that goes into it, so an unchanged image is not built again. What was built is
 kept as an archive in the cache, outside the checkout: a machine whose image storage is empty loads it from there. The
@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visionmodel_devcluster import DevClusterError, base_image
+from visionmodel_devcluster.images import is_pushed, remove_outdated
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.paths import cache_dir
 
@@ -31,6 +32,7 @@ PIP_LOCK = Path("images/pip.txt")
 BASE_PYTHON = "3.11"
 # Archives kept per image; each is a few hundred MB.
 KEPT_ARCHIVES = 2
+DIGEST_DIGITS = 12
 # Raised when the way of building changes in a manner that no input shows.
 LAYOUT = "1"
 
@@ -45,18 +47,21 @@ class BuildFailed(Exception):
 class ImageSource:
     """What an image is made of; paths are relative to the repository's root.
 
-    A `variant` of another image is built by its Dockerfile with a lock of its own.
+    Attributes:
+        layer: a second lock, whose packages the Dockerfile adds in a target of their own.
+        extra: optional dependencies of the distribution, with a lock in the place of the plain one.
     """
 
     name: str
     inputs: tuple[str, ...]
     target: str = ""
-    variant_of: str = ""
+    layer: str = ""
+    extra: str = ""
 
     @property
     def folder(self) -> Path:
-        """Folder of the Dockerfile."""
-        return Path("images") / (self.variant_of or self.name)
+        """Folder of the Dockerfile; an image with one layer or extra more is built by the same file."""
+        return Path("images") / self.name.removesuffix(f"-{self.layer or self.extra}")
 
     @property
     def dockerfile(self) -> Path:
@@ -64,9 +69,10 @@ class ImageSource:
         return self.folder / "Dockerfile"
 
     @property
-    def lock(self) -> Path:
+    def locks(self) -> tuple[Path, ...]:
         """The hashed requirements; the vendor's image needs none of the server's."""
-        return Path("requirements") / ("triton-vendor.txt" if self.target == "vendor" else f"{self.name}.txt")
+        own = "triton-vendor" if self.target == "vendor" else self.name if self.extra else self.folder.name
+        return tuple(Path("requirements") / f"{name}.txt" for name in (own, self.layer) if name)
 
     @property
     def repository(self) -> str:
@@ -75,23 +81,29 @@ class ImageSource:
 
 
 _SOURCES_SCRIPT = "images/install_sources.sh"
-_CONVERTER = ("operator/visionmodel_contract", "operator/visionmodel_converter", _SOURCES_SCRIPT)
+_OPENVINO_LAYER = ("requirements/openvino.txt", "images/add_packages.sh")
+_CONVERTER = (
+    "operator/visionmodel_contract",
+    "operator/visionmodel_converter",
+    "operator/visionmodel_pipeline",
+    _SOURCES_SCRIPT,
+    *_OPENVINO_LAYER,
+)
+_TRITON = ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT, *_OPENVINO_LAYER)
 IMAGES: Mapping[str, ImageSource] = {
     image.name: image
     for image in (
         ImageSource("operator", ("operator/visionmodel_contract", "operator/visionmodel_operator", _SOURCES_SCRIPT)),
-        ImageSource("converter", _CONVERTER),
-        ImageSource("converter-torch", _CONVERTER, variant_of="converter"),
-        ImageSource("converter-tensorflow", _CONVERTER, variant_of="converter"),
-        ImageSource(
-            "triton",
-            ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT),
-            target="wheel",
-        ),
+        ImageSource("converter", _CONVERTER, target="onnx"),
+        ImageSource("converter-openvino", _CONVERTER, target="openvino", layer="openvino"),
+        ImageSource("converter-torch", _CONVERTER, target="onnx", extra="torch"),
+        ImageSource("converter-tensorflow", _CONVERTER, target="onnx", extra="tensorflow"),
+        ImageSource("triton", _TRITON, target="wheel"),
+        ImageSource("triton-openvino", _TRITON, target="wheel-openvino", layer="openvino"),
     )
 }
-DEFAULT_IMAGES = tuple(name for name, image in IMAGES.items() if not image.variant_of)
-"""The variants are gigabytes that few clusters need: built when they are named."""
+STANDARD = tuple(name for name, image in IMAGES.items() if not (image.layer or image.extra))
+"""What an installation needs; the others have an optional runtime or gigabytes of frameworks more."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +143,8 @@ class Engine:
             else ["--network", "host"]
         )
         arguments = {"BASE": request.base.reference, "VERSION": request.version, "REVISION": request.revision}
-        if image.variant_of:
-            arguments["LOCK"] = image.lock.stem
+        if image.extra:
+            arguments["LOCK"] = image.locks[0].stem
         return [
             *(self.program, "build", *own, "--file", str(image.dockerfile), "--tag", reference),
             *(["--target", image.target] if image.target else []),
@@ -177,7 +189,7 @@ class Engine:
 
 
 def build_images(
-    names: Iterable[str] = DEFAULT_IMAGES,
+    names: Iterable[str] = STANDARD,
     *,
     base: str | None = None,
     python: str = "",
@@ -191,7 +203,7 @@ def build_images(
     """Provide images and return their references by name.
 
     Args:
-        names: Which of IMAGES.
+        names: Which of IMAGES; STANDARD when unset.
         base: Base image of another origin than the dev cluster; pulled when it is not stored.
         python: "X.Y" of that base, to download the wheels for it; "" lets the build ask the configured index.
         registry: Where to push to; the references are then those in this registry.
@@ -214,7 +226,7 @@ def build_images(
         reference = final_reference(image, stored, registry, tag)
         if reference != stored:
             _run(engine.tag(stored, reference))
-        if registry:
+        if registry and not _is_there(reference, tag, insecure):
             _run(engine.push(reference, insecure))
         if archive_dir:
             archive_dir.mkdir(parents=True, exist_ok=True)
@@ -222,6 +234,11 @@ def build_images(
             _run(engine.save(reference, archive_dir / f"{image.repository}.tar"))
         references[name] = reference
     return references
+
+
+def _is_there(reference: str, tag: str | None, insecure: bool) -> bool:
+    """Whether a registry has this very image; only a digest as tag says so, and only plain HTTP needs no login."""
+    return tag is None and insecure and is_pushed(reference)
 
 
 def final_reference(image: ImageSource, stored: str, registry: str | None, tag: str | None) -> str:
@@ -238,12 +255,12 @@ def input_digest(image: ImageSource, request: Request, root: Path = ROOT) -> str
     for path in sorted(_input_files(image, root)):
         executable = os.access(path, os.X_OK)
         digest.update(f"{path.relative_to(root)}\0{executable}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()[:DIGEST_DIGITS]
 
 
 def _input_files(image: ImageSource, root: Path) -> Iterator[Path]:
-    common = ("images/install_venv.sh", str(PIP_LOCK), str(image.lock), str(image.folder))
-    for entry in (*common, *image.inputs):
+    common = ("images/install_venv.sh", str(PIP_LOCK), *map(str, image.locks), str(image.folder))
+    for entry in dict.fromkeys((*common, *image.inputs)):
         path = root / entry
         found = path.rglob("*") if path.is_dir() else iter((path,))
         yield from (file for file in found if file.is_file() and "__pycache__" not in file.parts)
@@ -289,13 +306,13 @@ def _provide(engine: Engine, image: ImageSource, request: Request) -> str:
             log.info("building %s", reference)
             _build(engine, image, request, reference)
             _keep(engine, reference, archive)
-        _prune(folder, image.repository)
+        _prune(engine, folder, image.repository)
     return reference
 
 
 def _build(engine: Engine, image: ImageSource, request: Request, reference: str) -> None:
     """Build under another name first: a file saved meanwhile must not end up behind the digest of its predecessor."""
-    wheels = wheelhouse(image.lock, request.base.python) if request.base.python else None
+    wheels = wheelhouse(image.locks, request.base.python) if request.base.python else None
     unverified = f"localhost/{image.repository}:unverified"
     _run(engine.build(image, unverified, request, wheels))
     if not reference.endswith(f":{input_digest(image, request)}"):
@@ -310,31 +327,44 @@ def _keep(engine: Engine, reference: str, archive: Path) -> None:
     partial.rename(archive)
 
 
-def _prune(folder: Path, repository: str) -> None:
-    archives = sorted(folder.glob(f"{repository}-*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
+def _prune(engine: Engine, folder: Path, repository: str) -> None:
+    """Keep the archives that were used last, and in buildah's storage the images that have one.
+
+    Another image's name may begin with this one's.
+    """
+    digest = "[0-9a-f]" * DIGEST_DIGITS
+    archives = sorted(folder.glob(f"{repository}-{digest}.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in archives[KEPT_ARCHIVES:]:
         old.unlink()
+    if engine.is_buildah:
+        remove_outdated(repository, {path.stem.rpartition("-")[2] for path in archives[:KEPT_ARCHIVES]})
 
 
-def wheelhouse(lock: Path, python: str) -> Path:
-    """Folder with the wheels of a lock and of pip for a Python version, downloaded once."""
-    texts = [(ROOT / path).read_bytes() for path in (lock, PIP_LOCK)]
+def wheelhouse(locks: Sequence[Path], python: str) -> Path:
+    """Folder with the wheels of an image's locks and of pip for a Python version, downloaded once."""
+    texts = [(ROOT / path).read_bytes() for path in (*locks, PIP_LOCK)]
     digest = hashlib.sha256(b"\0".join((*texts, python.encode()))).hexdigest()[:12]
-    parent = cache_dir() / "wheels"
-    target = parent / f"image-{lock.stem}-{digest}"
-    with file_lock(parent / f".image-{lock.stem}.lock"):
+    parent, name = cache_dir() / "wheels", "-".join(lock.stem for lock in locks)
+    target = parent / f"image-{name}-{digest}"
+    with file_lock(parent / f".image-{name}.lock"):
         if not target.is_dir():
-            log.info("downloading the wheels of %s", lock)
-            with tempfile.TemporaryDirectory(prefix=f".{lock.stem}-", dir=parent) as scratch:
+            log.info("downloading the wheels of %s", ", ".join(map(str, locks)))
+            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=parent) as scratch:
                 output = Path(scratch) / "output"
-                _run([*_pip(), *_download_arguments(lock, python, output)])
+                _run([*_pip(), *_download_arguments(locks, python, output)])
                 output.rename(target)
     return target
 
 
-def _download_arguments(lock: Path, python: str, output: Path) -> list[str]:
+def _download_arguments(locks: Sequence[Path], python: str, output: Path) -> list[str]:
     options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--python-version", python]
-    return ["download", *options, "--dest", str(output), "-r", str(lock), "-r", str(PIP_LOCK)]
+    return [
+        "download",
+        *options,
+        "--dest",
+        str(output),
+        *(part for lock in (*locks, PIP_LOCK) for part in ("-r", str(lock))),
+    ]
 
 
 def _pip() -> list[str]:
@@ -363,7 +393,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print one line `name=reference` per image."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "names", nargs="*", metavar="IMAGE", help=f"any of {', '.join(IMAGES)}; default: {', '.join(DEFAULT_IMAGES)}"
+        "names", nargs="*", metavar="IMAGE", help=f"any of {', '.join(IMAGES)}; default: {', '.join(STANDARD)}"
     )
     parser.add_argument("--base", metavar="REF", help="base image; default: the dev cluster's Debian")
     parser.add_argument("--python", default="", metavar="X.Y", help="Python of that base, to download its wheels here")
@@ -380,7 +410,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         references = build_images(
-            options.names or DEFAULT_IMAGES,
+            options.names or STANDARD,
             base=options.base,
             python=options.python,
             registry=options.push,

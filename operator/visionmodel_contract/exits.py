@@ -22,9 +22,12 @@ class ExitCode(IntEnum):
     UNSUPPORTED_MODEL = 85  # opset, operator or type this backend cannot run
     DATASET_INVALID = 86
     PARITY_FAILED = 87  # artifact disagrees with its source
-    GATE_FAILED = 88  # a labelled goal is missed
-    LOADER_MISSING = 95  # this image has no loader for the source's format
-    LOADER_FAILED = 96  # the sandboxed loader crashed, met a limit, reached for the network or gave nonsense
+    GATE_FAILED = 88  # a labelled goal, an unusual input or a limit of speed or memory
+    ENGINE_REFUSED = 89  # TensorRT cannot parse, build or load it
+    PRECISION_NOT_REACHED = 95  # the runtime executes another precision than was promised
+    RUNTIME_MISSING = 96  # this image or node lacks what was asked to run the model
+    LOADER_MISSING = 97  # this image has no loader for the source's format
+    LOADER_FAILED = 98  # the sandboxed loader crashed, met a limit, reached for the network or gave nonsense
 
 
 PERMANENT_EXIT_CODES: tuple[int, ...] = tuple(code for code in ExitCode if 80 <= code <= 113)

@@ -15,6 +15,7 @@ class Backend(StrEnum):
     """What executes the artifact inside Triton."""
 
     ONNX_RUNTIME = "ONNXRuntime"
+    OPENVINO = "OpenVINO"
 
 
 class CalibrationMethod(StrEnum):

@@ -5,6 +5,8 @@ The summary is at most 3 KiB (the kubelet keeps 4); everything else is in `repor
 
 from typing import Literal
 
+from pydantic import Field
+
 from visionmodel_contract.conversion import FORMAT_VERSION, ContractModel, Digest
 from visionmodel_contract.precision import Goal, Precision
 
@@ -76,6 +78,28 @@ class CandidateResult(ContractModel):
     """Why it may not serve, in words; unset where it may."""
 
 
+class CandidateRow(ContractModel):
+    """One line of the table that people compare precisions by; the whole candidate is in the full report.
+
+    Attributes:
+        metrics: values of the goals that were asked for.
+        p50_ms, p99_ms: of one sample at a time.
+        per_second: samples at the largest batch that was timed.
+    """
+
+    precision: Precision
+    method: str | None = None
+    size_bytes: int = 0
+    nodes: int = 0
+    metrics: dict[str, float] = Field(default={})
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    chosen: bool = False
+    refused: str | None = None
+
+
 class Failure(ContractModel):
     """Why a conversion ended without an artifact, for the condition and the event."""
 
@@ -110,6 +134,6 @@ class ReportSummary(ContractModel):
     artifact: ArtifactInfo | None = None
     gate_key: str | None = None
     gates: tuple[GateResult, ...] = ()
-    candidates: tuple[CandidateResult, ...] = ()
+    candidates: tuple[CandidateRow, ...] = ()
     cached: bool = False
     failure: Failure | None = None

@@ -12,6 +12,12 @@ DEFAULT_PVC_ROOT: Final = "/mnt/pvc"
 DEFAULT_MAX_MODEL_MIB: Final = 2047
 """A single ONNX file cannot be larger: protobuf ends at 2 GiB."""
 DEFAULT_MAX_DATASET_MIB: Final = 1024
+AMBIENT_AWS: Final = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,11 @@ class Environment:
     max_model_bytes: int
     max_dataset_bytes: int
     ambient_aws: bool
-    """The pod has cloud credentials of its own (workload identity); otherwise S3 without keys is anonymous."""
+    """The pod has cloud credentials of its own (workload identity); otherwise a store without keys is anonymous."""
+    ambient_google: bool
+    ambient_azure: bool
+    google_metadata_host: str
+    """Where Google's nodes hand out tokens: asked only for `gs://` without keys, because no variable announces it."""
 
 
 def environment_from(variables: Mapping[str, str]) -> Environment:
@@ -39,12 +49,6 @@ def environment_from(variables: Mapping[str, str]) -> Environment:
         return int(variables.get(name) or default) * MEBIBYTE
 
     ca_file = variables.get("SSL_CERT_FILE")
-    ambient = (
-        "AWS_ACCESS_KEY_ID",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    )
     return Environment(
         source_credentials=folder("VISIONMODEL_SOURCE_CREDENTIALS", DEFAULT_SOURCE_CREDENTIALS),
         registry_credentials=folder("VISIONMODEL_REGISTRY_CREDENTIALS", DEFAULT_REGISTRY_CREDENTIALS),
@@ -53,5 +57,8 @@ def environment_from(variables: Mapping[str, str]) -> Environment:
         ca_file=Path(ca_file) if ca_file else None,
         max_model_bytes=mebibytes("VISIONMODEL_MAX_MODEL_MIB", DEFAULT_MAX_MODEL_MIB),
         max_dataset_bytes=mebibytes("VISIONMODEL_MAX_DATASET_MIB", DEFAULT_MAX_DATASET_MIB),
-        ambient_aws=any(variables.get(name) for name in ambient),
+        ambient_aws=any(variables.get(name) for name in AMBIENT_AWS),
+        ambient_google=bool(variables.get("GOOGLE_APPLICATION_CREDENTIALS")),
+        ambient_azure=bool(variables.get("AZURE_FEDERATED_TOKEN_FILE")),
+        google_metadata_host=variables.get("GCE_METADATA_HOST") or "metadata.google.internal",
     )

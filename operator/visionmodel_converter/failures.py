@@ -22,7 +22,14 @@ class Reason(StrEnum):
     SOURCE_UNAVAILABLE = "SourceUnavailable"
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_FORBIDDEN = "SourceForbidden"
+    SOURCE_THROTTLED = "SourceThrottled"
+    SOURCE_CHANGED = "SourceChanged"
     SOURCE_TOO_LARGE = "SourceTooLarge"
+    AMBIGUOUS_SOURCE = "AmbiguousSource"
+    UNSAFE_ARCHIVE = "UnsafeArchive"
+    ENCRYPTED_ARCHIVE = "EncryptedArchive"
+    DAMAGED_ARCHIVE = "DamagedArchive"
+    ARCHIVE_TOO_LARGE = "ArchiveTooLarge"
     DIGEST_MISMATCH = "DigestMismatch"
     UNSAFE_PATH = "UnsafePath"
     EMPTY_SOURCE = "EmptySource"
@@ -36,12 +43,21 @@ class Reason(StrEnum):
     STATIC_BATCH = "StaticBatch"
     UNSUPPORTED_TENSOR = "UnsupportedTensor"
     RUNTIME_REFUSES = "RuntimeRefuses"
+    UNSUPPORTED_QUANTIZATION = "UnsupportedQuantization"
+    PRECISION_IMPOSSIBLE = "PrecisionImpossible"
     DATASET_INVALID = "DatasetInvalid"
+    CALIBRATION_INVALID = "CalibrationInvalid"
     PARITY_FAILED = "ParityFailed"
     GATE_FAILED = "GateFailed"
+    EDGE_CASE_FAILED = "EdgeCaseFailed"
+    SPEED_GATE_FAILED = "SpeedGateFailed"
+    MEMORY_NOT_MEASURED = "MemoryNotMeasured"
+    PRECISION_NOT_REACHED = "PrecisionNotReached"
+    BACKEND_NOT_INSTALLED = "BackendNotInstalled"
+    PROVIDER_NOT_USED = "ProviderNotUsed"
+    ENGINE_REFUSED = "EngineRefused"
+    TENSORRT_MISSING = "TensorRTMissing"
     FORMAT_MISMATCH = "FormatMismatch"
-    DAMAGED_ARCHIVE = "DamagedArchive"
-    UNSAFE_ARCHIVE = "UnsafeArchive"
     TRUST_NEEDED = "TrustNeeded"
     UNSAFE_PICKLE = "UnsafePickle"
     NO_GRAPH = "NoGraph"
@@ -72,7 +88,14 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.SOURCE_UNAVAILABLE: ExitCode.SOURCE_UNAVAILABLE,
     Reason.SOURCE_NOT_FOUND: ExitCode.SOURCE_NOT_FOUND,
     Reason.SOURCE_FORBIDDEN: ExitCode.SOURCE_FORBIDDEN,
+    Reason.SOURCE_THROTTLED: ExitCode.SOURCE_UNAVAILABLE,
+    Reason.SOURCE_CHANGED: ExitCode.SOURCE_UNAVAILABLE,
     Reason.SOURCE_TOO_LARGE: ExitCode.INVALID_MODEL,
+    Reason.AMBIGUOUS_SOURCE: ExitCode.BAD_REQUEST,
+    Reason.UNSAFE_ARCHIVE: ExitCode.INVALID_MODEL,
+    Reason.ENCRYPTED_ARCHIVE: ExitCode.INVALID_MODEL,
+    Reason.DAMAGED_ARCHIVE: ExitCode.INVALID_MODEL,
+    Reason.ARCHIVE_TOO_LARGE: ExitCode.INVALID_MODEL,
     Reason.DIGEST_MISMATCH: ExitCode.DIGEST_MISMATCH,
     Reason.UNSAFE_PATH: ExitCode.BAD_REQUEST,
     Reason.EMPTY_SOURCE: ExitCode.INVALID_MODEL,
@@ -86,12 +109,21 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.STATIC_BATCH: ExitCode.UNSUPPORTED_MODEL,
     Reason.UNSUPPORTED_TENSOR: ExitCode.UNSUPPORTED_MODEL,
     Reason.RUNTIME_REFUSES: ExitCode.UNSUPPORTED_MODEL,
+    Reason.UNSUPPORTED_QUANTIZATION: ExitCode.UNSUPPORTED_MODEL,
+    Reason.PRECISION_IMPOSSIBLE: ExitCode.UNSUPPORTED_MODEL,
     Reason.DATASET_INVALID: ExitCode.DATASET_INVALID,
+    Reason.CALIBRATION_INVALID: ExitCode.DATASET_INVALID,
     Reason.PARITY_FAILED: ExitCode.PARITY_FAILED,
     Reason.GATE_FAILED: ExitCode.GATE_FAILED,
+    Reason.EDGE_CASE_FAILED: ExitCode.GATE_FAILED,
+    Reason.SPEED_GATE_FAILED: ExitCode.GATE_FAILED,
+    Reason.MEMORY_NOT_MEASURED: ExitCode.GATE_FAILED,
+    Reason.PRECISION_NOT_REACHED: ExitCode.PRECISION_NOT_REACHED,
+    Reason.BACKEND_NOT_INSTALLED: ExitCode.RUNTIME_MISSING,
+    Reason.PROVIDER_NOT_USED: ExitCode.RUNTIME_MISSING,
+    Reason.ENGINE_REFUSED: ExitCode.ENGINE_REFUSED,
+    Reason.TENSORRT_MISSING: ExitCode.RUNTIME_MISSING,
     Reason.FORMAT_MISMATCH: ExitCode.INVALID_MODEL,
-    Reason.DAMAGED_ARCHIVE: ExitCode.INVALID_MODEL,
-    Reason.UNSAFE_ARCHIVE: ExitCode.INVALID_MODEL,
     Reason.TRUST_NEEDED: ExitCode.BAD_REQUEST,
     Reason.UNSAFE_PICKLE: ExitCode.INVALID_MODEL,
     Reason.NO_GRAPH: ExitCode.INVALID_MODEL,

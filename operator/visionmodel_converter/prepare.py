@@ -13,28 +13,28 @@ import onnxruntime
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
 from visionmodel_contract.formats import SourceFormat
 from visionmodel_contract.keys import gate_key, prepare_key
+from visionmodel_contract.precision import Precision
 from visionmodel_contract.report import GateResult, ReportSummary
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.formats.confinement import Limits
 from visionmodel_converter.formats.detect import detect
 from visionmodel_converter.formats.load import Surroundings, load_as_onnx
-from visionmodel_converter.gates.dataset import Dataset, load_dataset
-from visionmodel_converter.gates.parity import (
-    Measured,
-    goals_of,
-    judge,
-    measure,
-    refuse_impossible_goals,
-    refuse_missed_goals,
-)
+from visionmodel_converter.formats.source import fetch_source
+from visionmodel_converter.gates.data_checks import CheckedSamples, Role, check_samples, refuse_bad_data
+from visionmodel_converter.gates.dataset import load_samples
+from visionmodel_converter.gates.edge_cases import check_edge_cases, refuse_failed_edge_cases
+from visionmodel_converter.gates.goals import Measured, goals_of, judge, refuse_impossible_goals, refuse_missed_goals
+from visionmodel_converter.gates.parity import measure
+from visionmodel_converter.gates.tasks import class_names, kind_of
+from visionmodel_converter.graph.backends import open_compared
 from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import open_session
 from visionmodel_converter.graph.simplify import Simplified, simplify
 from visionmodel_converter.journal import Journal
-from visionmodel_converter.provenance import package_versions, provenance_statement
-from visionmodel_converter.report import FullReport
-from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, fetch
+from visionmodel_converter.provenance import package_versions, packages_of, provenance_statement
+from visionmodel_converter.report import EdgeCaseResult, FullReport
+from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri, fetch
 from visionmodel_converter.stages import Stage, stages_after_lookup
 from visionmodel_converter.store.image import MODEL_FILE, sha256_of
 from visionmodel_converter.store.publish import Published, find, publish
@@ -61,16 +61,17 @@ class Checked:
     """The source's graph and, if goals need one, the dataset, both fit to run."""
 
     model: CheckedModel
-    dataset: Dataset | None
+    dataset: CheckedSamples | None
     dataset_file: Fetched | None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Measured agreement and the goals' results; every goal was met."""
+    """Measured agreement, the goals' results and the edge cases'; all of them were met."""
 
     measured: dict[str, Measured]
     gates: tuple[GateResult, ...]
+    edge_cases: tuple[EdgeCaseResult, ...]
 
 
 def prepare(job: Job) -> ReportSummary:
@@ -78,7 +79,7 @@ def prepare(job: Job) -> ReportSummary:
     request, journal = job.request, job.journal
     refuse_impossible_goals(request.gates.parity)
 
-    journal.begin(Stage.FETCH, f"reading {request.source.uri.partition('?')[0]}")
+    journal.begin(Stage.FETCH, f"reading {display_uri(request.source.uri)}")
     source = _fetch_source(job)
     asked = request.source
     key = prepare_key(source.digest, request.options, inputs=asked.inputs, task=request.task, gates=request.gates)
@@ -129,7 +130,9 @@ def _run(
     model_file = job.work / MODEL_FILE
     model_file.write_bytes(artifact)
     report = _report(job, key, source, checked, made, artifact, verdict)
-    statement = provenance_statement(job.request, report, command=job.command, versions=package_versions())
+    statement = provenance_statement(
+        job.request, report, command=job.command, versions=package_versions(packages_of(job.request.options.backend))
+    )
     published, cached = publish(job.registry, model=model_file, report=report, provenance=statement, work=job.work)
     return verdict, published, cached
 
@@ -150,9 +153,10 @@ def _load(job: Job, source: Fetched, found: SourceFormat) -> Fetched:
 
 
 def _fetch_source(job: Job) -> Fetched:
-    return fetch(
+    return fetch_source(
         job.request.source.uri,
-        job.work / "source",
+        job.request.source.format,
+        job.work,
         environment=job.environment,
         max_bytes=job.environment.max_model_bytes,
         expected_digest=job.request.source.digest,
@@ -168,31 +172,47 @@ def _check(job: Job, source: Fetched) -> Checked:
         return Checked(model, None, None)
     file = fetch(
         dataset_uri,
-        job.work / "dataset.npz",
+        job.work / "dataset",
         environment=job.environment,
         max_bytes=job.environment.max_dataset_bytes,
         retry=job.retry,
     )
-    dataset = load_dataset(file.path, model.inputs, shown=file.uri, max_bytes=job.environment.max_dataset_bytes)
+    task = job.request.task
+    samples = load_samples(
+        file.path, model.inputs, task=task, shown=file.uri, max_bytes=job.environment.max_dataset_bytes
+    )
+    dataset = check_samples(samples, role=Role.EVALUATION, shown=file.uri, names=class_names(task))
+    refuse_bad_data(dataset.findings)
     return Checked(model, dataset, file)
 
 
 def _verdict(job: Job, checked: Checked, artifact: bytes, artifact_model: CheckedModel, key: str) -> Verdict:
     job.journal.begin(Stage.PARITY, "comparing the artifact with its source")
-    goals = goals_of(job.request.gates.parity)
+    task, inputs, outputs = job.request.task, artifact_model.inputs, artifact_model.outputs
+    samples = checked.dataset.samples if checked.dataset else None
+    labelled = samples.labelled if samples else frozenset()
+    kind = kind_of(task, outputs, labelled)
+    precision = job.request.options.precisions[0]
+    goals = goals_of(job.request.gates.parity, precision, kind, has_labels=kind in labelled)
+    run_source = open_session(checked.model.serialized(), shown="the source model", threads=job.threads)
+    run_artifact = open_compared(job.request.options.backend, artifact, shown="the artifact", threads=job.threads)
     measured = measure(
-        open_session(checked.model.serialized(), shown="the source model", threads=job.threads),
-        open_session(artifact, shown="the artifact", threads=job.threads),
-        inputs=artifact_model.inputs,
-        outputs=artifact_model.outputs,
-        goals=goals,
-        dataset=checked.dataset,
+        run_source,
+        run_artifact,
+        samples,
+        goals,
+        inputs=inputs,
+        outputs=outputs,
+        task=task,
         seed=_seed(key),
+        random_counts=precision is not Precision.INT8,
     )
+    edge_cases = check_edge_cases(run_source, run_artifact, inputs=inputs, outputs=outputs, task=task)
     job.journal.begin(Stage.GATE, f"judging {len(goals)} goal(s)")
     gates = judge(goals, measured)
     refuse_missed_goals(gates)
-    return Verdict(measured, gates)
+    refuse_failed_edge_cases(edge_cases)
+    return Verdict(measured, gates, edge_cases)
 
 
 def _report(
@@ -224,6 +244,8 @@ def _report(
         simplification=made.note,
         gates=verdict.gates,
         agreement={name: measured.value for name, measured in sorted(verdict.measured.items())},
+        data=checked.dataset.findings if checked.dataset else (),
+        edge_cases=verdict.edge_cases,
     )
 
 

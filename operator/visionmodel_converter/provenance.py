@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
+from visionmodel_contract.precision import Backend
 from visionmodel_converter.report import FullReport
 
 RECORDED_PACKAGES: Final = (
@@ -23,6 +24,11 @@ RECORDED_PACKAGES: Final = (
 )
 BUILD_TYPE: Final = "https://visionmodel.dev/build-types/prepare/v1"
 BUILDER_ID: Final = "https://visionmodel.dev/builders/visionmodel-convert"
+
+
+def packages_of(backend: Backend) -> tuple[str, ...]:
+    """Return what is recorded for an artifact that this backend was judged in."""
+    return (*RECORDED_PACKAGES, "openvino") if backend is Backend.OPENVINO else RECORDED_PACKAGES
 
 
 def package_versions(names: Sequence[str] = RECORDED_PACKAGES) -> dict[str, str]:

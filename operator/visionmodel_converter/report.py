@@ -17,6 +17,25 @@ SHORT_MESSAGE_CHARACTERS = 400
 ELLIPSIS = "… (shortened; the whole text is in the Job's log)"
 
 
+class DataFinding(ContractModel):
+    """Something about a dataset that makes a gate or a calibration worth less, or worthless."""
+
+    check: str
+    dataset: str
+    severity: Literal["refuse", "warn"]
+    message: str
+    samples: tuple[str, ...] = ()
+    """The first few that show it."""
+
+
+class EdgeCaseResult(ContractModel):
+    """One unusual input and what became of it: answered, refused as a client's fault, or failed."""
+
+    name: str
+    outcome: Literal["answered", "refused", "failed"]
+    detail: str = ""
+
+
 class FullReport(ContractModel):
     """`report.json`: what was made from what, and what was measured; holds no time and no host name."""
 
@@ -39,6 +58,8 @@ class FullReport(ContractModel):
     simplification: str
     gates: tuple[GateResult, ...]
     agreement: dict[str, float]
+    data: tuple[DataFinding, ...] = ()
+    edge_cases: tuple[EdgeCaseResult, ...] = ()
 
 
 def artifact_info(report: FullReport, *, image: str, digest: str, report_digest: str) -> ArtifactInfo:

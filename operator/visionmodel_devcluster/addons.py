@@ -21,7 +21,7 @@ from visionmodel_devcluster.kubectl import Kubectl
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.node import DNS_ADDRESS, NodeFolders
 from visionmodel_devcluster.paths import cache_dir
-from visionmodel_devcluster.tools import TOOLS, build_key, tool_sources
+from visionmodel_devcluster.tools import TOOLS, Tool, build_key, tool_sources
 
 MANIFESTS = Path(__file__).parent / "addons" / "manifests"
 PROMETHEUS_ADDRESS = "10.96.0.90"
@@ -92,10 +92,7 @@ def _rendered_chart(overrides: str) -> str:
 
     It is not installed by helm, whose waiting for hooks one after the other takes most of a start.
     """
-    tool = TOOLS["envoy-gateway"]
-    origin = f"{build_key(tool, tool_sources(tool))}\0{TOOLS['helm'].version}\0{overrides}"
-    digest = hashlib.sha256(origin.encode()).hexdigest()[:12]
-    target = cache_dir() / "manifests" / f"envoy-gateway-{tool.version}-{digest}.yaml"
+    target = cache_dir() / "manifests" / f"{chart_key(TOOLS, overrides)}.yaml"
     with file_lock(target.parent / ".lock"):
         if not target.exists():
             scratch = target.with_suffix(".tmp")
@@ -104,14 +101,24 @@ def _rendered_chart(overrides: str) -> str:
     return target.read_text(encoding="utf-8")
 
 
+def chart_key(tools: Mapping[str, Tool], overrides: str) -> str:
+    """Name of the rendered chart in the cache: a digest of everything that changes it."""
+    tool = tools["envoy-gateway"]
+    origin = (build_key(tool, tool_sources(tool)), tools["helm"].version, *_render_options(tools), overrides)
+    digest = hashlib.sha256("\0".join(origin).encode()).hexdigest()
+    return f"{tool.name}-{tool.version}-{digest[:12]}"
+
+
+def _render_options(tools: Mapping[str, Tool]) -> list[str]:
+    return ["--include-crds", "--namespace", GATEWAY_SYSTEM, "--kube-version", tools["kubernetes"].version]
+
+
 def _render_chart(overrides: str) -> str:
     with tempfile.TemporaryDirectory(prefix="visionmodel-chart-") as folder:
         chart, values = Path(folder) / "chart", Path(folder) / "overrides.yaml"
         _write_chart(chart)
         values.write_text(overrides, encoding="utf-8")
-        version = TOOLS["kubernetes"].version
-        options = ["--include-crds", "--namespace", GATEWAY_SYSTEM, "--kube-version", version, "-f", str(values)]
-        command = [str(binary("helm")), "template", "eg", str(chart), *options]
+        command = [str(binary("helm")), "template", "eg", str(chart), *_render_options(TOOLS), "-f", str(values)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise DevClusterError(f"helm failed for the gateway:\n{done.stderr[-3000:]}")

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from visionmodel_devcluster import addons, host, network, node, pods
-from visionmodel_devcluster.builds import binary
+from visionmodel_devcluster.builds import binary, built
 from visionmodel_devcluster.certificates import Authority
 from visionmodel_devcluster.controlplane import (
     Endpoints,
@@ -29,14 +29,15 @@ from visionmodel_devcluster.controlplane import (
 from visionmodel_devcluster.errors import DevClusterError, ProcessEndedError
 from visionmodel_devcluster.gpus import apply_fake_gpus
 from visionmodel_devcluster.health import answers, step, wait_for
-from visionmodel_devcluster.images import IMAGES, addon_reference, base_image, provide_addon
+from visionmodel_devcluster.images import IMAGES, addon_reference, base_image, drop_grown, provide_addon
 from visionmodel_devcluster.kubectl import Kubectl
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.packages import install_packages
 from visionmodel_devcluster.paths import default_state_dir
 from visionmodel_devcluster.processes import ProcessFolder
+from visionmodel_devcluster.tools import TOOLS
 
-__all__ = ["Cluster", "ClusterInfo", "ClusterOptions", "ComponentStatus", "base_image", "binary"]
+__all__ = ["Cluster", "ClusterInfo", "ClusterOptions", "ComponentStatus", "base_image", "binary", "provide_programs"]
 
 DEFAULT_NAME = "visionmodel"
 API_PORT = 6443
@@ -60,6 +61,7 @@ PORTS: Mapping[str, tuple[int, ...]] = {
 SOCKET_PATH_LIMIT = 100
 # What `down` leaves: images, so that the next `up` is quick, and the logs of the last run.
 KEPT = frozenset({"images", "logs", "lock"})
+HOST_RECORD = "host.json"
 INSTEAD = "Use any cluster that you have instead: KUBECONFIG=... REGISTRY=... make demo"
 
 
@@ -100,6 +102,16 @@ class ComponentStatus:
     detail: str
 
 
+def provide_programs() -> None:
+    """Install and build what cluster, demo and tests run: packages, Go programs, wheels and the base image."""
+    install_packages()
+    for tool in TOOLS.values():
+        built(tool)
+    for image in IMAGES.values():
+        image.path()
+    base_image()
+
+
 class Cluster:
     """One single-node cluster in a state directory."""
 
@@ -110,7 +122,7 @@ class Cluster:
         self.processes = ProcessFolder(self.state_dir)
         self._folders = node.NodeFolders(self.state_dir, self.options.name)
         self._authority = Authority(self.state_dir / "pki")
-        self._record = self.state_dir / "host.json"
+        self._record = self.state_dir / HOST_RECORD
 
     @staticmethod
     def refuse_unless_possible() -> None:
@@ -147,11 +159,17 @@ class Cluster:
     def _prepare_host(self) -> None:
         earlier = host.read_record(self._record)
         kubelet = self.processes.running("kubelet")
-        network.claim_bridge(self.state_dir, had_record=earlier is not None)
+        dead = network.dead_owner(self.state_dir, had_record=earlier is not None)
+        if dead is not None:
+            # Before the host is observed: what that cluster changed is not how the host was.
+            _undo_node(node.NodeFolders(dead, dead.name))
         host.refuse_other_node(kubelet.pid if kubelet else None)
         host.write_record(host.merged(earlier, host.observe_host()), self._record)
         if self.processes.running("containerd") is None:
             self._clear_node()
+        is_new = not (self.state_dir / "etcd").exists()
+        if is_new and not any(map(self.processes.running, ("registry", "containerd"))):
+            drop_grown(self.state_dir / "images")
         network.prepare_network(self.state_dir)
         host.prepare_settings()
 
@@ -173,7 +191,7 @@ class Cluster:
             print(f"the cluster's data is damaged, so it starts empty ({why} {self.state_dir}/logs)", file=sys.stderr)
             self.processes.stop(set(self.processes.names()) - {"registry"})
             self._clear_node()
-            self._remove_state({*KEPT, "host.json", "cni", "etc", "processes"})
+            self._remove_state({*KEPT, HOST_RECORD, "cni", "etc", "processes"})
             self._try_control_plane()
 
     def _try_control_plane(self) -> None:
@@ -259,7 +277,6 @@ class Cluster:
         if os.geteuid() != 0:
             raise DevClusterError("stopping the dev cluster needs root, as starting it did")
         with file_lock(self.state_dir / "lock"):
-            record = host.read_record(self._record)
             # The node first: a kubelet that still runs would start again what is being ended.
             self.processes.stop(["kubelet", "kube-proxy"])
             pods.stop_pods(self._folders)
@@ -267,10 +284,10 @@ class Cluster:
             # What the others know is removed below, so they need not put it in order first.
             self.processes.stop(self.processes.names(), grace=0.0)
             pods.clear_node(self._folders)
-            if record is not None or network.bridge_owner() == self.state_dir:
-                known = record or host.NOTHING_KNOWN
-                network.undo_network(known.nft_tables)
-                host.undo_settings(known)
+            owner = network.bridge_owner()
+            # With another owner the host is that cluster's: it came after a reboot, which has undone what ours did.
+            if owner == self.state_dir or (owner is None and host.read_record(self._record) is not None):
+                _undo_host(self._record)
             self._remove_state(set() if purge else KEPT)
             if purge:
                 shutil.rmtree(self.state_dir)
@@ -323,3 +340,18 @@ class Cluster:
             "kubelet": f"http://{address}:10248/healthz",
             "kube-proxy": f"http://{address}:10256/healthz",
         }
+
+
+def _undo_node(folders: node.NodeFolders) -> None:
+    """Put the host back after a cluster whose processes are all dead."""
+    pods.stop_pods(folders)
+    pods.clear_node(folders)
+    _undo_host(folders.state_dir / HOST_RECORD)
+
+
+def _undo_host(path: Path) -> None:
+    """Put the host back as a record says, and forget the record: the next `down` has nothing to undo."""
+    record = host.read_record(path) or host.NOTHING_KNOWN
+    network.undo_network(record.nft_tables)
+    host.undo_settings(record)
+    path.unlink(missing_ok=True)

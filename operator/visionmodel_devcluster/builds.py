@@ -17,6 +17,7 @@ from pathlib import Path
 
 from visionmodel_devcluster.errors import DevClusterError
 from visionmodel_devcluster.locks import file_lock
+from visionmodel_devcluster.packages import refuse_new
 from visionmodel_devcluster.paths import cache_dir
 from visionmodel_devcluster.tools import GOMODS, Asset, Tool, build_key, tool_of, tool_sources
 from visionmodel_devcluster.wheels import wheel_dir
@@ -47,6 +48,7 @@ def built(tool: Tool) -> Path:
 
 
 def _build(tool: Tool, target: Path) -> None:
+    refuse_new(f"the build of {tool.name} {tool.version}")
     started = time.monotonic()
     print(f"building {tool.name} {tool.version} (kept in the cache afterwards)", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix=f".{tool.name}-", dir=target.parent) as scratch:
@@ -59,7 +61,9 @@ def _build(tool: Tool, target: Path) -> None:
         for asset in tool.assets:
             _copy_asset(asset, source, output, environ)
         output.rename(target)
-    _prune_go_cache()
+        # Go's own build cache has several GB: for where disk matters more than a quick rebuild.
+        if os.environ.get("VISIONMODEL_PRUNE_GOCACHE") == "1":
+            _go(["clean", "-cache"], source, environ)
     print(f"built {tool.name} in {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 
@@ -116,9 +120,3 @@ def _go_version(program: str) -> tuple[int, int, int]:
     if match is None:
         return (0, 0, 0)
     return (int(match[1]), int(match[2]), int(match[3] or 0))
-
-
-def _prune_go_cache() -> None:
-    """Drop Go's own build cache (several GB) where disk matters more than a quick rebuild."""
-    if os.environ.get("VISIONMODEL_PRUNE_GOCACHE") == "1":
-        subprocess.run(["go", "clean", "-cache"], check=False)

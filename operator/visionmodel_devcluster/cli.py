@@ -1,4 +1,4 @@
-"""The command line: `python -m visionmodel_devcluster cluster up|down|status|kubeconfig|load-image`.
+"""The command line: `python -m visionmodel_devcluster programs`, `... cluster up|down|status|kubeconfig|load-image`.
 
 Thin on purpose: everything it does is one call into `api`.
 """
@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from visionmodel_devcluster.api import DEFAULT_NAME, Cluster, ClusterOptions, binary
+from visionmodel_devcluster.api import DEFAULT_NAME, Cluster, ClusterOptions, binary, provide_programs
 from visionmodel_devcluster.controlplane import ControlPlane
 from visionmodel_devcluster.errors import DevClusterError
 from visionmodel_devcluster.gpus import PRODUCTS
@@ -46,6 +46,13 @@ def show_binary(name: str) -> None:
             typer.echo(str(binary(name)))
         except KeyError as unknown:
             raise DevClusterError(str(unknown)) from unknown
+
+
+@app.command()
+def programs() -> None:
+    """Install and build everything that cluster and tests run; root is needed only where packages are missing."""
+    with _polite():
+        provide_programs()
 
 
 @cluster.command()

@@ -10,18 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from visionmodel_devcluster.certificates import Authority
+from visionmodel_devcluster.direct import direct_opener, open_direct
 from visionmodel_devcluster.errors import DevClusterError
 
 
 def answers(url: str, authority: Authority | None = None) -> bool:
     """Whether a URL of this machine answers with 200, as the administrator where an authority is given."""
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    handlers = []
     try:
         if authority is not None:
             context = ssl.create_default_context(cafile=str(authority.certificate))
             context.load_cert_chain(*authority.pair("admin"))
             handlers.append(urllib.request.HTTPSHandler(context=context))
-        with urllib.request.build_opener(*handlers).open(url, timeout=2) as answer:
+        with direct_opener(*handlers).open(url, timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -30,7 +31,7 @@ def answers(url: str, authority: Authority | None = None) -> bool:
 def speaks_http(url: str) -> bool:
     """Whether anything answers at a URL, be it that there is nothing (a gateway without routes)."""
     try:
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2).close()
+        open_direct(url, timeout=2).close()
     except urllib.error.HTTPError:
         return True
     except OSError:

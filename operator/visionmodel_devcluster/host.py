@@ -4,11 +4,14 @@ The state before is written down first (`HostRecord`); undoing compares with tha
 each step is harmless when there is nothing to undo, so that `down` can follow a crash of any part.
 """
 
+import contextlib
 import json
-import shutil
+import os
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from visionmodel_devcluster import pods
 from visionmodel_devcluster.errors import DevClusterError
 from visionmodel_devcluster.network import nft_tables
 from visionmodel_devcluster.processes import BOOT_ID
@@ -42,6 +45,12 @@ FIXED_PATHS = (
     "/opt/cni",
     "/opt/containerd",
     "/etc/cni",
+)
+# What they leave in those paths, other than what says whose it is (shim sockets, results, links: see `pods`).
+LEFT_FILES = (
+    "/run/xtables.lock",
+    "/var/lib/kubelet/device-plugins/kubelet.sock",
+    "/etc/cni/net.d/cni.lock",
 )
 
 
@@ -100,16 +109,29 @@ def prepare_settings() -> None:
 
 
 def undo_settings(record: HostRecord) -> None:
-    """Put settings back, and remove the folders that were not there before."""
+    """Put settings back, and remove what we left in paths that were not there before.
+
+    Only files of ours and empty folders: a Docker that was installed since `up` keeps its state in some of them.
+    """
     for name, value in record.sysctls.items():
         if _read_sysctl(name) != value:
             _write_sysctl(name, value)
+    mountinfo = pods.observe_mountinfo()
     for text in record.missing_paths:
-        path = Path(text)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        remove_leftovers(Path(text), LEFT_FILES, mountinfo)
+
+
+def remove_leftovers(path: Path, files: Collection[str], mountinfo: str) -> None:
+    """Remove the named files at or below a path, then folders that are empty; nothing where something is mounted."""
+    if pods.is_mounted(path, mountinfo):
+        return
+    for file in map(Path, files):
+        if path in (file, *file.parents):
+            file.unlink(missing_ok=True)
+    for folder, _, _ in os.walk(path, topdown=False):
+        # Not empty: somebody else's.
+        with contextlib.suppress(OSError):
+            Path(folder).rmdir()
 
 
 def refuse_other_node(ours: int | None) -> None:

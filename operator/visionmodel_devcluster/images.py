@@ -5,20 +5,24 @@ a second `up` builds and pushes nothing.
 """
 
 import hashlib
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from visionmodel_devcluster.builds import binary
+from visionmodel_devcluster.direct import open_direct
 from visionmodel_devcluster.errors import DevClusterError
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.node import REGISTRY
+from visionmodel_devcluster.packages import refuse_new
 from visionmodel_devcluster.paths import cache_dir
 from visionmodel_devcluster.tools import build_key, tool_of, tool_sources
 from visionmodel_devcluster.wheels import WHEELS, wheel_dir
@@ -26,6 +30,8 @@ from visionmodel_devcluster.wheels import WHEELS, wheel_dir
 ADDON_IMAGES = Path(__file__).parent / "addons" / "images"
 BASE_SUITE = "bookworm"
 BASE_PACKAGES = "python3,ca-certificates"
+# What a cluster still needs of its images is pushed and pulled again within a minute.
+GROWN_BYTES = 15 << 30
 MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -94,6 +100,7 @@ def base_image() -> str:
 
 def _bootstrap(archive: Path) -> None:
     """Debian's packages without documentation; written beside and renamed, so that a broken one is never used."""
+    refuse_new("the Debian base image")
     print("making the Debian base image", file=sys.stderr)
     scratch = archive.with_suffix(".partial.tar")
     hidden = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale")]
@@ -148,6 +155,14 @@ def load_image(source: str, registry: str = REGISTRY) -> str:
     return reference
 
 
+def drop_grown(folder: Path, limit: int = GROWN_BYTES) -> None:
+    """Remove a cluster's images when they have grown beyond a limit; it must not run."""
+    paths = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    if sum(path.lstat().st_size for path in paths) > limit:
+        print(f"the images of earlier clusters have grown beyond {limit >> 30} GiB: starting without", file=sys.stderr)
+        shutil.rmtree(folder)
+
+
 def registry_reference(source: str, registry: str) -> str:
     """The same name in our registry: its own host part, if any, is dropped."""
     host, slash, rest = source.partition("/")
@@ -161,9 +176,8 @@ def is_pushed(reference: str) -> bool:
     name, _, tag = rest.rpartition(":")
     url = f"http://{registry}/v2/{name}/manifests/{tag}"
     request = urllib.request.Request(url, method="HEAD", headers={"Accept": MANIFEST_TYPES})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with open_direct(request, timeout=10) as answer:
             return bool(answer.status == 200)
     except urllib.error.HTTPError:
         return False
@@ -173,6 +187,20 @@ def is_stored(reference: str) -> bool:
     """Whether buildah's storage has a reference."""
     command = ["buildah", "inspect", "--type", "image", reference]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def remove_outdated(repository: str, kept: Collection[str]) -> None:
+    """Remove the builds of a repository that are not kept (by digest) from buildah's storage, with their layers."""
+    for name in outdated_names(_buildah("images", "--format", "{{.Name}}:{{.Tag}}"), repository, kept):
+        # Fails while a container uses the image; then the next call removes it.
+        subprocess.run(["buildah", "rmi", name], capture_output=True, check=False)
+
+
+def outdated_names(listed: str, repository: str, kept: Collection[str]) -> list[str]:
+    """Names, in any registry, of a repository's builds that are not kept; a tag that is no digest is somebody's own."""
+    build = re.compile(rf"\S+/{re.escape(repository)}:([0-9a-f]{{12}})")
+    matches = (build.fullmatch(line) for line in listed.splitlines())
+    return [match[0] for match in matches if match and match[1] not in kept]
 
 
 def _buildah(*arguments: str) -> str:

@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from visionmodel_devcluster.errors import DevClusterError
+
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Wait for and hold the exclusive lock on `path`."""
+def file_lock(path: Path, *, refusal: str = "") -> Iterator[None]:
+    """Hold the exclusive lock on `path`, after waiting for it; with a `refusal` that is raised instead of waiting."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
+        except BlockingIOError:
+            raise DevClusterError(refusal) from None
         yield

@@ -4,10 +4,12 @@ They exist once per machine, so the bridge says whose it is (its alias is the st
 alias also lets `up` take over what a cluster left whose processes were all killed and whose state is gone.
 """
 
+import json
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from visionmodel_devcluster.controlplane import SERVICE_CIDR
 from visionmodel_devcluster.errors import DevClusterError
@@ -15,9 +17,11 @@ from visionmodel_devcluster.node import BRIDGE, NODE_ADDRESS, POD_CIDR
 from visionmodel_devcluster.processes import ProcessFolder
 
 NFT_TABLE = "visionmodel-devcluster"
-# The network plugin for host ports and kube-proxy make the others.
-OUR_TABLES = frozenset({f"ip {NFT_TABLE}", "ip kube-proxy", "ip6 kube-proxy"})
-PLUGIN_TABLES = frozenset({"nat", "filter", "mangle"})
+# The others are kube-proxy's.
+OUR_TABLES = (f"ip {NFT_TABLE}", "ip kube-proxy", "ip6 kube-proxy")
+# Tables of everybody, in which the network plugin for host ports makes chains of these names.
+SHARED_TABLES = frozenset({"nat", "filter", "mangle"})
+PLUGIN_CHAINS = ("CNI-", "KUBE-")
 # A chain with policy drop, as Docker makes it, needs a rule for our pods; this is how `down` finds it again.
 RULE_COMMENT = "visionmodel-devcluster"
 DEVICE = Path("/sys/class/net") / BRIDGE
@@ -38,19 +42,23 @@ def bridge_owner() -> Path | None:
     return Path(text) if text else None
 
 
-def claim_bridge(state_dir: Path, *, had_record: bool) -> None:
-    """Refuse while another cluster of this machine runs; remove what a dead one left."""
+def dead_owner(state_dir: Path, *, had_record: bool) -> Path | None:
+    """State directory of a dead cluster that left its bridge and more; None where there is nothing to take over.
+
+    Raises:
+        DevClusterError: while another cluster of this machine runs.
+    """
     if not DEVICE.exists():
-        return
+        return None
     owner = bridge_owner()
     if owner == state_dir or (owner is None and had_record):
-        return
+        return None
     if owner is None:
         raise DevClusterError(f"the device {BRIDGE} exists and is not ours; remove it with: ip link delete {BRIDGE}")
     processes = ProcessFolder(owner)
     if any(processes.running(name) for name in processes.names()):
         raise DevClusterError(f"another dev cluster runs on this machine; stop it first: --state-dir {owner}")
-    undo_network(())
+    return owner
 
 
 def prepare_network(state_dir: Path) -> None:
@@ -109,25 +117,53 @@ def unplug_pods() -> None:
 
 
 def undo_network(tables_before: Iterable[str]) -> None:
-    """Remove the bridge with everything plugged into it, and the tables that were not there before."""
+    """Remove the bridge with everything plugged into it, and our rules; a table of everybody stays as others made it.
+
+    Args:
+        tables_before: Tables (`family name`) that were there before the first `up`: what they hold is not ours.
+    """
     unplug_pods()
     if DEVICE.exists():
         _checked("ip", "link", "delete", BRIDGE)
-    known = set(tables_before)
-    for table in nft_tables():
-        by_plugin = table not in known and table.split()[1] in PLUGIN_TABLES and _is_plugins(table)
-        if table in OUR_TABLES or by_plugin:
-            _run("nft", "delete", "table", *table.split())
+    for table in OUR_TABLES:
+        _run("nft", "delete", "table", *table.split())
+    for table in set(nft_tables()) - set(tables_before):
+        if table.split()[1] in SHARED_TABLES:
+            for command in undoing_commands(_run("nft", "--json", "list", "table", *table.split())):
+                _run("nft", command)
     for handle in rule_handles(_run("nft", "--handle", "list", "chain", "ip", "filter", "FORWARD")):
         _run("nft", "delete", "rule", "ip", "filter", "FORWARD", "handle", handle)
 
 
-def _is_plugins(table: str) -> bool:
-    """Whether a table has no chain but those of the network plugin: somebody else may have made it since."""
-    text = _run("nft", "list", "table", *table.split())
-    chains = [line.split()[1] for line in text.splitlines() if line.strip().startswith("chain ")]
-    ours = ("CNI-", "PREROUTING", "POSTROUTING", "OUTPUT", "INPUT", "FORWARD", "KUBE-")
-    return all(chain.startswith(ours) for chain in chains)
+def undoing_commands(listing: str) -> list[str]:
+    """Commands for nft that take the network plugin's chains, and the jumps to them, out of a table.
+
+    Args:
+        listing: What `nft --json list table` prints; "" gives no commands.
+    """
+    entries = json.loads(listing)["nftables"] if listing else []
+    chains = [entry["chain"] for entry in entries if "chain" in entry]
+    rules = [entry["rule"] for entry in entries if "rule" in entry]
+    ours = [chain for chain in chains if chain["name"].startswith(PLUGIN_CHAINS)]
+    names = {chain["name"] for chain in ours}
+    kept = [rule for rule in rules if rule["chain"] not in names]
+    jumps = [rule for rule in kept if _targets(rule) & names]
+    return [
+        *(f"delete rule {_place(rule)} {rule['chain']} handle {rule['handle']}" for rule in jumps),
+        # All are emptied first: a chain that another one leads to cannot be deleted.
+        *(f"flush chain {_place(chain)} {chain['name']}" for chain in ours),
+        *(f"delete chain {_place(chain)} {chain['name']}" for chain in ours),
+    ]
+
+
+def _place(entry: Mapping[str, Any]) -> str:
+    return f"{entry['family']} {entry['table']}"
+
+
+def _targets(rule: Mapping[str, Any]) -> set[str]:
+    """Chains that a rule leads to."""
+    verdicts = (part.get("jump") or part.get("goto") for part in rule["expr"])
+    return {verdict["target"] for verdict in verdicts if verdict}
 
 
 def busy_ports(ports: Iterable[int], address: str = NODE_ADDRESS) -> list[int]:

@@ -1,4 +1,4 @@
-"""Debian's packages that the node needs and that cannot come from Go modules.
+"""Debian's packages that the node and the tests need and that cannot come from Go modules.
 
 runc is one of them because a build without C has no seccomp. They are installed on demand where that is possible (root
 and apt) and named where it is not.
@@ -8,8 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from visionmodel_devcluster.errors import DevClusterError
+
+# Set where nothing may be installed or built; its value says why.
+NOTHING_NEW = "VISIONMODEL_NOTHING_NEW"
+REMEDY = "run `make programs` first"
 
 # A program that each package brings -> the package.
 PACKAGES = {
@@ -32,8 +37,24 @@ def missing_packages(found: frozenset[str]) -> list[str]:
 
 def observe_programs() -> frozenset[str]:
     """Which of the needed programs are there; administrators' folders are often not on the PATH."""
-    search = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return frozenset(program for program in PACKAGES if shutil.which(program, path=search))
+    return frozenset(program for program in PACKAGES if shutil.which(program, path=_search_path()))
+
+
+def _search_path() -> str:
+    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def refuse_new(what: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Refuse to install or build something where that is not allowed."""
+    if reason := environ.get(NOTHING_NEW):
+        raise DevClusterError(f"{what} is missing, and {reason}; {REMEDY}")
+
+
+def required_program(name: str) -> str:
+    """Path of a program that a package brings; a refusal that names the remedy where it is missing."""
+    if found := shutil.which(name, path=_search_path()):
+        return found
+    raise DevClusterError(f"{name} is missing; {REMEDY}")
 
 
 def install_packages() -> None:
@@ -42,6 +63,7 @@ def install_packages() -> None:
     if not missing:
         return
     names = " ".join(missing)
+    refuse_new(f"a Debian package ({names})")
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise DevClusterError(f"the dev cluster needs these Debian packages (or their programs): {names}")
     print(f"installing Debian packages: {names}", file=sys.stderr)

@@ -148,22 +148,32 @@ def undo_mounts(state_dir: Path) -> None:
         DevClusterError: when something stays mounted; removing folders then would remove what is mounted there.
     """
     for _ in range(ROUNDS):
-        mounts = mounts_below(state_dir.resolve(), _mountinfo())
+        mounts = mounts_below(state_dir.resolve(), observe_mountinfo())
         if not mounts:
             return
         for mount in mounts:
             subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
-    raise DevClusterError(f"could not unmount {', '.join(mounts_below(state_dir.resolve(), _mountinfo()))}")
+    raise DevClusterError(f"could not unmount {', '.join(mounts_below(state_dir.resolve(), observe_mountinfo()))}")
 
 
-def _mountinfo() -> str:
+def observe_mountinfo() -> str:
+    """Text of /proc/self/mountinfo."""
     return Path("/proc/self/mountinfo").read_text(encoding="utf-8")
 
 
 def mounts_below(folder: Path, mountinfo: str) -> list[str]:
     """Mount points below a folder from the text of /proc/self/mountinfo, the latest mounted first."""
-    points = [_unescaped(line.split()[4]) for line in mountinfo.splitlines() if line]
-    return [point for point in reversed(points) if folder in Path(point).parents]
+    return [str(point) for point in _mount_points(mountinfo) if folder in point.parents]
+
+
+def is_mounted(path: Path, mountinfo: str) -> bool:
+    """Whether something is mounted at a path or below it."""
+    return any(path in (point, *point.parents) for point in _mount_points(mountinfo))
+
+
+def _mount_points(mountinfo: str) -> list[Path]:
+    points = [Path(_unescaped(line.split()[4])) for line in mountinfo.splitlines() if line]
+    return points[::-1]
 
 
 def _unescaped(text: str) -> str:

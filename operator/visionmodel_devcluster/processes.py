@@ -7,7 +7,6 @@ reboot, and this package must never stop a process that it did not start. Used b
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -48,17 +47,21 @@ def start_time_from_stat(stat: str) -> int:
 
 
 def is_zombie_from_stat(stat: str) -> bool:
-    """True for a process that has ended but was not waited for."""
+    """True for a process whose first thread has ended and was not waited for."""
     return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def observe_identity(pid: int) -> Identity | None:
-    """Identity of a running process, None when there is none."""
+    """Identity of a running process, None when there is none.
+
+    A process whose first thread has ended runs on, with its files and ports, until its last thread ends.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        has_threads = len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     except (FileNotFoundError, ProcessLookupError):
         return None
-    if is_zombie_from_stat(stat):
+    if is_zombie_from_stat(stat) and not has_threads:
         return None
     return Identity(pid, start_time_from_stat(stat), BOOT_ID.read_text(encoding="utf-8").strip())
 
@@ -95,19 +98,13 @@ class ProcessFolder:
         self._records.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(parents=True, exist_ok=True)
         with self.log_path(program.name).open("ab") as log:
-            child = subprocess.Popen(
-                _with_parent(program),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **program.environ},
-                start_new_session=True,
-            )
-        identity = observe_identity(child.pid)
+            pid = _spawn(program, log.fileno())
+        identity = observe_identity(pid)
         if identity is None:
+            os.waitpid(pid, 0)
             raise RuntimeError(f"{program.name} ended at once: {self.log_tail(program.name)}")
+        _CHILDREN.add(identity)
         self._write_record(program.name, identity)
-        _CHILDREN[child.pid] = child
         return identity
 
     def _write_record(self, name: str, identity: Identity) -> None:
@@ -138,8 +135,20 @@ class ProcessFolder:
         return "\n".join(text.splitlines()[-lines:])
 
 
-# Keeps the Popen objects of this interpreter, so that ended children can be waited for and do not stay as zombies.
-_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+# The children of this interpreter that were not waited for yet: only the kernel knows when their last thread has ended.
+_CHILDREN: set[Identity] = set()
+
+
+def _spawn(program: Program, log: int) -> int:
+    """Start a program in a session of its own; its pid.
+
+    Without subprocess.Popen, which would complain at the end of this interpreter that its process runs on.
+    """
+    files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), *((os.POSIX_SPAWN_DUP2, log, fd) for fd in (1, 2))]
+    argv, environ = _with_parent(program), {**os.environ, **program.environ}
+    # Python ignores these two, and its children would too.
+    restored = [signal.SIGPIPE, signal.SIGXFSZ]
+    return os.posix_spawnp(argv[0], argv, environ, file_actions=files, setsid=True, setsigdef=restored)
 
 
 def _with_parent(program: Program) -> list[str]:
@@ -172,7 +181,9 @@ def wait_until_gone(identities: Iterable[Identity], seconds: float) -> bool:
 
 
 def _is_running(identity: Identity) -> bool:
-    child = _CHILDREN.get(identity.pid)
-    if child is not None and child.poll() is not None:
-        del _CHILDREN[identity.pid]
-    return observe_identity(identity.pid) == identity
+    if identity not in _CHILDREN:
+        return observe_identity(identity.pid) == identity
+    ended, _ = os.waitpid(identity.pid, os.WNOHANG)
+    if ended:
+        _CHILDREN.remove(identity)
+    return not ended

@@ -83,6 +83,7 @@ TOOLS: Mapping[str, Tool] = {
             ldflags="-s -w -X github.com/prometheus/common/version.Version=3.15.0",
         ),
         Tool("versitygw", "v1.8.0", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}),
+        Tool("fake-gcs-server", "v1.56.1", {"fake-gcs-server": "github.com/fsouza/fake-gcs-server"}),
         Tool("pause", "v1", {"pause": "."}),
     )
 }

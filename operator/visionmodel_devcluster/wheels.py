@@ -14,6 +14,7 @@ from pathlib import Path
 
 from visionmodel_devcluster.errors import DevClusterError
 from visionmodel_devcluster.locks import file_lock
+from visionmodel_devcluster.packages import refuse_new
 from visionmodel_devcluster.paths import cache_dir
 
 WHEELS = Path(__file__).parent / "addons" / "wheels"
@@ -21,22 +22,31 @@ WHEELS = Path(__file__).parent / "addons" / "wheels"
 
 def wheel_dir(package: str) -> Path:
     """Folder with the content of the pinned wheel of `package`."""
-    requirement = WHEELS / f"{package}.txt"
-    digest = hashlib.sha256(requirement.read_bytes()).hexdigest()[:12]
-    parent = cache_dir() / "wheels"
-    target = parent / f"{package}-{digest}"
+    return unpacked(WHEELS / f"{package}.txt")
+
+
+def unpacked(requirement: Path) -> Path:
+    """Folder with the content of the wheels that a hashed requirement file pins; kept in the cache by its digest."""
+    target = unpacking_target(requirement)
     if target.is_dir():
         return target
-    with file_lock(parent / f".{package}.lock"):
+    with file_lock(target.parent / f".{requirement.stem}.lock"):
         if not target.is_dir():
-            with tempfile.TemporaryDirectory(prefix=f".{package}-", dir=parent) as scratch:
+            with tempfile.TemporaryDirectory(prefix=f".{requirement.stem}-", dir=target.parent) as scratch:
                 output = Path(scratch) / "output"
                 _install(requirement, output)
                 output.rename(target)
     return target
 
 
+def unpacking_target(requirement: Path) -> Path:
+    """Where the wheels of a requirement file are unpacked."""
+    digest = hashlib.sha256(requirement.read_bytes()).hexdigest()[:12]
+    return cache_dir() / "wheels" / f"{requirement.stem}-{digest}"
+
+
 def _install(requirement: Path, output: Path) -> None:
+    refuse_new(f"the wheel of {requirement.stem}")
     arguments = ["--no-deps", "--require-hashes", "--target", str(output), "-r", str(requirement)]
     done = subprocess.run([*_installer(), *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:

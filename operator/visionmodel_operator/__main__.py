@@ -80,7 +80,7 @@ def platform_from(settings: Settings, server_version: tuple[int, int], *, gatewa
         gateway_profile=settings.gateway_profile,
         job_cpu_limit=settings.job_cpu_limit,
         job_memory_limit=settings.job_memory_limit,
-        canary_cpu_limit=settings.canary_cpu_limit,
+        converter_openvino_image=settings.converter_openvino_image,
         allow_http_sources=settings.allow_http_sources,
     )
 
@@ -106,7 +106,7 @@ async def operate(settings: Settings) -> int:
         settings,
         connection,
         Inventory(connection, settings.watch_namespaces),
-        Health(time.monotonic),
+        Health(time.monotonic, settings.resync_seconds),
         Telemetry(),
         stop,
     )

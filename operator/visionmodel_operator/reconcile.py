@@ -6,6 +6,7 @@ in-memory fakes in `tests/fakes/` are held to the same contract tests as the ada
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +19,7 @@ from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.actions import takes_away
 from visionmodel_operator.core.counters import GatewaySamples, Series, sample_range, ticks_from_samples
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
-from visionmodel_operator.core.operations import Event, Operation, is_subset
+from visionmodel_operator.core.operations import Event, Operation
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.rollout import Decision, decide
 from visionmodel_operator.core.snapshot import Evidence, ObjectRef, Snapshot
@@ -26,7 +27,9 @@ from visionmodel_operator.core.status import Trouble, project_status
 from visionmodel_operator.errors import Retry, UserError
 from visionmodel_operator.render import operations
 from visionmodel_operator.render.promql import gateway_queries, threshold_query
-from visionmodel_operator.render.traffic import desired_route
+from visionmodel_operator.render.traffic import with_route_compared
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,10 @@ class Metrics(Protocol):
     """Prometheus."""
 
     async def samples(self, query: str, at: datetime) -> tuple[Series, ...]:
-        """Return the raw samples of a range-vector selector evaluated at a time. Raises Retry on an outage."""
+        """Return the raw samples of a range-vector selector evaluated at a time. Raises Retry if it cannot."""
 
     async def value(self, query: str, at: datetime) -> float | None:
-        """Return the one number an expression gives, None when there is none. Raises Retry on an outage."""
+        """Return the one number an expression gives, None when there is none. Raises Retry if it cannot."""
 
 
 class Triton(Protocol):
@@ -114,7 +117,7 @@ async def _pass(world: World, seen: Snapshot, now: datetime) -> Outcome:
     decision = decide(snapshot, now)
     trouble, retry = await _perform(world, snapshot, decision)
     target = revision_of(snapshot.spec) if snapshot.spec is not None else None
-    status = project_status(snapshot, decision.status, target, now, trouble)
+    status = project_status(snapshot, decision.status, target, now, trouble, retry="" if retry is None else str(retry))
     if status != snapshot.status:
         await world.kube.write_status(snapshot.ref, snapshot.resource_version, status.to_wire())
     await _announce(world, snapshot, decision, trouble)
@@ -135,10 +138,7 @@ async def _confess(world: World, seen: Snapshot, bug: Exception) -> None:
 
 async def _with_measurements(world: World, snapshot: Snapshot, now: datetime) -> Snapshot:
     """Fill in what only measuring tells: route drift, the evidence that is due, the pods' own counters."""
-    route = snapshot.route
-    desired = desired_route(snapshot)
-    if route is not None and desired is not None:
-        snapshot = replace(snapshot, route=replace(route, ours=is_subset(desired["spec"], route.live.get("spec", {}))))
+    snapshot = with_route_compared(snapshot)
     request = evidence_due(snapshot, now.timestamp())
     if request is not None:
         snapshot = replace(snapshot, evidence=await _evidence(world, snapshot, request))
@@ -148,18 +148,31 @@ async def _with_measurements(world: World, snapshot: Snapshot, now: datetime) ->
 
 
 async def _evidence(world: World, snapshot: Snapshot, request: EvidenceRequest) -> Evidence:
-    """Ask Prometheus; an outage is told, never judged."""
+    """Ask Prometheus; an outage is told, never judged.
+
+    Nor does a defect of ours keep this pass from what does not depend on evidence: an abort, above all.
+    """
+    try:
+        return await _measured(world, snapshot, request)
+    except (Retry, UserError) as outage:
+        return Evidence(error=str(outage))
+    except Exception as bug:
+        context = {"namespace": snapshot.ref.namespace, "name": snapshot.ref.name}
+        _log.exception("the metrics could not be read", extra={"context": context})
+        kind = type(bug).__name__
+        return Evidence(error=f"The operator could not read the metrics ({kind}); its log has the details.")
+
+
+async def _measured(world: World, snapshot: Snapshot, request: EvidenceRequest) -> Evidence:
+    """Return the ticks that were asked for. Raises Retry or UserError."""
     start, end = sample_range(request.ends, request.window)
     at = datetime.fromtimestamp(end, tz=world.now().tzinfo)
     ref, platform = snapshot.ref, snapshot.platform
-    try:
-        queries = gateway_queries(platform.gateway_profile, ref.namespace, ref.name, end - start)
-        requests, buckets, up = await asyncio.gather(
-            *(world.metrics.samples(query, at) for query in (queries.requests, queries.buckets, queries.up))
-        )
-        values = await _threshold_values(world, snapshot, request)
-    except (Retry, UserError) as outage:
-        return Evidence(error=str(outage))
+    queries = gateway_queries(platform.gateway_profile, ref.namespace, ref.name, end - start)
+    requests, buckets, up = await asyncio.gather(
+        *(world.metrics.samples(query, at) for query in (queries.requests, queries.buckets, queries.up))
+    )
+    values = await _threshold_values(world, snapshot, request)
     samples, ends = GatewaySamples(requests, buckets, up), tuple(values)
     return Evidence(ticks_from_samples(samples, ends, request.canary, request.stable, request.window), values)
 
@@ -232,7 +245,7 @@ async def _perform(world: World, snapshot: Snapshot, decision: Decision) -> tupl
 async def _announce(world: World, snapshot: Snapshot, decision: Decision, trouble: Trouble | None) -> None:
     """Tell people, after the status that it is about was written; an event is news, never memory."""
     known = {condition.reason for condition in snapshot.status.conditions if condition.status == "True"}
-    news = [Event(event.reason, event.message, event.warning) for event in decision.events]
+    news = list(decision.events)
     if trouble is not None and trouble.reason not in known:
         news.append(Event(trouble.reason, trouble.message, warning=True))
     for event in news:
@@ -240,7 +253,9 @@ async def _announce(world: World, snapshot: Snapshot, decision: Decision, troubl
 
 
 def _outcome(status: VisionModelStatus, decision: Decision, trouble: Trouble | None) -> Outcome:
-    wake = TROUBLE_RETRY if trouble is not None else decision.wake_after
+    wake = decision.wake_after
+    if trouble is not None:
+        wake = TROUBLE_RETRY if wake is None else min(TROUBLE_RETRY, wake)
     revision = status.rollout.revision if status.rollout else status.stable.revision if status.stable else ""
     return Outcome(wake, str(status.phase or ""), status.reason or "", revision)
 
@@ -248,4 +263,5 @@ def _outcome(status: VisionModelStatus, decision: Decision, trouble: Trouble | N
 THRESHOLD_TIME = duration_delta("20s")
 """For the Threshold metrics of one pass, which has 60 s."""
 TROUBLE_RETRY = duration_seconds("1m")
-"""The server refused something: looked at again now and then, because quotas and policies change without us."""
+"""The server refused something: looked at again now and then, because quotas and policies change without us; sooner
+where something else is due, which the refusal must not delay."""

@@ -31,9 +31,10 @@ class Settings:
     Attributes:
         runtimes: by release, such as 24.10.
         converter_images: by source format, for those that the plain converter image cannot load.
+        converter_openvino_image: None: the converter's image has OpenVINO too, or nobody may ask for it.
         image_volumes: None: by the server's version (1.35 and newer have them).
         watch_namespaces: empty: all.
-        namespace: where the Lease lives; the operator's own.
+        lease_namespace: where the Lease lives; the operator's own.
         identity: name of this process in the Lease and in events.
         resync_seconds: time between full lists.
         tls_strict: keep Python's strict certificate checks, which the CAs of some clouds fail.
@@ -53,7 +54,7 @@ class Settings:
     simulated_accelerators: bool = False
     job_cpu_limit: str = "1"
     job_memory_limit: str = "2Gi"
-    canary_cpu_limit: str | None = None
+    converter_openvino_image: str | None = None
     allow_http_sources: bool = False
     watch_namespaces: tuple[str, ...] = ()
     leader_election: bool = True
@@ -128,7 +129,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         simulated_accelerators=read.flag("SIMULATED_ACCELERATORS", default=False),
         job_cpu_limit=read.text("JOB_CPU_LIMIT", "1"),
         job_memory_limit=read.text("JOB_MEMORY_LIMIT", "2Gi"),
-        canary_cpu_limit=read.optional("CANARY_CPU_LIMIT"),
+        converter_openvino_image=read.optional("CONVERTER_OPENVINO_IMAGE"),
         allow_http_sources=read.flag("ALLOW_HTTP_SOURCES", default=False),
         watch_namespaces=_names(environment.get(PREFIX + "WATCH_NAMESPACES", "")),
         leader_election=read.flag("LEADER_ELECTION", default=True),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from visionmodel_devcluster.controlplane import free_port
+from visionmodel_devcluster.direct import open_direct
 
 T = TypeVar("T")
 DEADLINE = 60.0
@@ -72,7 +73,7 @@ class OperatorProcess:
     def get(self, path: str) -> tuple[int, str]:
         """Ask its HTTP server; status 0 while nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with open_direct(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -41,9 +41,10 @@ def identities(folder: Path) -> list[Identity]:
 
 
 @pytest.fixture(scope="module")
-def kubeconfigs() -> Iterator[tuple[Path, Path]]:
-    with ControlPlane() as first, ControlPlane(controller_manager=True) as second:
-        yield first, second
+def kubeconfigs(control_plane: ControlPlane) -> Iterator[tuple[Path, Path]]:
+    """The session's and one with controllers."""
+    with ControlPlane(controller_manager=True) as second:
+        yield control_plane.kubeconfig, second
 
 
 def test_two_side_by_side_do_not_see_each_other(kubeconfigs: tuple[Path, Path]) -> None:

@@ -1,7 +1,6 @@
 """The whole operator process: a model becomes healthy, kills are harmless, one of two works, stopping is clean."""
 
 import signal
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from apiserver.operator_process import JOB_DONE, OperatorProcess, finished_container
 from contracts import manifests
-from contracts.servers import RealServer, add_model, real_server
+from contracts.servers import RealServer, add_model
 from visionmodel_contract.conversion import ConversionOptions, GatesRequest
 from visionmodel_contract.keys import gate_key, prepare_key
 from visionmodel_contract.precision import Precision
@@ -42,19 +41,6 @@ SUMMARY = ReportSummary(
         opset=17,
     ),
 )
-
-
-@pytest.fixture(scope="module")
-def kubeconfig() -> Iterator[Path]:
-    """A control plane of this module: the CRDs in it are this module's."""
-    with ControlPlane() as path:
-        yield path
-
-
-@pytest.fixture
-async def server(kubeconfig: Path) -> AsyncIterator[RealServer]:
-    async with real_server(kubeconfig) as real:
-        yield real
 
 
 class Scene:
@@ -102,7 +88,7 @@ class Scene:
         await self.server.set_status("Deployment", name, status)
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}
         pod_status = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [ready]}
-        await self.server.add(manifests.pod(f"{name}-pod", names.revision_selector("m", revision), pod_status))
+        await self.server.add(manifests.pod(f"{name}-pod", names.object_labels("m", "serving", revision), pod_status))
 
     async def lease_holder(self) -> str | None:
         lease = await LeaseObject(self.server.connection, self.server.namespace, "visionmodel-operator").read()
@@ -110,8 +96,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(server: RealServer, kubeconfig: Path, tmp_path: Path) -> Scene:
-    return Scene(server, kubeconfig, tmp_path)
+def scene(server: RealServer, control_plane: ControlPlane, tmp_path: Path) -> Scene:
+    return Scene(server, control_plane.kubeconfig, tmp_path)
 
 
 async def test_a_model_becomes_healthy_over_two_kills(scene: Scene) -> None:

@@ -1,17 +1,14 @@
 """The adapters that have no fake beside them: inventory, lease and events, against a real API server."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from contracts import manifests
 from contracts.manifests import KEY
-from contracts.servers import RealServer, add_model, real_server
-from visionmodel_devcluster import ControlPlane
+from contracts.servers import RealServer, add_model
 from visionmodel_operator.adapters.inventory import Inventory
 from visionmodel_operator.adapters.kube_events import event_name
 from visionmodel_operator.adapters.lease import LeaseObject, LeaseRecord
@@ -19,19 +16,6 @@ from visionmodel_operator.core import names
 from visionmodel_operator.core.operations import Apply, Event
 
 pytestmark = pytest.mark.apiserver
-
-
-@pytest.fixture(scope="module")
-def kubeconfig() -> Iterator[Path]:
-    """A control plane of this module: the CRDs in it are this module's."""
-    with ControlPlane() as path:
-        yield path
-
-
-@pytest.fixture
-async def server(kubeconfig: Path) -> AsyncIterator[RealServer]:
-    async with real_server(kubeconfig) as real:
-        yield real
 
 
 def artifact_config() -> dict[str, object]:

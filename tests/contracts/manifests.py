@@ -33,7 +33,7 @@ def deployment(ref: ObjectRef, replicas: int) -> dict[str, Any]:
 
 def job(ref: ObjectRef) -> dict[str, Any]:
     """The prepare Job of the revision."""
-    template = pod_template({names.LABEL_NAME: ref.name})
+    template = pod_template(names.child_labels(ref.name))
     template["spec"]["restartPolicy"] = "Never"
     return {
         "apiVersion": "batch/v1",

@@ -149,7 +149,7 @@ async def real_server(kubeconfig: Path) -> AsyncIterator[RealServer]:
     connection = await connect({**os.environ, "KUBECONFIG": str(kubeconfig)})
     try:
         for crd in (crd_document(), _route_crd()):
-            await _install(connection, crd)
+            await install_crd(connection, crd)
         yield await _in_fresh_namespace(connection)
     finally:
         await connection.close()
@@ -164,9 +164,10 @@ async def _in_fresh_namespace(connection: Connection) -> RealServer:
     return RealServer(connection, namespace)
 
 
-async def _install(connection: Connection, crd: Mapping[str, Any]) -> None:
+async def install_crd(connection: Connection, crd: Mapping[str, Any]) -> None:
+    """Create a CRD unless there is one of that name, and wait until it is served."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    await connection.request("POST", path, body=crd, allow=(409,))
+    await connection.request("POST", path, query={"fieldValidation": "Strict"}, body=crd, allow=(409,))
     group, version = crd["spec"]["group"], crd["spec"]["versions"][0]["name"]
     deadline = time.monotonic() + 30
     served = f"/apis/{group}/{version}/{crd['spec']['names']['plural']}"

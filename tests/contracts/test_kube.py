@@ -12,7 +12,7 @@ from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core import names
-from visionmodel_operator.core.operations import Apply, Create, Delete, Event
+from visionmodel_operator.core.operations import Apply, ApplyWhole, Create, Delete, Event
 from visionmodel_operator.core.snapshot import JobState, KnownArtifact, ObjectRef, PodState, Snapshot, WorkloadState
 from visionmodel_operator.errors import Retry, UserError
 
@@ -105,6 +105,23 @@ async def test_apply_puts_a_foreign_edit_right(server: Server) -> None:
     assert route.weights_ppm == (90, 10)
 
 
+async def test_nothing_may_stand_beside_what_is_applied_as_a_whole(server: Server) -> None:
+    ref = await add_model(server)
+    wanted = manifests.route(ref, (90, 10))
+    await server.kube.perform(ref, ApplyWhole(wanted))
+    diverted = [{"matches": [{"headers": [{"name": "x-user", "value": "beta"}]}], **wanted["spec"]["rules"][0]}]
+    await server.edit("HTTPRoute", "m", {"spec": {"rules": diverted, "hostnames": ["other.example"]}})
+    for _ in range(2):  # the second time it is all there already
+        await seen(server)
+        await server.kube.perform(ref, ApplyWhole(wanted))
+        body = await server.get("HTTPRoute", "m")
+        assert body is not None
+        assert body["spec"] == wanted["spec"]
+    before = await version_of(server, "HTTPRoute", "m")
+    await server.kube.perform(ref, ApplyWhole(wanted))
+    assert await version_of(server, "HTTPRoute", "m") == before
+
+
 FOREIGN_ROUTE = {
     "apiVersion": "gateway.networking.k8s.io/v1",
     "kind": "HTTPRoute",
@@ -122,6 +139,25 @@ async def test_what_is_somebody_elses_is_neither_seen_nor_written(server: Server
             await server.kube.perform(ref, Apply(manifests.route(ref, (1,))))
         assert (await seen(server)).route is None
     assert await version_of(server, "HTTPRoute", "m") == before
+
+
+async def test_a_label_with_our_name_makes_nothing_a_child(server: Server) -> None:
+    ref = await add_model(server)
+    theirs = ObjectRef(ref.namespace, "theirs", "00000000-0000-0000-0000-000000000000")
+    labels = names.revision_selector("m", REVISION)
+    strangers = (
+        manifests.deployment(theirs, 5),
+        manifests.job(theirs),
+        manifests.config_map("theirs", {"workload.json": "[{}]"}),
+        manifests.pod("theirs", {}, {"phase": "Running"}),
+    )
+    for stranger in strangers:
+        metadata = {"name": stranger["metadata"]["name"], "labels": labels}
+        await server.add({**stranger, "metadata": metadata})
+    await server.kube.perform(ref, Apply(manifests.deployment(ref, 2)))  # not ready, hence pods are looked for
+    snapshot = await seen(server)
+    assert snapshot.workloads == {REVISION: WorkloadState(REVISION, replicas=2, ready=0)}
+    assert (snapshot.jobs, snapshot.pods) == ({}, {})
 
 
 async def test_children_of_a_namesake_that_is_gone_are_taken_over(server: Server) -> None:
@@ -143,7 +179,7 @@ async def test_create_keeps_what_is_there(server: Server) -> None:
     await server.kube.perform(ref, Create(manifests.config_map(name, {"workload.json": stored}, labels)))
     await server.kube.perform(ref, Create(manifests.config_map(name, {"workload.json": "[]"}, labels)))
     assert (await seen(server)).workloads == {
-        REVISION: WorkloadState(REVISION, replicas=0, ready=0, exists=False, stored=({"kind": "Service"},))
+        REVISION: WorkloadState(REVISION, replicas=0, ready=0, config={"workload.json": stored})
     }
 
 
@@ -206,7 +242,7 @@ async def test_ready_pods_count_before_a_new_scale_is_seen(server: Server, obser
 async def test_pods_are_listed_while_a_deployment_is_not_ready(server: Server) -> None:
     ref = await add_model(server)
     await server.kube.perform(ref, Apply(manifests.deployment(ref, 1)))
-    labels = names.revision_selector("m", REVISION)
+    labels = names.object_labels("m", "serving", REVISION)
     waiting = {"name": "main", "ready": False, "restartCount": 2, "image": "x", "imageID": ""}
     status: dict[str, Any] = {
         "phase": "Pending",

@@ -1,18 +1,19 @@
 """The platform of the whole suite: the dev cluster, started if it does not run, or a cluster named by KUBECONFIG."""
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Generator, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from e2e.installation import Installation, diagnosis, provide_installation, restricted_namespace
-from e2e.operator_pod import operator_log
 from e2e.scene import Scene, new_name
 from visionmodel_demo.kube import KubectlError
 from visionmodel_demo.platform import Platform, provide_platform
+from visionmodel_devcluster.locks import file_lock
+from visionmodel_devcluster.paths import cache_dir
 
 FAILED = pytest.StashKey[bool]()
 # As a status code, not as a part of a duration or a time.
@@ -28,9 +29,13 @@ def platform() -> Platform:
 
 
 @pytest.fixture(scope="session")
-def installation(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """The operator of this checkout, and models of every kind in a store."""
-    return provide_installation(platform, tmp_path_factory.mktemp("models"))
+def installation(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The operator of this checkout, and models of every kind in a store; one session at a time has a cluster."""
+    cluster = hashlib.sha256(str(platform.kube.kubeconfig).encode()).hexdigest()[:12]
+    with file_lock(
+        cache_dir() / "e2e" / cluster, refusal="another session of this suite uses the cluster; wait for it"
+    ):
+        yield provide_installation(platform, tmp_path_factory.mktemp("models"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -55,9 +60,9 @@ def namespace(installation: Installation, request: pytest.FixtureRequest) -> Ite
         yield name
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_namespace(installation: Installation, request: pytest.FixtureRequest) -> Iterator[str]:
-    """One namespace for a file of tests: a model is converted once, by whoever needs it first."""
+    """One namespace for the whole suite: a model is converted once, by whoever needs it first."""
     with restricted_namespace(installation, lambda: request.session.testsfailed) as name:
         yield name
 
@@ -79,8 +84,9 @@ def nothing_forbidden(request: pytest.FixtureRequest) -> Iterator[None]:
     if "installation" not in request.fixturenames:
         yield
         return
-    installation: Installation = request.getfixturevalue("installation")
-    began = datetime.now(UTC)
+    log = request.getfixturevalue("installation").operator.log
+    log.begin()
     yield
-    lines = operator_log(installation.platform, began).splitlines()
-    assert [line for line in lines if FORBIDDEN.search(line) and TERMINATING not in line] == []
+    log.save()
+    assert log.unread() == []
+    assert [line for line in log.lines() if FORBIDDEN.search(line) and TERMINATING not in line] == []

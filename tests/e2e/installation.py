@@ -14,6 +14,8 @@ from pathlib import Path
 import onnx
 from images.build import build_images
 
+from e2e.operator_pod import Operator
+from evaluation import write_part
 from example_models.build import build
 from visionmodel_demo.platform import Platform, install_operator, provide_namespace
 from visionmodel_demo.store import provide_credentials, provide_store, upload
@@ -30,24 +32,28 @@ class Installation:
     """A platform with the operator on it.
 
     Attributes:
+        operator: its pod and its log.
         images: reference of each of our images.
         digests: sha256 of each version of the detector in the store, by the version's name.
     """
 
     platform: Platform
+    operator: Operator
     images: dict[str, str]
     digests: dict[str, str]
 
     def install(self, **values: str) -> None:
         """Install or upgrade the operator by its chart; `values` as `install_operator` takes them."""
         insecure = "true" if self.platform.is_ours else "false"
+        self.operator.log.save()
         install_operator(self.platform, self.images, allowHttpSources=insecure, **values)
 
 
 def provide_installation(platform: Platform, folder: Path) -> Installation:
     """Train, build, upload and install; what is cached costs seconds.
 
-    What an earlier session kept would hold GPUs that this one needs, so one session at a time uses a cluster.
+    Namespaces that an earlier session kept go: they would hold GPUs that this one needs. The caller sees to it that no
+    other session uses the cluster meanwhile.
     """
     platform.kube.run("delete", "namespaces", "-l", LABEL, "--wait=false")
     models = build()
@@ -56,8 +62,10 @@ def provide_installation(platform: Platform, folder: Path) -> Installation:
     files = {version: models / "shapes" / version / "model.onnx" for version in VERSIONS}
     files |= _bad_files(files["v1"], folder)
     keys = {f"shapes/{version}/model.onnx": path for version, path in files.items()}
-    upload(platform, {**keys, "shapes/evaluation.npz": models / "shapes" / "evaluation.npz"})
-    installation = Installation(platform, images, {version: _digest(path) for version, path in files.items()})
+    part = write_part(models / "shapes" / "evaluation.npz", folder / "evaluation.npz")
+    upload(platform, {**keys, "shapes/evaluation.npz": part})
+    digests = {version: _digest(path) for version, path in files.items()}
+    installation = Installation(platform, Operator(platform), images, digests)
     installation.install()
     return installation
 

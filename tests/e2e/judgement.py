@@ -6,12 +6,12 @@ failed would have concluded.
 
 import json
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from visionmodel_demo.platform import Platform
+from visionmodel_devcluster.direct import open_direct
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.spec import Analysis
 from visionmodel_operator.api.status import RolloutStatus
@@ -60,13 +60,13 @@ def judged_again(platform: Platform, namespace: str, name: str, status: Mapping[
 
 
 def _whole(state: JudgeState) -> JudgeState:
-    return replace(state, step_requests=0, metrics=tuple(replace(metric, judged=0) for metric in state.metrics))
+    metrics = tuple(replace(metric, judged=0) for metric in state.metrics)
+    return replace(state, step_started=None, step_requests=0, metrics=metrics)
 
 
 def _samples(port: int, query: str, at: float) -> tuple[Series, ...]:
     asked = urllib.parse.urlencode({"query": query, "time": f"{at:.3f}"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://127.0.0.1:{port}/api/v1/query?{asked}", timeout=15) as answer:
+    with open_direct(f"http://127.0.0.1:{port}/api/v1/query?{asked}", timeout=15) as answer:
         result = json.loads(answer.read())["data"]["result"]
     return tuple(
         Series(found["metric"], tuple((float(time), float(value)) for time, value in found["values"]))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e.installation import Installation
+from e2e.operator_pod import Operator
 from example_models.shapes import traffic_images
 from load import LoadReport, LoadThread
 from visionmodel_demo.inference import detect
@@ -62,6 +63,11 @@ class Scene:
     def platform(self) -> Platform:
         """The cluster."""
         return self.installation.platform
+
+    @property
+    def operator(self) -> Operator:
+        """Who looks after it."""
+        return self.installation.operator
 
     @cached_property
     def model(self) -> Followed:

@@ -14,6 +14,7 @@ from visionmodel_demo.kube import wait_for
 from visionmodel_demo.platform import Platform, provide_namespace
 from visionmodel_devcluster import base_image
 from visionmodel_devcluster.addons import latency_buckets
+from visionmodel_devcluster.direct import open_direct
 from visionmodel_devcluster.images import is_pushed, load_image
 
 pytestmark = [
@@ -96,7 +97,7 @@ def split_route(gateway: tuple[str, str]) -> dict[str, Any]:
 
 def fetch(address: str, host: str = "") -> str:
     request = urllib.request.Request(f"http://{address}/", headers={"Host": host} if host else {})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5) as answer:
+    with open_direct(request, timeout=5) as answer:
         return str(answer.read().decode())
 
 
@@ -199,7 +200,7 @@ def test_prometheus_has_fine_latency_buckets_per_backend(servers: Platform) -> N
 
 
 def fetch_path(port: int, path: str) -> str:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://127.0.0.1:{port}{path}") as answer:
+    with open_direct(f"http://127.0.0.1:{port}{path}") as answer:
         return str(answer.read().decode())
 
 

@@ -18,6 +18,7 @@ from example_models.shapes import scene as drawn_scene
 from visionmodel_demo.kube import wait_for
 from visionmodel_demo.model import example
 from visionmodel_demo.platform import ROOT
+from visionmodel_devcluster.direct import open_direct
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -33,7 +34,7 @@ def post(scene: Scene, body: bytes) -> tuple[int, dict[str, Any]]:
         headers={"Inference-Header-Content-Length": "0", "Content-Type": "application/octet-stream"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with open_direct(request, timeout=10) as answer:
             header = int(answer.headers["Inference-Header-Content-Length"])
             content = answer.read()
             return answer.status, {"head": json.loads(content[:header]), "tail": content[header:]}

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from e2e import operator_pod
 from e2e.judgement import MONITORING, PROMETHEUS, judged_again, recorded
 from e2e.scene import HALF, INTERVAL, WAITING, Scene, Status, assert_nothing_lost, is_in, pause, weight
 from load import LoadThread
@@ -54,11 +53,11 @@ def test_operator_killed_twice_in_a_good_canary(scene: Scene) -> None:
         scene.model.apply(scene.document("v2"))
         scene.wait_phase("Progressing", "Observing")
         if scene.platform.is_ours:
-            operator_pod.kill_process(scene.platform)
+            scene.operator.kill_process()
         else:
-            operator_pod.delete_pod(scene.platform)
+            scene.operator.delete_pod()
         scene.model.wait(lambda status: status.get("phase") in ("Promoting", "Draining"), what="Promoting", timeout=180)
-        operator_pod.delete_pod(scene.platform)
+        scene.operator.delete_pod()
         status = scene.wait_settled()
     assert newest(status) == ("Promoted", "Promoted")
     assert [entry["outcome"] for entry in status["history"]] == ["Promoted", "Promoted"]
@@ -72,7 +71,7 @@ def test_operator_killed_while_a_failing_canary_is_turned_back(scene: Scene) -> 
     with scene.load() as load:
         scene.model.apply(scene.document("v3-failing"))
         scene.wait_phase("Aborting")
-        operator_pod.delete_pod(scene.platform)
+        scene.operator.delete_pod()
         status = scene.wait_settled()
     report = load.report(canary=status["history"][0]["revision"])
     print(f"    {report}")

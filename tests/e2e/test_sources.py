@@ -7,12 +7,18 @@ from pathlib import Path
 import pytest
 
 from e2e.installation import Installation
-from e2e.scene import Scene
+from e2e.scene import Scene, new_name
 from example_models.build import build
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 CLAIM = "trained"
+
+
+@pytest.fixture
+def scene(installation: Installation, namespace: str, tmp_path: Path) -> Scene:
+    """A VisionModel whose model nobody has converted in its namespace."""
+    return Scene(installation, namespace, new_name(), tmp_path)
 
 
 @pytest.fixture
@@ -23,8 +29,6 @@ def volume(installation: Installation, scene: Scene, tmp_path: Path) -> Iterator
     folder = tmp_path / "volume"
     (folder / "shapes").mkdir(parents=True)
     shutil.copy(build() / "shapes" / "v1" / "model.onnx", folder / "shapes" / "model.onnx")
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
     size = {"storage": "1Gi"}
     volume = {
         "apiVersion": "v1",

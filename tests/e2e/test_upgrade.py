@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from e2e.installation import Installation
-from e2e.operator_pod import operator_pod
 from e2e.scene import WAITING, Scene, assert_nothing_lost, new_name
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -25,7 +24,7 @@ def test_upgrade_in_mid_canary_restarts_no_serving_pod(
 ) -> None:
     """The new operator fetches artifacts by init containers: new pods do so, pods that run are not touched."""
     scene.serve()
-    before = operator_pod(scene.platform)["metadata"]["uid"]
+    before = scene.operator.pod()["metadata"]["uid"]
     fetched = Scene(installation, namespace, new_name(), scene.folder)
     with scene.load() as load:
         scene.model.apply(scene.document("v2", *WAITING))
@@ -33,7 +32,7 @@ def test_upgrade_in_mid_canary_restarts_no_serving_pod(
         pods = serving(scene)
         try:
             installation.install(imageVolumes="false", podAnnotations__upgraded="yes")
-            assert operator_pod(scene.platform)["metadata"]["uid"] != before
+            assert scene.operator.pod()["metadata"]["uid"] != before
             fetched.serve()
             assert serving(scene) == pods
         finally:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from e2e import operator_pod
 from e2e.scene import WAITING, Scene
 from visionmodel_demo.kube import wait_for
 
@@ -18,14 +17,14 @@ def test_pods_before_weight_loses_requests(scene: Scene) -> None:
     kube = scene.platform.kube
     scene.model.apply(scene.document("v2", *WAITING))
     canary = scene.wait_phase("Held", "Paused")["rollout"]["revision"]
-    operator_pod.scale(scene.platform, 0)
+    scene.operator.scale(0)
     try:
         with scene.load() as load:
             kube.run("scale", f"deployment/{scene.name}-{canary}-0", "-n", scene.namespace, "--replicas=0")
             wait_for(lambda: load.counters().failed > 0, timeout=90, what="a failed request")
         report = load.report(canary=canary)
     finally:
-        operator_pod.scale(scene.platform, 1)
+        scene.operator.scale(1)
     print(f"    {report}\n    {report.losses}")
     assert not report.void, str(report)
     assert report.lost > 0, str(report)

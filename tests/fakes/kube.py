@@ -24,7 +24,7 @@ from visionmodel_operator.adapters.translation import (
 from visionmodel_operator.api.base import API_VERSION, KIND
 from visionmodel_operator.api.v1alpha1 import parse_status
 from visionmodel_operator.core import names
-from visionmodel_operator.core.operations import Apply, Create, Delete, Event, Operation
+from visionmodel_operator.core.operations import Apply, ApplyWhole, Create, Delete, Event, Operation
 from visionmodel_operator.core.snapshot import ObjectRef, Platform, Snapshot
 from visionmodel_operator.errors import Retry
 
@@ -70,7 +70,7 @@ class FakeKube:
         model = self.store.get(KIND, namespace, name)
         if model is None:
             return None
-        mine = {names.LABEL_NAME: name}
+        mine = names.child_labels(name)
         children = [child for kind in CHILD_KINDS for child in self.store.select(kind, namespace, mine)]
         deployments = [child for child in children if child["kind"] == "Deployment"]
         jobs = {child["metadata"]["name"] for child in children if child["kind"] == "Job"}
@@ -79,8 +79,7 @@ class FakeKube:
         wanted_pods = [
             pod
             for pod in pods
-            if pod["metadata"]["labels"].get(JOB_NAME_LABEL) in jobs
-            or (wants_serving and pod["metadata"]["labels"].get(names.LABEL_NAME) == name)
+            if pod["metadata"]["labels"].get(JOB_NAME_LABEL) in jobs or (wants_serving and has_labels(pod, mine))
         ]
         route = self.store.get("HTTPRoute", namespace, names.route(name)) if self.platform.gateway_api else None
         observed = Observed(model, tuple(children), tuple(wanted_pods), route, (), dict(self._progress))
@@ -98,7 +97,7 @@ class FakeKube:
         return tuple(
             body
             for (kind, where, _), body in self.store.objects.items()
-            if kind == "HTTPRoute" and where != namespace and has_labels(body, {names.LABEL_NAME: name})
+            if kind == "HTTPRoute" and where != namespace and has_labels(body, names.child_labels(name))
         )
 
     async def perform(self, ref: ObjectRef, operation: Operation) -> None:
@@ -106,6 +105,8 @@ class FakeKube:
         match operation:
             case Apply(manifest):
                 self._apply(ref, placed(manifest, ref.namespace))
+            case ApplyWhole(manifest):
+                self._apply(ref, placed(manifest, ref.namespace), whole=True)
             case Create(manifest):
                 body = placed(manifest, ref.namespace)
                 if self.store.get(body["kind"], ref.namespace, body["metadata"]["name"]) is None:
@@ -120,12 +121,13 @@ class FakeKube:
                 self._write("event", "Event", operation.reason)
                 self.events.append(operation)
 
-    def _apply(self, ref: ObjectRef, manifest: Object) -> None:
+    def _apply(self, ref: ObjectRef, manifest: Object, *, whole: bool = False) -> None:
         live = self.store.get(manifest["kind"], ref.namespace, manifest["metadata"]["name"])
         if live is not None:
             refuse_foreign(manifest, live, ref)
         self.store.apply(
             manifest,
+            whole=whole,
             created=self.now.stamp(),
             before_change=lambda: self._write("apply", manifest["kind"], manifest["metadata"]["name"]),
         )
@@ -182,6 +184,10 @@ class FakeKube:
     def annotate(self, name: str, annotations: Mapping[str, str | None], namespace: str = "default") -> None:
         """Set annotations; None removes one."""
         self.store.edit(KIND, namespace, name, {"metadata": {"annotations": annotations}})
+
+    def orphan_model(self, name: str, namespace: str = "default") -> None:
+        """Delete a VisionModel and leave its children, as `--cascade=orphan` does."""
+        self.store.orphan(KIND, namespace, name)
 
     def delete_model(self, name: str, namespace: str = "default") -> None:
         """Delete a VisionModel; the garbage collector takes its children."""

@@ -61,10 +61,15 @@ class ObjectStore:
         manifest: Mapping[str, Any],
         manager: str = FIELD_MANAGER,
         *,
+        whole: bool = False,
         created: str = "",
         before_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """Server-side apply, forced; `before_change` is called only when it changes something, and may raise."""
+        """Server-side apply, forced; `before_change` is called only when it changes something, and may raise.
+
+        Args:
+            whole: the spec is replaced.
+        """
         key = key_of(manifest)
         live = self.objects.get(key)
         if live is None:
@@ -73,6 +78,8 @@ class ObjectStore:
             return
         merged = _merged(_without_withdrawn(live, self._applied.get(key, {}), manifest), manifest)
         merged["metadata"]["managedFields"] = _managers(live["metadata"].get("managedFields", []), manager, manifest)
+        if whole:
+            merged["spec"] = copy.deepcopy(manifest["spec"])
         if merged != live:
             before_change()
             self._replace(key, merged)
@@ -111,6 +118,15 @@ class ObjectStore:
             owners = child["metadata"].get("ownerReferences", [])
             if key in self.objects and any(owner.get("uid") == uid for owner in owners):
                 self.delete(*key)
+
+    def orphan(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object alone; what it owned no longer names it."""
+        uid = self.objects.pop((kind, namespace, name))["metadata"]["uid"]
+        for body in self.objects.values():
+            owners = body["metadata"].get("ownerReferences", [])
+            if any(owner["uid"] == uid for owner in owners):
+                body["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != uid]
+                self._touch(body)
 
     def _replace(self, key: Key, body: Object) -> None:
         live = self.objects[key]

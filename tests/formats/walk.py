@@ -243,6 +243,15 @@ def saved_model_archive(folder: Path) -> Path:
     return target
 
 
+def traversal_archive(folder: Path) -> Path:
+    """An archive that would write beside the folder it is unpacked to."""
+    target = folder / "traversal.zip"
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("m/saved_model.pb", b"")
+        archive.writestr("../../../evil", b"x")
+    return target
+
+
 def python_function(folder: Path) -> Path:
     """A SavedModel that would call Python."""
     import tensorflow as tf
@@ -298,6 +307,7 @@ TENSORFLOW = (
     Case("tflite", flatbuffer, "tflite", trust=False),
     Case("lambda", lambda_h5, trust=False),
     Case("weights-only", weights_h5, trust=False),
+    Case("traversal", traversal_archive, trust=False),
     Case("python-function", python_function, trust=False),
     Case("custom-operator", custom_flatbuffer, trust=False),
     Case("truncated-tflite", truncated_flatbuffer, trust=False),

@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from visionmodel_contract.precision import Goal
+from visionmodel_contract.precision import Goal, Precision
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
 from visionmodel_operator.api.status import (
     CanaryStatus,
+    CandidateStatus,
     Condition,
     ConditionStatus,
     ConversionReport,
@@ -74,6 +75,21 @@ FULL_STATUS = VisionModelStatus(
                     samples=200,
                 )
             ],
+            candidates=[
+                CandidateStatus(
+                    precision=Precision.INT8,
+                    method="MinMax",
+                    size_bytes=1024,
+                    nodes=60,
+                    metrics={"top1": 0.97},
+                    p50_ms=0.5,
+                    p99_ms=1.5,
+                    per_second=2400.5,
+                    peak_memory_bytes=1_000_000,
+                    chosen=False,
+                    refused="3.0 % slower than fp32; 5 % faster is asked for",
+                )
+            ],
         ),
     ),
     traffic=TrafficStatus(
@@ -98,7 +114,6 @@ FULL_STATUS = VisionModelStatus(
         swap=SwapStage.LEAVING,
         drain=DrainStatus(finished=1204.0, flat_since=LATER, started_at=BEGAN),
         hold=HoldStatus(reason="Paused", message="until resumed", since=LATER),
-        full=True,
         ended="HarmDetected",
         ended_message="errors: 12 of 100 against 1 of 1900",
         judge={"errors": {"evidence": [0.4, 0.25], "ticks": 3}},

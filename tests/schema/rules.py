@@ -10,7 +10,9 @@ _ENV = ("serving", "pod", "env", 0, "name")
 _STEP = ("rollout", "steps", 0)
 _INTERVAL = ("rollout", "analysis", "interval")
 _TASK = ("task",)
+_BACKEND = ("conversion", "backend")
 _PARITY = ("conversion", "gates", "parity")
+_CONVERSION = ("conversion",)
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,11 @@ RULES: dict[str, RuleCases] = {
         {"the decoder alone": edited(_TASK, {"type": "Detection", "output": {"decoder": "Triple"}})},
         {"no output": edited(_TASK, {"type": "Detection", "input": {}, "labels": ["a"]})},
     ),
-    "top1 and map50 need labelled data: set datasetUri": RuleCases(
+    "top1, top5, map50, map50_95, maskIou need labelled data: set datasetUri": RuleCases(
         {
+            "agreement without data": edited(
+                _PARITY, {"metrics": [{"name": "top1Agreement", "goal": "threshold", "value": 0.99}]}
+            ),
             "cosine without data": edited(
                 _PARITY, {"metrics": [{"name": "cosine", "goal": "threshold", "value": 0.99}]}
             ),
@@ -88,6 +93,9 @@ RULES: dict[str, RuleCases] = {
         },
         {
             "top1 without data": without((*_PARITY, "datasetUri")),
+            "maskIou without data": edited(
+                _PARITY, {"metrics": [{"name": "maskIou", "goal": "threshold", "value": 0.5}]}
+            ),
             "map50 as the second": edited(
                 _PARITY,
                 {
@@ -98,6 +106,24 @@ RULES: dict[str, RuleCases] = {
                 },
             ),
         },
+    ),
+    "candidates belong to precision Auto": RuleCases(
+        {
+            "some": edited(_CONVERSION, {"precision": "Auto", "candidates": ["fp32", "int8"]}),
+            "none": edited(_CONVERSION, {"precision": "Auto"}),
+            "empty elsewhere": edited(_CONVERSION, {"precision": "int8", "candidates": []}),
+        },
+        {
+            "a fixed precision": edited(_CONVERSION, {"precision": "fp32", "candidates": ["fp32"]}),
+            "the default precision": edited(_CONVERSION, {"candidates": ["int8"]}),
+        },
+    ),
+    "backend OpenVINO runs on CPUs: leave accelerators empty": RuleCases(
+        {
+            "OpenVINO without accelerators": edited(_BACKEND, "OpenVINO", edited(("accelerators",), [])),
+            "ONNX Runtime with accelerators": edited(_BACKEND, "ONNXRuntime", edited(("accelerators",), [{}])),
+        },
+        {"OpenVINO with an accelerator": edited(_BACKEND, "OpenVINO", edited(("accelerators",), [{}]))},
     ),
     "NVIDIA_*, CUDA_VISIBLE_DEVICES, LD_PRELOAD and LD_LIBRARY_PATH are the platform's to set": RuleCases(
         {"prefix elsewhere": edited(_ENV, "MY_NVIDIA_"), "lower case": edited(_ENV, "ld_preload")},

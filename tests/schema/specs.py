@@ -38,13 +38,19 @@ FULL: Json = {
     },
     "conversion": {
         "backend": "ONNXRuntime",
-        "precision": "fp32",
+        "precision": "Auto",
+        "candidates": ["int8", "fp32"],
+        "minImprovement": 12.5,
         "simplify": False,
+        "calibration": {"storageUri": "s3://data/calibration.npz", "samples": 256, "method": "Entropy"},
         "gates": {
             "parity": {
                 "datasetUri": "s3://data/holdout.npz",
                 "metrics": [{"name": "top1", "goal": "max-degradation", "value": 0.01}],
-            }
+            },
+            "latency": [{"percentile": "p95", "batch": 4, "max": "15ms"}],
+            "throughput": [{"batch": 8, "min": 100}],
+            "memory": {"max": "4Gi"},
         },
         "deadline": "30m",
         "autoApply": True,

@@ -15,7 +15,7 @@ from visionmodel_devcluster.builds import binary
 from visionmodel_operator.adapters.kube_objects import CHILD_KINDS
 from visionmodel_operator.adapters.resources import PLURALS
 from visionmodel_operator.api.base import GROUP, PLURAL, VERSION
-from visionmodel_operator.core.operations import Apply, Create, Delete, Event, Operation
+from visionmodel_operator.core.operations import Apply, ApplyWhole, Create, Delete, Event, Operation
 from visionmodel_operator.handlers.kopf_settings import CHILDREN, ROUTES
 from visionmodel_operator.render import operations
 from visionmodel_operator.settings import PREFIX, RuntimeSetting, Settings, settings_from
@@ -141,7 +141,7 @@ def verbs_for(operation: Operation) -> tuple[tuple[str, ...], tuple[str, str]]:
     match operation:
         case Create(manifest):
             return ("get", "create"), (manifest["apiVersion"], manifest["kind"])
-        case Apply(manifest):
+        case Apply(manifest) | ApplyWhole(manifest):
             return ("get", "create", "patch"), (manifest["apiVersion"], manifest["kind"])
         case Delete(api_version, kind):
             return ("delete",), (api_version, kind)
@@ -245,6 +245,7 @@ def test_the_operator_reads_the_full_values(helm: Path) -> None:
         simulated_accelerators=True,
         job_cpu_limit="500m",
         job_memory_limit="1Gi",
+        converter_openvino_image="registry.example/visionmodel-converter-openvino:0.1.0",
         allow_http_sources=True,
         watch_namespaces=("vision", "team-a"),
         leader_election=True,

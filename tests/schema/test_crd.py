@@ -177,7 +177,6 @@ def test_size() -> None:
 
 
 def test_name_limit_is_the_one_that_children_need() -> None:
-    assert names.MAX_NAME_LENGTH == OBJECT_NAME_MAX_LENGTH
     assert len(names.prepare_job("a" * OBJECT_NAME_MAX_LENGTH, "0" * 10, 1)) <= 65
 
 

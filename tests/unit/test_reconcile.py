@@ -1,7 +1,9 @@
 """One pass with the real rendering and the fakes of the ports: what goes wrong outside, and what still happens."""
 
 import asyncio
+import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -45,11 +47,15 @@ class Stage:
             self.kube.settle()
             self.run(3)
 
-    def become_canary(self) -> None:
-        """Bring model 1 to stable, and model 2 to a tenth of its traffic."""
+    def become_stable(self) -> None:
+        """Bring model 1 to stable."""
         self.run(3)
         self.convert(FIRST)
         self.live_through(5)
+
+    def become_canary(self) -> None:
+        """Bring model 1 to stable, and model 2 to a tenth of its traffic."""
+        self.become_stable()
         self.kube.edit_model(NAME, {"model": builders.spec_document(2)["model"]})
         self.run(3)
         self.convert(SECOND)
@@ -60,6 +66,14 @@ class Stage:
         """Return the end of the newest tick that was judged (unix seconds), when judging began before the first."""
         judge = self.kube.status(NAME)["rollout"]["judge"]
         return float(judge.get("lastTick") or judge["startedAt"])
+
+    def condition(self, kind: str) -> tuple[str, str, str]:
+        """Return status, reason and message of a condition."""
+        (found,) = [c for c in self.kube.status(NAME)["conditions"] if c["type"] == kind]
+        return found["status"], found["reason"], found["message"]
+
+    def status_writes(self) -> int:
+        return sum(write.verb == "status" for write in self.kube.writes)
 
     def weights(self) -> dict[str, int]:
         route = self.kube.store.get("HTTPRoute", NAMESPACE, NAME)
@@ -103,10 +117,103 @@ def test_a_deployment_that_cannot_be_written_keeps_no_traffic_on_a_bad_canary(er
     assert stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{SECOND}-0") is not None, "nothing is taken away"
 
 
+QUEUE = {"name": "queue", "type": "Threshold", "query": "queue_seconds", "thresholdRange": {"max": 1}}
+
+
+def test_a_defect_in_reading_metrics_delays_a_rollout_and_blocks_no_abort(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1, rollout={"analysis": {"metrics": [QUEUE]}}))
+    stage.become_canary()
+
+    def broken(_: str) -> float:
+        raise KeyError("value")
+
+    stage.metrics.values = broken
+    started = stage.judged_until()
+    stage.live_through(15)
+    assert stage.judged_until() == started
+    said = {condition["type"]: condition for condition in stage.kube.status(NAME)["conditions"]}
+    assert said["MetricsAvailable"]["status"] == "False"
+    assert said["MetricsAvailable"]["message"] == (
+        "The operator could not read the metrics (KeyError); its log has the details."
+    )
+    assert said["Stalled"]["status"] == "False"
+    assert any(record.exc_info and record.exc_info[0] is KeyError for record in caplog.records)
+    stage.kube.annotate(NAME, {"visionmodel.dev/abort": f"{SECOND}/1"})
+    stage.live_through(5)
+    assert stage.weights() == {f"{NAME}-{FIRST}": 1_000_000, f"{NAME}-{SECOND}": 0}
+
+
+def test_a_refused_effect_does_not_delay_the_next_look_at_a_canary() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.become_canary()
+    stage.kube.edit_model(NAME, {"serving": {"replicas": 3}})
+    stage.kube.before_write = refusing("Deployment", UserError("ApplyRefused", "a policy says no"))
+    stage.run(3)
+    outcome = asyncio.run(reconcile(stage.world, NAMESPACE, NAME))
+    assert outcome.wake_after is not None
+    assert outcome.wake_after <= 10
+
+
+def test_a_refused_effect_is_tried_again_although_nothing_else_is_due() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    stage.convert(FIRST)
+    stage.live_through(5)
+    assert asyncio.run(reconcile(stage.world, NAMESPACE, NAME)).wake_after is None
+    stage.kube.edit_model(NAME, {"serving": {"replicas": 3}})
+    stage.kube.before_write = refusing("Deployment", UserError("ApplyRefused", "a policy says no"))
+    stage.run(3)
+    assert asyncio.run(reconcile(stage.world, NAMESPACE, NAME)).wake_after == 60
+
+
+def test_an_edit_that_cannot_be_carried_out_yet_is_not_called_done() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.become_stable()
+    stage.kube.edit_model(NAME, {"serving": {"replicas": 3}})
+    before = stage.status_writes()
+    for port in (40001, 40002, 40003):
+        stage.kube.before_write = refusing("Deployment", Retry(f"failed calling webhook: read tcp :{port}: timeout"))
+        with pytest.raises(Retry):
+            stage.run(1)
+    assert stage.kube.status(NAME)["observedGeneration"] == 1
+    assert stage.condition("Reconciling") == ("True", "Retrying", "failed calling webhook: read tcp :40001: timeout")
+    assert stage.condition("Ready")[0] == "True"
+    assert stage.status_writes() == before + 1, "a text that changes each time is not written each time"
+    stage.kube.before_write = None
+    stage.live_through(5)
+    assert stage.kube.status(NAME)["observedGeneration"] == 2
+    assert stage.condition("Reconciling")[:2] == ("False", "Serving")
+
+
+def test_a_first_revision_that_no_gateway_lets_in_is_never_called_ready() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    stage.convert(FIRST)
+    for _ in range(builders.spec().progress_deadline_seconds + 5):
+        stage.now.advance(1)
+        stage.kube.make_ready(FIRST)
+        if stage.kube.store.select("HTTPRoute", NAMESPACE, {}):
+            stage.kube.refuse_route(NAME, "NotAllowedByListeners", "no listener allows this namespace")
+        stage.run(3)
+        assert stage.condition("Ready")[0] == "False"
+    assert (stage.kube.status(NAME)["phase"], stage.kube.status(NAME)["reason"]) == ("Degraded", "RouteRejected")
+    assert stage.condition("Stalled") == (
+        *("True", "RouteRejected"),
+        "The gateway does not accept the route: no listener allows this namespace",
+    )
+    stage.live_through(5)
+    assert stage.kube.status(NAME)["phase"] == "Healthy"
+    assert stage.condition("Ready")[0] == "True"
+
+
 def test_a_slow_prometheus_gets_ticks_judged_bit_by_bit() -> None:
     stage = Stage()
-    metric = {"name": "queue", "type": "Threshold", "query": "queue_seconds", "thresholdRange": {"max": 1}}
-    stage.kube.add_model(NAME, builders.spec_document(1, rollout={"analysis": {"metrics": [metric]}}))
+    stage.kube.add_model(NAME, builders.spec_document(1, rollout={"analysis": {"metrics": [QUEUE]}}))
     stage.become_canary()
     started = stage.judged_until()
 
@@ -124,12 +231,29 @@ def test_a_slow_prometheus_gets_ticks_judged_bit_by_bit() -> None:
     assert stage.judged_until() == started + 30
 
 
+def test_children_that_were_left_behind_belong_to_the_next_object_of_that_name() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.become_stable()
+    before = stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{FIRST}-0")
+    stage.kube.orphan_model(NAME)
+    ref = stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.live_through(5)
+    assert stage.kube.status(NAME)["phase"] == "Healthy"
+    children = [child for child in stage.kube.store.objects.values() if "ownerReferences" in child["metadata"]]
+    owners = {child["kind"]: [o["uid"] for o in child["metadata"]["ownerReferences"]] for child in children}
+    kinds = ("ConfigMap", "Deployment", "HTTPRoute", "PodDisruptionBudget", "Service")
+    assert owners == {kind: [ref.uid] for kind in kinds}
+    after = stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{FIRST}-0")
+    assert before is not None
+    assert after is not None
+    assert after["spec"] == before["spec"]
+
+
 def test_an_edited_spec_is_no_foreign_writer_of_the_route() -> None:
     stage = Stage()
     stage.kube.add_model(NAME, builders.spec_document(1))
-    stage.run(3)
-    stage.convert(FIRST)
-    stage.live_through(5)
+    stage.become_stable()
     stage.kube.edit_model(NAME, {"traffic": {"requestTimeout": "7s"}})
     stage.live_through(3)
     route = stage.kube.store.get("HTTPRoute", NAMESPACE, NAME)
@@ -142,14 +266,56 @@ def test_an_edited_spec_is_no_foreign_writer_of_the_route() -> None:
 def test_a_foreign_edit_of_the_route_is_put_right_and_told() -> None:
     stage = Stage()
     stage.kube.add_model(NAME, builders.spec_document(1))
-    stage.run(3)
-    stage.convert(FIRST)
-    stage.live_through(5)
+    stage.become_stable()
     stage.kube.store.edit("HTTPRoute", NAMESPACE, NAME, {"spec": {"rules": []}}, "somebody")
     stage.live_through(3)
     assert stage.weights() == {f"{NAME}-{FIRST}": 1_000_000}
     (told,) = [event for event in stage.kube.events if event.reason == "RouteCorrected"]
     assert "somebody" in told.message
+
+
+HEADER = {"type": "Exact", "name": "x-user", "value": "beta"}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(lambda spec: spec["rules"][0]["matches"][0].update(headers=[HEADER]), id="a header to match"),
+        pytest.param(lambda spec: spec.update(hostnames=["other.example"]), id="a hostname"),
+        pytest.param(lambda spec: spec["parentRefs"][0].update(port=8443), id="a port of the gateway"),
+    ],
+)
+def test_what_somebody_adds_to_the_route_is_taken_out_again(edit: Callable[[dict[str, Any]], None]) -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.become_stable()
+    before = stage.kube.store.get("HTTPRoute", NAMESPACE, NAME)
+    assert before is not None
+    stolen = copy.deepcopy(before["spec"])
+    edit(stolen)
+    stage.kube.store.edit("HTTPRoute", NAMESPACE, NAME, {"spec": stolen}, "somebody")
+    stage.live_through(3)
+    after = stage.kube.store.get("HTTPRoute", NAMESPACE, NAME)
+    assert after is not None
+    assert after["spec"] == before["spec"]
+    assert [event.message for event in stage.kube.events if event.reason == "RouteCorrected"] == [
+        "The HTTPRoute was changed by somebody and is put right."
+    ]
+
+
+def test_what_the_spec_no_longer_asks_of_the_route_is_withdrawn() -> None:
+    stage = Stage()
+    hosts = {"gatewayRefs": [{**builders.GATEWAY, "hostnames": ["vision.example"]}]}
+    stage.kube.add_model(NAME, builders.spec_document(1, traffic=hosts))
+    stage.become_stable()
+    bare = {key: value for key, value in builders.GATEWAY.items() if key != "sectionName"}
+    stage.kube.edit_model(NAME, {"traffic": {"gatewayRefs": [bare]}})
+    stage.live_through(3)
+    route = stage.kube.store.get("HTTPRoute", NAMESPACE, NAME)
+    assert route is not None
+    assert "hostnames" not in route["spec"]
+    assert "sectionName" not in route["spec"]["parentRefs"][0]
+    assert "correctedAt" not in stage.kube.status(NAME)["traffic"]
 
 
 def test_a_canary_gets_a_trace_before_its_first_weight() -> None:

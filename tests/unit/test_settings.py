@@ -36,7 +36,8 @@ def test_defaults() -> None:
         ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("LEADER_ELECTION", "false", "leader_election", False),
         ("POD_NAME", "op-7", "identity", "op-7"),
-        ("CANARY_CPU_LIMIT", "300m", "canary_cpu_limit", "300m"),
+        ("CONVERTER_OPENVINO_IMAGE", "r/openvino:1", "converter_openvino_image", "r/openvino:1"),
+        ("CONVERTER_OPENVINO_IMAGE", "", "converter_openvino_image", None),
     ],
 )
 def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: object) -> None:

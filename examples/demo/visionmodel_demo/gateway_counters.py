@@ -1,10 +1,9 @@
 """The gateway's own counters, read from its proxy directly: the second opinion on who got how many requests."""
 
-import urllib.request
-
 from prometheus_client.parser import text_string_to_metric_families
 
 from visionmodel_demo.kube import Kube
+from visionmodel_devcluster.direct import open_direct
 
 SYSTEM = "envoy-gateway-system"
 SELECTOR = "gateway.envoyproxy.io/owning-gateway-name"
@@ -29,7 +28,7 @@ def requests_by_slot(kube: Kube, gateway: str, namespace: str, route: str) -> di
 def _stats(kube: Kube, pod: str) -> str:
     with (
         kube.forward(f"pod/{pod}", SYSTEM, STATS_PORT) as port,
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10) as answer,
+        open_direct(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10) as answer,
     ):
         text: str = answer.read().decode()
     return text

@@ -1,5 +1,6 @@
 """A real S3 server in the cluster, for the models of demo and tests."""
 
+import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -11,12 +12,14 @@ from obstore.store import S3Store
 
 from visionmodel_demo.platform import Platform, provide_namespace
 from visionmodel_devcluster import binary
+from visionmodel_devcluster.images import is_pushed
 
 NAMESPACE = "storage"
 PORT = 7070
 BUCKET = "models"
 ACCESS_KEY, SECRET_KEY = "demo-access", "demo-secret-not-for-production"
 SECRET_NAME = "models-s3"
+DOCKERFILE = Path(__file__).parent / "store" / "Dockerfile"
 
 
 def provide_store(platform: Platform) -> None:
@@ -56,20 +59,27 @@ def upload(platform: Platform, files: dict[str, Path]) -> None:
 
 
 def _image(platform: Platform) -> str:
-    """Build and push the server's image; the tag names the build of its program."""
+    """Provide the server's image; the tag is a digest of what it is made of."""
     program = binary("versitygw")
-    reference = f"{platform.registry}/visionmodel/s3:{program.parent.name}"
+    reference = f"{platform.registry}/visionmodel/s3:{image_tag(program.parent.name, DOCKERFILE.read_bytes())}"
+    if platform.is_ours and is_pushed(reference):
+        return reference
     engine = shutil.which("buildah") or shutil.which("docker")
     if engine is None:
         raise RuntimeError("buildah or docker is needed to build the image of the S3 server")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(program, Path(folder) / "versitygw")
-        shutil.copy(Path(__file__).parent / "store" / "Dockerfile", folder)
+        shutil.copy(DOCKERFILE, folder)
         isolation = ["--isolation", "chroot"] if engine.endswith("buildah") else []
         _run(engine, "build", *isolation, "--tag", reference, folder)
     plain = ["--tls-verify=false"] if platform.is_ours and engine.endswith("buildah") else []
     _run(engine, "push", *plain, reference)
     return reference
+
+
+def image_tag(build: str, dockerfile: bytes) -> str:
+    """Return the tag of the server's image: another one with another build of the program or another Dockerfile."""
+    return hashlib.sha256(build.encode() + b"\0" + dockerfile).hexdigest()[:12]
 
 
 def _run(*command: str) -> None:

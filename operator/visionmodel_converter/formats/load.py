@@ -5,6 +5,7 @@ framework runs in the sandbox, and its graph is checked like any other and compa
 """
 
 import importlib.util
+import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,17 @@ from typing import Final
 from visionmodel_contract.conversion import SourceRequest
 from visionmodel_contract.formats import CODE_FORMATS, SourceFormat
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.formats.archives import copy_file, folder_with, unpack
 from visionmodel_converter.formats.child import MODEL_FILE, REFERENCES_FILE, LoaderJob
 from visionmodel_converter.formats.confinement import Confinement, Limits
-from visionmodel_converter.formats.detect import HDF5_MAGIC, SAVED_MODEL_FILE
+from visionmodel_converter.formats.detect import GZIP_MAGIC, HDF5_MAGIC, SAVED_MODEL_FILE, ZIP_MAGIC
 from visionmodel_converter.formats.loaded import LOADERS
 from visionmodel_converter.formats.references import Reference, read_references, refuse_disagreement
 from visionmodel_converter.formats.sandbox import OUT, check_untrusted, invalid_result, run_confined
 from visionmodel_converter.graph.limits import RuntimeLimits
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import open_session
+from visionmodel_converter.sources.archive import Limits as ArchiveLimits
+from visionmodel_converter.sources.archive import unpack
 
 MAX_REFERENCE_BYTES: Final = 1024**3
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets")
@@ -64,8 +66,8 @@ def load_as_onnx(
 ) -> LoadedSource:
     """Convert a source to ONNX and prove the graph.
 
-    Raises ConversionFailure: TrustNeeded, InputShapesNeeded, LoaderNotInstalled, UnsafeArchive, DamagedArchive, what
-    `run_confined` raises, LoaderDisagrees, and what `load_checked` raises.
+    Raises ConversionFailure: TrustNeeded, InputShapesNeeded, LoaderNotInstalled, what `unpack` and `run_confined`
+    raise, LoaderDisagrees, and what `load_checked` raises.
     """
     _refuse_without_permission(found, request, shown)
     _refuse_missing_framework(found, shown)
@@ -119,17 +121,28 @@ def _staged(source: Path, found: SourceFormat, folder: Path, max_bytes: int, sho
     """Put the source under a name that its framework accepts."""
     if found is not SourceFormat.SAVED_MODEL:
         target = folder / f"source{_suffix(source, found)}"
-        copy_file(source, target)
+        try:
+            target.hardlink_to(source)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, target)
         return target
     root = source
     if source.is_file():
         root = folder / "source"
-        root.mkdir()
-        unpack(source, root, shown=shown, max_bytes=max_bytes)
-    inner = folder_with(SAVED_MODEL_FILE, root)
+        unpack(source, root, kind=_archive_kind(source), shown=shown, limits=ArchiveLimits(max_bytes))
+    # archives often add a folder, and TensorFlow Serving's layout a version
+    inner = min(root.rglob(SAVED_MODEL_FILE), key=lambda path: (len(path.parts), str(path)), default=None)
     if inner is None:
-        raise invalid_result(f"{SAVED_MODEL_FILE} is gone")
-    return inner
+        raise ConversionFailure(
+            Reason.DAMAGED_ARCHIVE, f"{shown}: {SAVED_MODEL_FILE} is only listed in it; pack the folder again"
+        )
+    return inner.parent
+
+
+def _archive_kind(source: Path) -> str:
+    with source.open("rb") as file:
+        head = file.read(len(ZIP_MAGIC))
+    return "zip" if head == ZIP_MAGIC else "tar.gz" if head.startswith(GZIP_MAGIC) else "tar"
 
 
 def _suffix(source: Path, found: SourceFormat) -> str:

@@ -1,166 +1,49 @@
-"""The evaluation dataset: one `.npz` without pickles, checked against the model before anything is computed.
-
-Arrays (first axis = samples): `input:<tensor name>` for every input of the model; for classification `label`
-int64 [n]; for detection `gt_boxes` float32 [n,M,4] (pixel xyxy) and `gt_labels` int64 [n,M], both padded with -1.
-"""
+"""Open a dataset, whatever it is: tensors in an `.npz`, or images in a `.zip`, `.tar` or `.tar.gz`."""
 
 import zipfile
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from visionmodel_contract.conversion import ImageTask
 from visionmodel_contract.report import TensorSpec
-from visionmodel_converter.failures import ConversionFailure, Reason, first_line
-
-INPUT_PREFIX: Final = "input:"
-PAD: Final = -1
-MAX_ARRAYS: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """Samples that fit the model's inputs; label arrays are None when the file has none."""
-
-    samples: int
-    inputs: Mapping[str, NDArray[Any]]
-    label: NDArray[np.int64] | None
-    gt_boxes: NDArray[np.float32] | None
-    gt_labels: NDArray[np.int64] | None
+from visionmodel_converter.gates.archive import open_archive
+from visionmodel_converter.gates.arrays import load_arrays
+from visionmodel_converter.gates.images import load_images
+from visionmodel_converter.gates.samples import Samples
 
 
-def load_dataset(path: Path, specs: tuple[TensorSpec, ...], *, shown: str, max_bytes: int) -> Dataset:
-    """Read and check a dataset; `max_bytes` bounds the unpacked size. Raises DatasetInvalid."""
-    arrays = read_arrays(path, shown=shown, max_bytes=max_bytes)
-    inputs = {spec.name: _input_array(arrays, spec, shown) for spec in specs}
-    unknown = [name for name in arrays if name.startswith(INPUT_PREFIX) and name[len(INPUT_PREFIX) :] not in inputs]
-    if unknown:
-        raise _invalid(shown, unknown[0], f"the model has no such input; it has {sorted(inputs)}")
-    samples = len(next(iter(inputs.values())))
-    if samples == 0:
-        raise _invalid(shown, f"{INPUT_PREFIX}{specs[0].name}", "it has no samples")
-    for name, array in arrays.items():
-        if len(array) != samples and (name.startswith(INPUT_PREFIX) or name in ("label", "gt_boxes", "gt_labels")):
-            raise _invalid(shown, name, f"it has {len(array)} samples, the first input has {samples}")
-    gt_boxes, gt_labels = _ground_truth(arrays, shown)
-    return Dataset(samples, inputs, _labels(arrays, shown), gt_boxes, gt_labels)
+def load_samples(
+    path: Path,
+    specs: tuple[TensorSpec, ...],
+    *,
+    task: ImageTask | None,
+    shown: str,
+    max_bytes: int,
+    limit: int | None = None,
+) -> Samples:
+    """Return the samples of a file; images are read when they are asked for.
+
+    Args:
+        path: the file, told apart by its content, never by its name.
+        specs: the model's inputs, which every sample must fit.
+        task: how images become the input; without it only tensors can be read.
+        shown: what messages call the file.
+        max_bytes: bound of what it unpacks to.
+        limit: at most so many samples, evenly spread over the file; None for all.
+
+    Raises:
+        ConversionFailure: DatasetInvalid, UnsafeArchive, or BadRequest for a task that does not fit the model.
+    """
+    if _is_npz(path):
+        return load_arrays(path, specs, shown=shown, max_bytes=max_bytes, limit=limit)
+    archive = open_archive(path, shown=shown, max_bytes=max_bytes)
+    return load_images(archive, specs, task=task, limit=limit)
 
 
-def read_arrays(path: Path, *, shown: str, max_bytes: int) -> dict[str, NDArray[Any]]:
-    """Read every array of an npz file, refusing pickles, other files and what unpacks beyond `max_bytes`."""
+def _is_npz(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ConversionFailure(
-            Reason.DATASET_INVALID,
-            f"{shown} is no .npz file ({first_line(error)}); write it with numpy.savez_compressed and upload it again",
-        ) from error
-    unpacked = sum(member.file_size for member in members)
-    if len(members) > MAX_ARRAYS or unpacked > max_bytes:
-        raise ConversionFailure(
-            Reason.DATASET_INVALID,
-            f"{shown} unpacks to {unpacked} bytes in {len(members)} arrays; the limits are {max_bytes} bytes and "
-            f"{MAX_ARRAYS} arrays: use fewer samples",
-        )
-    foreign = [member.filename for member in members if not member.filename.endswith(".npy")]
-    if foreign:
-        raise _invalid(shown, foreign[0], "it is no array; the file may be a PyTorch checkpoint instead of an .npz")
-    with np.load(path, allow_pickle=False) as loaded:
-        return {name: _read_array(loaded, name, shown) for name in loaded.files}
-
-
-def _read_array(loaded: Any, name: str, shown: str) -> NDArray[Any]:
-    try:
-        array = np.asarray(loaded[name])
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        hint = (
-            "it holds Python objects; store plain numbers"
-            if "pickle" in str(error).lower() or "object" in str(error).lower()
-            else f"it is damaged ({first_line(error)}); write the file again"
-        )
-        raise _invalid(shown, name, hint) from error
-    if array.ndim == 0:
-        raise _invalid(shown, name, "it is a scalar; the first axis must be the samples")
-    return array
-
-
-def _input_array(arrays: Mapping[str, NDArray[Any]], spec: TensorSpec, shown: str) -> NDArray[Any]:
-    name = f"{INPUT_PREFIX}{spec.name}"
-    if name not in arrays:
-        raise _invalid(shown, name, f"it is missing; the file has {sorted(arrays)}")
-    array = arrays[name]
-    fits = array.ndim == len(spec.dims) and all(
-        dim < 0 or dim == size for dim, size in zip(spec.dims, array.shape, strict=True)
-    )
-    if not fits or array.dtype.name != spec.dtype:
-        raise _invalid(
-            shown,
-            name,
-            f"it is {array.dtype.name} {list(array.shape)}, the model wants {spec.dtype} {list(spec.dims)} "
-            "(-1 is free): store the tensors as the model takes them",
-        )
-    _refuse_non_finite(array, name, shown)
-    return array
-
-
-def _labels(arrays: Mapping[str, NDArray[Any]], shown: str) -> NDArray[np.int64] | None:
-    label = arrays.get("label")
-    if label is None:
-        return None
-    if label.dtype != np.int64 or label.ndim != 1:
-        raise _invalid(shown, "label", f"it is {label.dtype.name} {list(label.shape)}, expected int64 [samples]")
-    if (label < 0).any():
-        raise _invalid(shown, "label", f"sample {int(np.argmax(label < 0))} has a negative class")
-    return label
-
-
-def _ground_truth(
-    arrays: Mapping[str, NDArray[Any]], shown: str
-) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None]:
-    boxes, labels = arrays.get("gt_boxes"), arrays.get("gt_labels")
-    if boxes is None and labels is None:
-        return None, None
-    if boxes is None or labels is None:
-        missing = "gt_boxes" if boxes is None else "gt_labels"
-        raise _invalid(shown, missing, "it is missing; gt_boxes and gt_labels belong together")
-    if boxes.dtype != np.float32 or boxes.ndim != 3 or boxes.shape[2] != 4:
-        raise _invalid(shown, "gt_boxes", f"it is {boxes.dtype.name} {list(boxes.shape)}, expected float32 [n,M,4]")
-    if labels.dtype != np.int64 or labels.shape != boxes.shape[:2]:
-        raise _invalid(
-            shown,
-            "gt_labels",
-            f"it is {labels.dtype.name} {list(labels.shape)}, expected int64 {list(boxes.shape[:2])} as gt_boxes",
-        )
-    _refuse_non_finite(boxes, "gt_boxes", shown)
-    if (labels < PAD).any():
-        raise _invalid(shown, "gt_labels", "a class is below -1; -1 pads, classes start at 0")
-    real = labels != PAD
-    bad = real & ~((boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1]))
-    if bad.any():
-        sample, row = (int(index) for index in np.argwhere(bad)[0])
-        raise _invalid(
-            shown,
-            "gt_boxes",
-            f"sample {sample}, box {row} is {boxes[sample, row].tolist()}: x2 must exceed x1 and y2 must exceed y1",
-        )
-    if not real.any():
-        raise _invalid(shown, "gt_labels", "there is no object in any sample, so mAP is not defined")
-    return boxes, labels
-
-
-def _refuse_non_finite(array: NDArray[Any], name: str, shown: str) -> None:
-    if array.dtype.kind != "f":
-        return
-    bad = ~np.isfinite(array)
-    if bad.any():
-        first = [int(index) for index in np.argwhere(bad)[0]]
-        raise _invalid(shown, name, f"{int(bad.sum())} value(s) are NaN or infinite, the first at {first}")
-
-
-def _invalid(shown: str, array: str, what: str) -> ConversionFailure:
-    return ConversionFailure(Reason.DATASET_INVALID, f"dataset {shown}, array {array!r}: {what}")
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith(".npy") for name in file.namelist())
+    except zipfile.BadZipFile:
+        return False

@@ -1,166 +1,225 @@
-"""The labelled numbers of the gates, in plain numpy: top-1 and mAP at IoU 0.5.
+"""What the outputs mean, in numbers: predictions of artifact and source against labels and against each other.
 
-Everything is accumulated batch by batch, because raw detector outputs of a whole dataset do not fit into memory.
-NaN is never repaired: it travels into the value, and a NaN value meets no goal.
+Each kind of task has a family of metrics that decodes a batch once and feeds all its numbers. Raw outputs of a
+whole dataset do not fit into memory, so only what was decoded is kept.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from visionmodel_contract.report import TensorSpec
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.gates.average_precision import AveragePrecision, mean_average_precision
+from visionmodel_converter.gates.comparison import Comparison, class_distance, detection_distance, named_classes
+from visionmodel_converter.gates.goals import Measured
+from visionmodel_converter.gates.predictions import (
+    Boxes,
+    Outputs,
+    detections_of,
+    mask_of,
+    most_detections,
+    ranked,
+    served,
+)
+from visionmodel_converter.gates.samples import IGNORED, Batch, TrueBoxes
+from visionmodel_converter.gates.tasks import DetectionPlan, Specs
 
-SCORE_THRESHOLD: Final = 0.05
-IOU_THRESHOLD: Final = 0.5
-CANDIDATES_PER_CLASS: Final = 1000
-"""Most boxes of one class and image that enter suppression, best scores first: bounds its memory at 8 MB."""
-RECALL_POINTS: Final = np.linspace(0.0, 1.0, 101)
-
-
-@dataclass
-class Top1:
-    """Running share of samples whose largest logit is the label's."""
-
-    samples: int = 0
-    correct: int = 0
-    finite: bool = True
-
-    def add(self, logits: NDArray[Any], labels: NDArray[np.int64]) -> None:
-        """Take logits [n, classes] and labels [n]."""
-        self.samples += len(labels)
-        self.finite = self.finite and bool(np.isfinite(logits).all())
-        self.correct += int(np.sum(np.argmax(logits, axis=1) == labels))
-
-    def value(self) -> float:
-        """Return the share in 0..1; NaN without samples or with a NaN or infinite logit."""
-        return self.correct / self.samples if self.samples and self.finite else float("nan")
+FIVE: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What is left of one image after suppression, best score first within a class."""
+class Family(Protocol):
+    """The metrics of one kind of task."""
 
-    boxes: FloatArray
-    scores: FloatArray
-    labels: NDArray[np.int64]
+    def add(self, batch: Batch, source: Outputs, artifact: Outputs) -> Sequence[Comparison]:
+        """Take one batch of both models' outputs; returns how far they are apart, sample by sample."""
+
+    def measured(self) -> dict[str, Measured]:
+        """Return every metric that the samples seen so far allow."""
 
 
 @dataclass
-class Map50:
-    """Running detections and ground truth of a dataset; the value is computed at the end."""
+class _Share:
+    """A running share of hits."""
 
-    found: list[Found] = field(default_factory=list)
-    gt_boxes: list[FloatArray] = field(default_factory=list)
-    gt_labels: list[NDArray[np.int64]] = field(default_factory=list)
-    finite: bool = True
+    hits: int = 0
+    total: int = 0
 
-    @property
-    def samples(self) -> int:
-        """Images seen so far."""
-        return len(self.found)
-
-    def add(
-        self,
-        boxes: NDArray[Any],
-        scores: NDArray[Any],
-        gt_boxes: NDArray[Any],
-        gt_labels: NDArray[np.int64],
-    ) -> None:
-        """Take a batch: boxes [n,K,4] and scores [n,K,C] of the model, gt_boxes [n,M,4], gt_labels [n,M] (-1 pads)."""
-        self.finite = self.finite and bool(np.isfinite(boxes).all() and np.isfinite(scores).all())
-        for index in range(len(boxes)):
-            real = gt_labels[index] >= 0
-            self.found.append(suppressed(boxes[index].astype(np.float64), scores[index].astype(np.float64)))
-            self.gt_boxes.append(gt_boxes[index][real].astype(np.float64))
-            self.gt_labels.append(gt_labels[index][real])
+    def add(self, hits: NDArray[np.bool_]) -> None:
+        self.hits += int(np.count_nonzero(hits))
+        self.total += len(hits)
 
     def value(self) -> float:
-        """Return the mean over classes that have ground truth; NaN without any or with a non-finite output."""
-        classes = np.unique(np.concatenate(self.gt_labels)) if self.gt_labels else np.empty(0)
-        if not self.finite or classes.size == 0:
-            return float("nan")
-        return float(np.mean([average_precision(self.found, self.gt_boxes, self.gt_labels, int(c)) for c in classes]))
+        return self.hits / self.total if self.total else float("nan")
 
 
-def iou_matrix(left: FloatArray, right: FloatArray) -> FloatArray:
-    """Return the intersection over union of every pair of xyxy boxes: [a,4] x [b,4] -> [a,b]; 0 for empty boxes."""
-    top_left = np.maximum(left[:, None, :2], right[None, :, :2])
-    bottom_right = np.minimum(left[:, None, 2:], right[None, :, 2:])
-    intersection = np.prod(np.clip(bottom_right - top_left, 0.0, None), axis=2)
-    areas = [np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None), axis=1) for boxes in (left, right)]
-    union = areas[0][:, None] + areas[1][None, :] - intersection
-    return np.asarray(np.divide(intersection, union, out=np.zeros_like(union), where=union > 0.0))
+@dataclass
+class Classification:
+    """Top-1 and top-5 by the first output, [n, classes].
 
-
-def suppressed(boxes: FloatArray, scores: FloatArray) -> Found:
-    """Class-wise greedy non-maximum suppression of one image: boxes [K,4], scores [K,C]."""
-    kept_boxes, kept_scores, kept_labels = [], [], []
-    for label in range(scores.shape[1]):
-        column = scores[:, label]
-        order = np.argsort(-column, kind="stable")[:CANDIDATES_PER_CLASS]
-        order = order[column[order] >= SCORE_THRESHOLD]
-        kept = order[_keep_mask(boxes[order])]
-        kept_boxes.append(boxes[kept])
-        kept_scores.append(column[kept])
-        kept_labels.append(np.full(len(kept), label, np.int64))
-    if not kept_labels:
-        return Found(np.empty((0, 4)), np.empty(0), np.empty(0, np.int64))
-    return Found(np.concatenate(kept_boxes), np.concatenate(kept_scores), np.concatenate(kept_labels))
-
-
-def _keep_mask(boxes: FloatArray) -> NDArray[np.bool_]:
-    keep = np.ones(len(boxes), np.bool_)
-    overlaps = iou_matrix(boxes, boxes) > IOU_THRESHOLD
-    for index in range(len(boxes)):
-        if keep[index]:
-            keep[index + 1 :] &= ~overlaps[index, index + 1 :]
-    return keep
-
-
-def average_precision(
-    found: Sequence[Found],
-    gt_boxes: Sequence[FloatArray],
-    gt_labels: Sequence[NDArray[np.int64]],
-    label: int,
-) -> float:
-    """Return the average precision of one class at IoU 0.5.
-
-    COCO's definition: precision made monotone and averaged at 101 recall points (T.-Y. Lin et al., Microsoft
-    COCO, ECCV 2014, and cocodataset.org, detection evaluation); greedy matching by score, each ground-truth box
-    once, a second hit is a false positive.
+    Attributes:
+        output: the scores' name.
     """
-    scores, hits, total = [], [], 0
-    for image, boxes, labels in zip(found, gt_boxes, gt_labels, strict=True):
-        mine, truth = image.labels == label, boxes[labels == label]
-        total += len(truth)
-        scores.append(image.scores[mine])
-        hits.append(matched(image.boxes[mine], image.scores[mine], truth))
-    if total == 0:
-        return float("nan")
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    true_positives = np.cumsum(np.concatenate(hits)[order])
-    if true_positives.size == 0:
-        return 0.0
-    recall = true_positives / total
-    precision = true_positives / np.arange(1, len(true_positives) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(recall, RECALL_POINTS - 1e-12, side="left")
-    return float(np.mean(np.append(envelope, 0.0)[np.minimum(at, len(envelope))]))
+
+    output: str
+    agreement: tuple[_Share, _Share] = field(default_factory=lambda: (_Share(), _Share()))
+    of_source: tuple[_Share, _Share] = field(default_factory=lambda: (_Share(), _Share()))
+    of_artifact: tuple[_Share, _Share] = field(default_factory=lambda: (_Share(), _Share()))
+
+    def add(self, batch: Batch, source: Outputs, artifact: Outputs) -> list[Comparison]:
+        """Take one batch of both models' outputs."""
+        expected, actual = ranked(source[self.output], FIVE), ranked(artifact[self.output], FIVE)
+        _add_hits(self.agreement, actual, expected[:, 0])
+        known = [row for row, truth in enumerate(batch.truths) if truth.label is not None]
+        labels = np.array([batch.truths[row].label for row in known], np.int64)
+        _add_hits(self.of_source, expected[known], labels)
+        _add_hits(self.of_artifact, actual[known], labels)
+        return [
+            Comparison(
+                name,
+                class_distance(source[self.output][row], artifact[self.output][row]),
+                named_classes(source[self.output][row], expected[row]),
+                named_classes(artifact[self.output][row], actual[row]),
+                truth,
+            )
+            for row, (name, truth) in enumerate(zip(batch.names, batch.truths, strict=True))
+        ]
+
+    def measured(self) -> dict[str, Measured]:
+        """Return agreement always, accuracy where there were labels."""
+        result = {}
+        for name, agreement, source, artifact in zip(
+            ("top1", "top5"), self.agreement, self.of_source, self.of_artifact, strict=True
+        ):
+            result[f"{name}Agreement"] = Measured(agreement.value(), 1.0, agreement.total)
+            if artifact.total:
+                result[name] = Measured(artifact.value(), source.value(), artifact.total)
+        return result
 
 
-def matched(boxes: FloatArray, scores: FloatArray, truth: FloatArray) -> NDArray[np.bool_]:
-    """Return for each box of one class and image whether it takes a ground-truth box that no better one took."""
-    hits = np.zeros(len(boxes), np.bool_)
-    free = np.ones(len(truth), np.bool_)
-    if not len(truth):
-        return hits
-    overlaps = iou_matrix(boxes, truth)
-    for index in np.argsort(-scores, kind="stable"):
-        candidates = np.where(free, overlaps[index], -1.0)
-        best = int(np.argmax(candidates))
-        if candidates[best] >= IOU_THRESHOLD:
-            hits[index], free[best] = True, False
-    return hits
+def _add_hits(shares: tuple[_Share, _Share], best: NDArray[np.int64], wanted: NDArray[np.int64]) -> None:
+    shares[0].add(best[:, 0] == wanted)
+    shares[1].add((best == wanted[:, None]).any(axis=1))
+
+
+@dataclass
+class Detection:
+    """Mean average precision over boxes in source pixels.
+
+    Agreement takes what the source would answer to a client as the truth, so an artifact that finds the same
+    objects agrees, whatever either finds below the threshold.
+    """
+
+    plan: DetectionPlan
+    source: list[Boxes] = field(default_factory=list)
+    artifact: list[Boxes] = field(default_factory=list)
+    truths: list[TrueBoxes | None] = field(default_factory=list)
+
+    def add(self, batch: Batch, source: Outputs, artifact: Outputs) -> list[Comparison]:
+        """Take one batch of both models' outputs."""
+        expected = detections_of(source, batch.geometries, self.plan)
+        actual = detections_of(artifact, batch.geometries, self.plan)
+        self.source += expected
+        self.artifact += actual
+        self.truths += [truth.objects for truth in batch.truths]
+        comparisons = []
+        for name, truth, left, right in zip(batch.names, batch.truths, expected, actual, strict=True):
+            answers = served(left, self.plan), served(right, self.plan)
+            comparisons.append(Comparison(name, detection_distance(*answers), *answers, truth))
+        return comparisons
+
+    def measured(self) -> dict[str, Measured]:
+        """Return agreement where the source finds anything, average precision where there is ground truth."""
+        result = {}
+        answers = [_as_truth(served(boxes, self.plan)) for boxes in self.source]
+        if any(len(answer.classes) for answer in answers):
+            agreement = self._precision(self.artifact, answers)
+            result["mapAgreement"] = Measured(agreement.at_50, 1.0, len(answers))
+        known = [(row, truth) for row, truth in enumerate(self.truths) if truth is not None]
+        if any((~truth.crowd).any() for _, truth in known):  # without an object there is no precision
+            truths = [truth for _, truth in known]
+            of_source = self._precision([self.source[row] for row, _ in known], truths)
+            of_artifact = self._precision([self.artifact[row] for row, _ in known], truths)
+            result["map50"] = Measured(of_artifact.at_50, of_source.at_50, len(known))
+            result["map50_95"] = Measured(of_artifact.at_50_95, of_source.at_50_95, len(known))
+        return result
+
+    def _precision(self, found: Sequence[Boxes], truths: Sequence[TrueBoxes]) -> AveragePrecision:
+        return mean_average_precision(found, truths, per_image=most_detections(self.plan))
+
+
+def _as_truth(boxes: Boxes) -> TrueBoxes:
+    return TrueBoxes(boxes.boxes.astype(np.float64), boxes.classes, np.zeros(len(boxes), np.bool_))
+
+
+@dataclass
+class Segmentation:
+    """Mean intersection over union of the classes that occur, by the first output, [n, classes, height, width].
+
+    Attributes:
+        output: the scores' name.
+        input_size: height and width of the network's input.
+        classes: how many there are.
+    """
+
+    output: str
+    input_size: tuple[int, int]
+    classes: int
+    samples: int = 0
+
+    def __post_init__(self) -> None:
+        self._source = np.zeros((self.classes, self.classes), np.int64)
+        self._artifact = np.zeros((self.classes, self.classes), np.int64)
+
+    def add(self, batch: Batch, source: Outputs, artifact: Outputs) -> list[Comparison]:
+        """Take one batch of both models' outputs; samples without a mask do not count."""
+        for row, (truth, geometry) in enumerate(zip(batch.truths, batch.geometries, strict=True)):
+            if truth.mask is None:
+                continue
+            if truth.mask.shape != (geometry.source_height, geometry.source_width):
+                raise _invalid_mask(batch.names[row], f"is {truth.mask.shape}, its image is not")
+            counted = truth.mask != IGNORED
+            if counted.any() and int(truth.mask[counted].max()) >= self.classes:
+                raise _invalid_mask(batch.names[row], f"names class {truth.mask[counted].max()} of {self.classes}")
+            self.samples += 1
+            for outputs, confusion in ((source, self._source), (artifact, self._artifact)):
+                found = mask_of(outputs[self.output][row], geometry, self.input_size)
+                seen = counted & (found >= 0)
+                pairs = truth.mask[seen].astype(np.int64) * self.classes + found[seen]
+                confusion += np.bincount(pairs, minlength=self.classes**2).reshape(confusion.shape)
+        return []
+
+    def measured(self) -> dict[str, Measured]:
+        """Return the value where there were masks with a class in them."""
+        if not self._artifact.any():
+            return {}
+        return {"maskIou": Measured(_mean_iou(self._artifact), _mean_iou(self._source), self.samples)}
+
+
+def _mean_iou(confusion: NDArray[np.int64]) -> float:
+    shared = np.diag(confusion)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - shared
+    there = union > 0
+    return float(np.mean(shared[there] / union[there])) if there.any() else float("nan")
+
+
+def _invalid_mask(name: str, what: str) -> ConversionFailure:
+    return ConversionFailure(Reason.DATASET_INVALID, f"the mask of {name} {what}; store it in its image's pixels")
+
+
+def score_output(outputs: Specs) -> TensorSpec | None:
+    """Return the first output where it is a classifier's, [n, classes]."""
+    return outputs[0] if len(outputs[0].dims) == 2 else None
+
+
+def mask_output(outputs: Specs) -> TensorSpec | None:
+    """Return the first output where it is a segmenter's, [n, classes, height, width], with the classes known."""
+    return outputs[0] if len(outputs[0].dims) == 4 and outputs[0].dims[1] > 1 else None
+
+
+def words_of(outputs: Specs) -> str:
+    """Return the outputs as messages show them."""
+    return ", ".join(f"{spec.name!r} {list(spec.dims)}" for spec in outputs)

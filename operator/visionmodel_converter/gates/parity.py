@@ -1,183 +1,204 @@
-"""Judge an artifact against its source and against the user's goals, before anything is published.
+"""Run the source and the artifact on the same inputs and measure how far apart they are, and how good each is.
 
-Agreement is measured on seeded random inputs and on the dataset, labelled metrics on the dataset. Without any
-goal the artifact must agree with its source within DEFAULT_RELATIVE_ERROR. Everything fails closed.
+Pure but for the two runs. Agreement element by element is measured on seeded random inputs and on the samples,
+predictions and labels on the samples alone, because noise has no class. What the numbers must reach is in `goals`.
 """
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visionmodel_contract.conversion import MetricGoal, ParityRequest
-from visionmodel_contract.precision import Goal
-from visionmodel_contract.report import GateResult, TensorSpec
+from visionmodel_contract.conversion import ImageTask, MetricGoal
+from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.gates.dataset import Dataset
-from visionmodel_converter.gates.metrics import Map50, Top1
+from visionmodel_converter.gates.comparison import Worst
+from visionmodel_converter.gates.goals import LABELLED_METRICS, PERFECT_AGREEMENT, TENSOR_METRICS, Measured
+from visionmodel_converter.gates.metrics import (
+    Classification,
+    Detection,
+    Family,
+    Segmentation,
+    mask_output,
+    score_output,
+    words_of,
+)
+from visionmodel_converter.gates.samples import Samples
+from visionmodel_converter.gates.tasks import Specs, TaskKind, detection_plan, kind_of, pre_settings
 from visionmodel_converter.graph.agreement import Agreement
-from visionmodel_converter.graph.session import Run, Tensors, random_inputs
+from visionmodel_converter.graph.session import Run, random_inputs
 
-DEFAULT_RELATIVE_ERROR: Final = 1e-4
-"""FP32 on another graph of the same network: ten times what reordering costs, far below any visible change."""
 RANDOM_BATCHES: Final = (1, 3)
-DATASET_BATCH: Final = 8
+SAMPLE_BATCH: Final = 8
 
-AGREEMENT_METRICS: Final = {"maxAbsError": False, "maxRelativeError": False, "cosine": True}
-LABELLED_METRICS: Final = {"top1": True, "map50": True}
-HIGHER_IS_BETTER: Final = AGREEMENT_METRICS | LABELLED_METRICS
-PERFECT_AGREEMENT: Final = {"maxAbsError": 0.0, "maxRelativeError": 0.0, "cosine": 1.0}
-"""The source compared with itself: what max-degradation of an agreement metric starts from."""
-ROUNDING: Final = 1e-9
-"""So that 0.96 - 0.95 counts as 0.01, which in binary it exceeds."""
-DEFAULT_GOAL: Final = MetricGoal(name="maxRelativeError", goal=Goal.THRESHOLD, value=DEFAULT_RELATIVE_ERROR)
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One metric of the artifact and of its source, over so many samples."""
-
-    value: float
-    source_value: float
-    samples: int
-
-
-def goals_of(parity: ParityRequest) -> tuple[MetricGoal, ...]:
-    """Return the goals of a request, or the default one when it names none."""
-    return parity.metrics or (DEFAULT_GOAL,)
-
-
-def refuse_impossible_goals(parity: ParityRequest) -> None:
-    """Raise UnknownMetric, MetricNotApplicable or BadRequest before anything is fetched."""
-    for goal in parity.metrics:
-        if goal.name not in HIGHER_IS_BETTER:
-            raise ConversionFailure(
-                Reason.UNKNOWN_METRIC,
-                f"gates.parity.metrics: unknown metric {goal.name!r}; known are {', '.join(HIGHER_IS_BETTER)}",
-            )
-        if not math.isfinite(goal.value):
-            raise ConversionFailure(
-                Reason.BAD_REQUEST, f"gates.parity.metrics: the limit of {goal.name} is not a finite number"
-            )
-        if goal.name in LABELLED_METRICS and parity.dataset_uri is None:
-            raise ConversionFailure(
-                Reason.METRIC_NOT_APPLICABLE,
-                f"gates.parity.metrics: {goal.name} needs labels; set gates.parity.datasetUri",
-            )
-
-
-def goal_met(goal: MetricGoal, measured: Measured) -> bool:
-    """Compare a measurement with a goal; NaN meets none, neither does a measurement without samples.
-
-    `threshold`: at least the limit where higher is better, at most the limit elsewhere. The degradations and
-    improvements compare with the source model, in the metric's own unit or in percent of the source's value.
-    """
-    if measured.samples == 0:
-        return False
-    higher = HIGHER_IS_BETTER[goal.name]
-    if goal.goal is Goal.THRESHOLD:
-        return measured.value >= goal.value if higher else measured.value <= goal.value
-    gain = (measured.value - measured.source_value) * (1 if higher else -1)
-    if goal.goal in (Goal.PERCENT_MAX_DEGRADATION, Goal.PERCENT_MIN_IMPROVEMENT):
-        gain = 100 * gain / abs(measured.source_value) if measured.source_value else math.nan
-    if goal.goal in (Goal.MAX_DEGRADATION, Goal.PERCENT_MAX_DEGRADATION):
-        return -gain <= goal.value + ROUNDING
-    return gain >= goal.value - ROUNDING
-
-
-def judge(goals: tuple[MetricGoal, ...], measured: dict[str, Measured]) -> tuple[GateResult, ...]:
-    """Return one result per goal, in the order of the request."""
-    return tuple(
-        GateResult(
-            metric=goal.name,
-            goal=goal.goal,
-            limit=goal.value,
-            value=measured[goal.name].value,
-            source_value=measured[goal.name].source_value,
-            passed=goal_met(goal, measured[goal.name]),
-            samples=measured[goal.name].samples,
-        )
-        for goal in goals
-    )
-
-
-def refuse_missed_goals(gates: tuple[GateResult, ...]) -> None:
-    """Raise ParityFailed for a missed agreement goal, else GateFailed for a missed labelled one."""
-    missed = [gate for gate in gates if not gate.passed]
-    if not missed:
-        return
-    disagreement = [gate for gate in missed if gate.metric in AGREEMENT_METRICS]
-    reason = Reason.PARITY_FAILED if disagreement else Reason.GATE_FAILED
-    words = "; ".join(_gate_words(gate) for gate in (disagreement or missed))
-    remedy = (
-        "try simplify: false, or a goal on the task's own metric"
-        if disagreement
-        else "serve a better model, or relax the goal in gates.parity.metrics"
-    )
-    raise ConversionFailure(reason, f"{words}; nothing was published: {remedy}", gates=gates)
-
-
-def _gate_words(gate: GateResult) -> str:
-    sign = ">=" if HIGHER_IS_BETTER[gate.metric] else "<="
-    asked = {
-        Goal.THRESHOLD: f"{sign} {gate.limit:g}",
-        Goal.MAX_DEGRADATION: f"at most {gate.limit:g} worse than the source's {gate.source_value:.6g}",
-        Goal.PERCENT_MAX_DEGRADATION: f"at most {gate.limit:g} % worse than the source's {gate.source_value:.6g}",
-        Goal.MIN_IMPROVEMENT: f"at least {gate.limit:g} better than the source's {gate.source_value:.6g}",
-        Goal.PERCENT_MIN_IMPROVEMENT: f"at least {gate.limit:g} % better than the source's {gate.source_value:.6g}",
-    }[gate.goal]
-    return f"{gate.metric} is {gate.value:.6g} over {gate.samples} samples, the goal is {asked}"
+KIND_OF_METRIC: Final = {
+    "top1": TaskKind.CLASSIFICATION,
+    "top5": TaskKind.CLASSIFICATION,
+    "top1Agreement": TaskKind.CLASSIFICATION,
+    "top5Agreement": TaskKind.CLASSIFICATION,
+    "map50": TaskKind.DETECTION,
+    "map50_95": TaskKind.DETECTION,
+    "mapAgreement": TaskKind.DETECTION,
+    "maskIou": TaskKind.SEGMENTATION,
+}
+NEEDED_OUTPUTS: Final = {
+    TaskKind.CLASSIFICATION: "scores [batch, classes] as its first output",
+    TaskKind.DETECTION: "the outputs of its decoder, or without an image task the outputs 'boxes' [batch, K, 4] and "
+    "'scores' [batch, K, classes]",
+    TaskKind.SEGMENTATION: "an image task and scores [batch, classes, height, width] as its first output",
+}
+LABELS_OF: Final = {
+    TaskKind.CLASSIFICATION: "'label', or folders or a list of labels for images",
+    TaskKind.DETECTION: "'gt_boxes', or annotations.json for images",
+    TaskKind.SEGMENTATION: "masks for images",
+}
 
 
 def measure(
     run_source: Run,
     run_artifact: Run,
-    *,
-    inputs: tuple[TensorSpec, ...],
-    outputs: tuple[TensorSpec, ...],
+    samples: Samples | None,
     goals: tuple[MetricGoal, ...],
-    dataset: Dataset | None,
+    *,
+    inputs: Specs,
+    outputs: Specs,
+    task: ImageTask | None = None,
     seed: int,
+    random_counts: bool = True,
+    worst: Worst | None = None,
 ) -> dict[str, Measured]:
-    """Run both models on random inputs and the dataset; returns every agreement metric and the labelled ones asked.
+    """Run both models and return every metric that can be had, those of the goals among them.
 
-    Raises ParityFailed when an output is not finite or has another shape, MetricNotApplicable when an output a
-    metric needs is not there.
+    Args:
+        run_source: the model as it came.
+        run_artifact: what was made of it.
+        samples: the dataset, or calibration samples where there is none.
+        goals: what will be judged; a metric in them that cannot be measured is refused.
+        inputs: of both models.
+        outputs: of both models.
+        task: how outputs become predictions; without it the outputs' names and the labels tell.
+        seed: of the random inputs.
+        random_counts: whether agreement on random inputs enters the numbers (INT8 scales are chosen for real
+            samples, so there it must not); both models must stay finite on them in any case.
+        worst: takes the samples on which the two are furthest apart.
+
+    Raises:
+        ConversionFailure: ParityFailed when an output is not finite or has another shape, MetricNotApplicable when
+            an output that a metric needs is not there, DatasetInvalid when labels are missing or impossible.
     """
-    agreement = Agreement()
+    families = _families(goals, samples, inputs, outputs, task)
+    own = None if samples is None else kind_of(task, outputs, samples.labelled)
+    agreement, on_noise = Agreement(), Agreement()
     for batch in RANDOM_BATCHES:
-        random = random_inputs(inputs, batch=batch, seed=seed + batch)
-        _compare(agreement, run_source(random), run_artifact(random), batch, "random inputs")
-    result: dict[str, Measured] = {}
-    names = {goal.name for goal in goals}
-    if dataset is not None:
-        source_metrics, artifact_metrics = _labelled(names, outputs, dataset), _labelled(names, outputs, dataset)
-        for start, tensors in _batches(dataset):
-            expected, actual = run_source(tensors), run_artifact(tensors)
-            count = len(next(iter(tensors.values())))
-            _compare(agreement, expected, actual, count, f"samples {start} to {start + count - 1} of the dataset")
-            rows = slice(start, start + count)
-            for name in source_metrics:
-                _add(source_metrics[name], expected, outputs, dataset, rows)
-                _add(artifact_metrics[name], actual, outputs, dataset, rows)
-        for name, metric in artifact_metrics.items():
-            result[name] = Measured(metric.value(), source_metrics[name].value(), metric.samples)
+        noise = random_inputs(inputs, batch=batch, seed=seed + batch)
+        target = agreement if random_counts or samples is None else on_noise
+        _compare(target, run_source(noise), run_artifact(noise), batch, "random inputs")
+    if samples is not None:
+        _refuse_impossible_labels(samples, outputs, families)
+        for found in samples.batches(SAMPLE_BATCH):
+            expected, actual = run_source(found.tensors), run_artifact(found.tensors)
+            _compare(agreement, expected, actual, len(found), f"{found.names[0]} to {found.names[-1]} of the dataset")
+            for kind, family in families.items():
+                comparisons = family.add(found, expected, actual)
+                if worst is not None and kind is own:
+                    worst.add(comparisons)
+    measured = _tensor_metrics(agreement)
+    for family in families.values():
+        measured |= family.measured()
+    _refuse_unmeasured(goals, measured)
+    return measured
+
+
+def _families(
+    goals: tuple[MetricGoal, ...], samples: Samples | None, inputs: Specs, outputs: Specs, task: ImageTask | None
+) -> dict[TaskKind, Family]:
+    """Return the families that the goals ask for, and the task's own where the outputs allow it."""
+    if samples is None:
+        return {}
+    asked = {KIND_OF_METRIC[goal.name]: goal.name for goal in goals if goal.name in KIND_OF_METRIC}
+    families: dict[TaskKind, Family] = {}
+    for kind in sorted({*asked, kind_of(task, outputs, samples.labelled)}):
+        family = _family(kind, inputs, outputs, task)
+        if family is not None:
+            families[kind] = family
+        elif kind in asked:
+            raise ConversionFailure(
+                Reason.METRIC_NOT_APPLICABLE,
+                f"the metric {asked[kind]} needs {NEEDED_OUTPUTS[kind]}; the model has {words_of(outputs)}",
+            )
+    for goal in goals:
+        if goal.name in LABELLED_METRICS and KIND_OF_METRIC[goal.name] not in samples.labelled:
+            raise ConversionFailure(
+                Reason.DATASET_INVALID,
+                f"the metric {goal.name} needs labels that the dataset does not hold: "
+                f"{LABELS_OF[KIND_OF_METRIC[goal.name]]}",
+            )
+    return families
+
+
+def _family(kind: TaskKind, inputs: Specs, outputs: Specs, task: ImageTask | None) -> Family | None:
+    if kind is TaskKind.CLASSIFICATION:
+        scores = score_output(outputs)
+        return None if scores is None else Classification(scores.name)
+    if kind is TaskKind.DETECTION:
+        plan = detection_plan(task, outputs)
+        return None if plan is None else Detection(plan)
+    mask = mask_output(outputs)
+    if kind is TaskKind.SEGMENTATION and mask is not None and task is not None:
+        settings = pre_settings(task, inputs)
+        return Segmentation(mask.name, (settings.height, settings.width), mask.dims[1])
+    return None
+
+
+def _refuse_impossible_labels(samples: Samples, outputs: Specs, families: dict[TaskKind, Family]) -> None:
+    classes = _known_classes(outputs, families)
+    largest = max(samples.class_counts, default=-1)
+    if 0 < classes <= largest:
+        raise ConversionFailure(
+            Reason.DATASET_INVALID,
+            f"the dataset's labels name class {largest}, the model has {classes} classes ({words_of(outputs)})",
+        )
+
+
+def _known_classes(outputs: Specs, families: dict[TaskKind, Family]) -> int:
+    detection = families.get(TaskKind.DETECTION)
+    if isinstance(detection, Detection):
+        by_name: dict[str, TensorSpec] = {spec.name: spec for spec in outputs}
+        names = detection.plan.outputs
+        match detection.plan.settings.decoder:
+            case "Grid":
+                return by_name[names["scores"]].dims[2]
+            case "YOLOv8":
+                return by_name[names["predictions"]].dims[1] - 4
+    return outputs[0].dims[1] if TaskKind.CLASSIFICATION in families else -1
+
+
+def _tensor_metrics(agreement: Agreement) -> dict[str, Measured]:
     values = {
         "maxAbsError": agreement.max_abs_error(),
         "maxRelativeError": agreement.max_relative_error(),
         "cosine": agreement.cosine(),
     }
-    return result | {
-        name: Measured(value, PERFECT_AGREEMENT[name], agreement.samples) for name, value in values.items()
-    }
+    return {name: Measured(values[name], PERFECT_AGREEMENT[name], agreement.samples) for name in TENSOR_METRICS}
 
 
-def _batches(dataset: Dataset) -> Iterator[tuple[int, Tensors]]:
-    for start in range(0, dataset.samples, DATASET_BATCH):
-        yield start, {name: array[start : start + DATASET_BATCH] for name, array in dataset.inputs.items()}
+UNMEASURED: Final = {
+    "mapAgreement": "the source finds nothing in any sample at the score threshold; lower "
+    "task.output.scoreThreshold, or use samples that show objects",
+    "map50": "there is no object in any sample; use samples that show objects",
+    "map50_95": "there is no object in any sample; use samples that show objects",
+    "maskIou": "no pixel of any mask has a class; use masks that do",
+}
+"""Why a metric that the outputs allow has no value."""
+
+
+def _refuse_unmeasured(goals: tuple[MetricGoal, ...], measured: dict[str, Measured]) -> None:
+    for goal in goals:
+        if goal.name not in measured:
+            why = UNMEASURED.get(goal.name, "it needs samples; set gates.parity.datasetUri")
+            raise ConversionFailure(
+                Reason.METRIC_NOT_APPLICABLE, f"the metric {goal.name} could not be measured: {why}"
+            )
 
 
 def _compare(
@@ -209,61 +230,3 @@ def _compare(
             )
         agreement.add(name, array, actual[name])
     agreement.samples += batch
-
-
-def _labelled(names: set[str], outputs: tuple[TensorSpec, ...], dataset: Dataset) -> dict[str, Top1 | Map50]:
-    metrics: dict[str, Top1 | Map50] = {}
-    if "top1" in names:
-        _require(dataset.label is not None, "label", "top1")
-        _require_output(len(outputs[0].dims) == 2, outputs, "top1", "logits [batch, classes] as its first output")
-        classes = outputs[0].dims[1]
-        if dataset.label is not None and 0 < classes <= int(dataset.label.max()):
-            raise ConversionFailure(
-                Reason.DATASET_INVALID,
-                f"dataset array 'label' names class {int(dataset.label.max())}, output {outputs[0].name!r} has "
-                f"{classes} classes",
-            )
-        metrics["top1"] = Top1()
-    if "map50" in names:
-        _require(dataset.gt_boxes is not None, "gt_boxes", "map50")
-        ranks = {spec.name: len(spec.dims) for spec in outputs}
-        _require_output(
-            ranks.get("boxes") == 3 and ranks.get("scores") == 3,
-            outputs,
-            "map50",
-            "the outputs 'boxes' [batch, K, 4] and 'scores' [batch, K, classes]",
-        )
-        metrics["map50"] = Map50()
-    return metrics
-
-
-def _require(present: bool, array: str, metric: str) -> None:
-    if not present:
-        raise ConversionFailure(
-            Reason.DATASET_INVALID, f"dataset array {array!r} is missing; the metric {metric} needs it"
-        )
-
-
-def _require_output(fits: bool, outputs: tuple[TensorSpec, ...], metric: str, wanted: str) -> None:
-    if not fits:
-        real = ", ".join(f"{spec.name!r} {list(spec.dims)}" for spec in outputs)
-        raise ConversionFailure(
-            Reason.METRIC_NOT_APPLICABLE, f"the metric {metric} needs {wanted}; the model has {real}"
-        )
-
-
-def _add(
-    metric: Top1 | Map50,
-    produced: dict[str, NDArray[Any]],
-    outputs: tuple[TensorSpec, ...],
-    dataset: Dataset,
-    rows: slice,
-) -> None:
-    match metric:
-        case Top1():
-            assert dataset.label is not None  # _labelled made sure
-            metric.add(produced[outputs[0].name], dataset.label[rows])
-        case Map50():
-            assert dataset.gt_boxes is not None
-            assert dataset.gt_labels is not None
-            metric.add(produced["boxes"], produced["scores"], dataset.gt_boxes[rows], dataset.gt_labels[rows])

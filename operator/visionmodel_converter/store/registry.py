@@ -132,9 +132,9 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def manifest(self, reference: str) -> bytes | None:
+    def manifest(self, reference: str, *, accept: str = MANIFEST_TYPE) -> bytes | None:
         """Return a manifest by tag or digest; None when absent. Raises RegistryUnavailable or -Forbidden."""
-        with self._call("GET", f"manifests/{reference}", headers={"Accept": MANIFEST_TYPE}) as response:
+        with self._call("GET", f"manifests/{reference}", headers={"Accept": accept}) as response:
             if response.status_code == 404:
                 return None
             self._expect(response, 200)
@@ -240,9 +240,14 @@ def _stream(blob: Blob) -> Iterator[bytes]:
             yield chunk
 
 
-def open_registry(host: str, name: str, *, insecure: bool, environment: Environment) -> Registry:
-    """Connect to a repository; plain HTTP only when `insecure`, TLS trust and login from the mounted Secret."""
-    folder = environment.registry_credentials
+def open_registry(
+    host: str, name: str, *, insecure: bool, environment: Environment, credentials: Path | None = None
+) -> Registry:
+    """Connect to a repository; plain HTTP only when `insecure`, TLS trust and login from a mounted Secret.
+
+    `credentials` is that Secret's folder: the platform team's unless given.
+    """
+    folder = credentials or environment.registry_credentials
     client = httpx.Client(
         base_url=f"{'http' if insecure else 'https'}://{host}",
         transport=httpx.HTTPTransport(verify=tls_context(environment.ca_file, folder / "ca.crt"), retries=3),

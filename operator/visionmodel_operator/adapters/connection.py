@@ -95,7 +95,7 @@ class Connection:
                 auth_settings=["BearerToken"],
             )
             response = await self._client.call_api(*request, _request_timeout=self._timeout)
-            raw = await response.read()  # type: ignore[no-untyped-call]
+            raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Retry(f"{what}: {type(error).__name__} {error}".strip()) from error
         answer = Answer(response.status, _decoded(raw), raw)
@@ -105,7 +105,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close the pool."""
-        await self._client.close()  # type: ignore[no-untyped-call]
+        await self._client.close()
 
 
 def _decoded(raw: bytes) -> Any:
@@ -143,11 +143,11 @@ async def connect(environment: Mapping[str, str] = os.environ, *, tls_strict: bo
     """
     configuration = Configuration()
     if environment.get("KUBECONFIG"):
-        await kube_config.load_kube_config(  # type: ignore[no-untyped-call]
+        await kube_config.load_kube_config(
             config_file=environment["KUBECONFIG"], client_configuration=configuration, persist_config=False
         )
     else:
-        kube_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        kube_config.load_incluster_config(client_configuration=configuration)
     configuration.disable_strict_ssl_verification = not tls_strict
     configuration.connection_pool_maxsize = MAX_CONNECTIONS
     return Connection(configuration)

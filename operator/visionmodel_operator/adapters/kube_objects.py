@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from visionmodel_contract.keys import digest_of
-from visionmodel_operator.adapters.connection import APPLY, Connection
+from visionmodel_operator.adapters.connection import APPLY, MERGE_PATCH, Connection
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL
 from visionmodel_operator.adapters.kube_events import emit_event
-from visionmodel_operator.adapters.managed_fields import is_applied, projection
+from visionmodel_operator.adapters.managed_fields import holds_exactly, is_applied, projection
 from visionmodel_operator.adapters.ownership import refuse_foreign
 from visionmodel_operator.adapters.pod_logs import PodLogs
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of
@@ -31,7 +31,7 @@ from visionmodel_operator.adapters.translation import (
 from visionmodel_operator.api.base import API_VERSION, KIND
 from visionmodel_operator.api.v1alpha1 import parse_status
 from visionmodel_operator.core import names
-from visionmodel_operator.core.operations import Apply, Create, Delete, Event, Manifest, Operation
+from visionmodel_operator.core.operations import Apply, ApplyWhole, Create, Delete, Event, Manifest, Operation
 from visionmodel_operator.core.snapshot import ObjectRef, Platform, Snapshot
 from visionmodel_operator.errors import Retry
 
@@ -83,7 +83,7 @@ class KubeObjects:
 
     async def observe(self, namespace: str, name: str) -> Snapshot | None:
         """As `Kube.observe`."""
-        mine = selector({names.LABEL_NAME: name})
+        mine = selector(names.child_labels(name))
         model, route, lists = await asyncio.gather(
             self._get(API_VERSION, KIND, namespace, name),
             self._route(namespace, name),
@@ -116,7 +116,7 @@ class KubeObjects:
         """Routes of VisionModels with the same name elsewhere; the server answers this from memory."""
         if observed.route is None:
             return ()
-        own, labels = observed.model["metadata"]["namespace"], selector({names.LABEL_NAME: name_of(observed.model)})
+        own, labels = observed.model["metadata"]["namespace"], selector(names.child_labels(name_of(observed.model)))
         elsewhere = [namespace for namespace in self.namespaces if namespace != own] if self.namespaces else [None]
         found = await asyncio.gather(
             *(self._list(GATEWAY_API_VERSION, "HTTPRoute", namespace, labels, "0") for namespace in elsewhere)
@@ -127,7 +127,7 @@ class KubeObjects:
         namespace = observed.model["metadata"]["namespace"]
         wanted = []
         if needs_serving_pods(observed.model, observed.of_kind("Deployment")):
-            wanted.append(selector({names.LABEL_NAME: name_of(observed.model)}))
+            wanted.append(selector(names.child_labels(name_of(observed.model))))
         if jobs := sorted(name_of(job) for job in observed.of_kind("Job")):
             wanted.append(f"{JOB_NAME_LABEL} in ({','.join(jobs)})")
         found = await asyncio.gather(*(self._list("v1", "Pod", namespace, labels) for labels in wanted))
@@ -180,6 +180,8 @@ class KubeObjects:
         match operation:
             case Apply(manifest):
                 await self._apply(ref, manifest)
+            case ApplyWhole(manifest):
+                await self._apply_whole(ref, manifest)
             case Create(manifest):
                 await self._create(ref, manifest)
             case Delete():
@@ -189,11 +191,25 @@ class KubeObjects:
 
     async def _apply(self, ref: ObjectRef, manifest: Manifest) -> None:
         live = await self._live(ref, manifest)
-        path = path_of(manifest, ref.namespace)
-        if live is not None:
-            refuse_foreign(manifest, live, ref)
         if live is not None and (is_applied(manifest, live) or self._was_rewritten(ref, manifest, live)):
             return
+        await self._write(ref, manifest)
+
+    async def _apply_whole(self, ref: ObjectRef, manifest: Manifest) -> None:
+        live = await self._live(ref, manifest)
+        if live is not None and is_applied(manifest, live) and holds_exactly(manifest, live):
+            return
+        written = await self._write(ref, manifest)
+        # An apply withdraws nothing that somebody else has set.
+        added: Mapping[str, None] = dict.fromkeys(written["spec"].keys() - manifest["spec"].keys())
+        if added:
+            path, query = path_of(manifest, ref.namespace), {"fieldManager": names.FIELD_MANAGER}
+            patch = {"spec": added}
+            answer = await self._connection.request("PATCH", path, query=query, body=patch, content_type=MERGE_PATCH)
+            self._note(ref, answer.body)
+
+    async def _write(self, ref: ObjectRef, manifest: Manifest) -> Raw:
+        path = path_of(manifest, ref.namespace)
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
         answer = await self._connection.request("PATCH", path, query=query, body=manifest, content_type=APPLY)
         self._note(ref, answer.body)
@@ -202,6 +218,8 @@ class KubeObjects:
             rewritten.pop(_key(manifest), None)
         else:
             rewritten[_key(manifest)] = (digest_of(manifest), digest_of(projection(manifest, answer.body)))
+        body: Raw = answer.body
+        return body
 
     def _was_rewritten(self, ref: ObjectRef, manifest: Manifest, live: Raw) -> bool:
         """Whether the live object is what the server made of this very manifest."""
@@ -209,11 +227,15 @@ class KubeObjects:
         return made is not None and made == (digest_of(manifest), digest_of(projection(manifest, live)))
 
     async def _live(self, ref: ObjectRef, manifest: Manifest) -> Raw | None:
+        """Return what is there to be written over; raises UserError when it is somebody else's."""
         seen = self._seen.get((ref.namespace, ref.name))
-        if seen is not None and seen.uid == ref.uid and (found := seen.objects.get(_key(manifest))) is not None:
-            return found
-        # Also when it would have been in a list: a foreign object of that name has no label of ours.
-        return await self._get(manifest["apiVersion"], manifest["kind"], ref.namespace, name_of(manifest))
+        live = seen.objects.get(_key(manifest)) if seen is not None and seen.uid == ref.uid else None
+        if live is None:
+            # Also when it would have been in a list: a foreign object of that name has no label of ours.
+            live = await self._get(manifest["apiVersion"], manifest["kind"], ref.namespace, name_of(manifest))
+        if live is not None:
+            refuse_foreign(manifest, live, ref)
+        return live
 
     async def _create(self, ref: ObjectRef, manifest: Manifest) -> None:
         seen = self._seen.get((ref.namespace, ref.name))

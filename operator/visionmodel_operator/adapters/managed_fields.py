@@ -11,12 +11,32 @@ from typing import Any
 
 from visionmodel_operator.adapters.reading import Raw, field_of
 from visionmodel_operator.core.names import FIELD_MANAGER
-from visionmodel_operator.core.operations import is_subset
 
 
 def is_applied(desired: Raw, live: Raw) -> bool:
     """Whether the live object has every desired field, and no other field that we own."""
     return is_subset(desired, live) and not owns_more(desired, live)
+
+
+def holds_exactly(desired: Raw, live: Raw) -> bool:
+    """Whether the spec of the live object is the desired one, to the last field."""
+    return bool(desired["spec"] == live.get("spec"))
+
+
+def is_subset(desired: Any, live: Any) -> bool:
+    """Return whether every field of a desired manifest has that value in the live object.
+
+    Lists must agree in length and order, since the lists we write are ours as a whole.
+    """
+    if isinstance(desired, Mapping):
+        return isinstance(live, Mapping) and all(key in live and is_subset(v, live[key]) for key, v in desired.items())
+    if isinstance(desired, list | tuple):
+        return (
+            isinstance(live, list | tuple)
+            and len(desired) == len(live)
+            and all(is_subset(a, b) for a, b in zip(desired, live, strict=True))
+        )
+    return bool(desired == live)
 
 
 def owns_more(desired: Raw, live: Raw) -> bool:

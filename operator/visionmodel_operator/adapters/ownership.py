@@ -6,7 +6,7 @@ there, and the garbage collector would later delete it.
 
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of
 from visionmodel_operator.api.conditions import Reason
-from visionmodel_operator.core.names import LABEL_NAME, MANAGED_BY
+from visionmodel_operator.core.names import child_labels
 from visionmodel_operator.core.snapshot import ObjectRef
 from visionmodel_operator.errors import UserError
 
@@ -14,14 +14,13 @@ from visionmodel_operator.errors import UserError
 def is_child(raw: Raw, ref: ObjectRef) -> bool:
     """Whether an object is a VisionModel's: it names it as owner, or was made for one of that name.
 
-    The label alone counts too: a backup that was restored, or a namesake that was just deleted, leaves children whose
+    The labels alone count too: a backup that was restored, or a namesake that was just deleted, leaves children whose
     owner is gone; they are taken over.
     """
     owners = field_of(raw, "metadata", "ownerReferences", default=[])
     if any(owner.get("uid") == ref.uid for owner in owners):
         return True
-    is_managed = label_of(raw, "app.kubernetes.io/managed-by") == MANAGED_BY
-    return is_managed and label_of(raw, LABEL_NAME) == ref.name
+    return all(label_of(raw, label) == value for label, value in child_labels(ref.name).items())
 
 
 def refuse_foreign(manifest: Raw, live: Raw, ref: ObjectRef) -> None:

@@ -1,7 +1,6 @@
 """Deployments, serving pods and the route as the core sees them; pure."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL, waiting_reason
@@ -10,13 +9,10 @@ from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.core.names import FIELD_MANAGER, LABEL_REVISION
 from visionmodel_operator.core.snapshot import PodState, RouteState, WorkloadState
 
-WORKLOAD_FILE = "workload.json"
-"""Key of a revision's ConfigMap: a JSON list of its Deployments and its Service as they were first rendered."""
-
 
 def workload_states(deployments: Iterable[Raw], configs: Iterable[Raw]) -> dict[str, WorkloadState]:
-    """Return the workloads by revision; a revision of which only the ConfigMap is left does not exist."""
-    stored = {r: _stored_manifests(config) for config in configs if (r := label_of(config, LABEL_REVISION))}
+    """Return the workloads by revision, also of one that only has a Deployment or only its ConfigMap left."""
+    data = {r: field_of(c, "data", default={}) for c in configs if (r := label_of(c, LABEL_REVISION))}
     by_revision: dict[str, list[Raw]] = {}
     for deployment in deployments:
         if revision := label_of(deployment, LABEL_REVISION):
@@ -26,15 +22,10 @@ def workload_states(deployments: Iterable[Raw], configs: Iterable[Raw]) -> dict[
             revision=revision,
             replicas=sum(wanted_replicas(d) for d in by_revision.get(revision, [])),
             ready=sum(ready_replicas(d) for d in by_revision.get(revision, [])),
-            exists=revision in by_revision,
-            stored=stored.get(revision, ()),
+            config=data.get(revision, {}),
         )
-        for revision in sorted({*stored, *by_revision})
+        for revision in sorted({*data, *by_revision})
     }
-
-
-def _stored_manifests(config: Raw) -> tuple[Mapping[str, Any], ...]:
-    return tuple(json.loads(field_of(config, "data", WORKLOAD_FILE, default="[]")))
 
 
 def wanted_replicas(deployment: Raw) -> int:
@@ -100,6 +91,7 @@ def route_state(route: Raw, winner: str | None = None) -> RouteState:
         weights_ppm=tuple(int(field_of(backend, "weight", default=1)) for backend in backends),
         backends=tuple(str(backend.get("name")) for backend in backends),
         accepted=not reason,
+        serving=winner is None and _is_taken_over(route),
         reason=reason,
         message=message,
         live=route,
@@ -112,22 +104,36 @@ def _conflict_with(winner: str) -> tuple[str, str]:
     return Reason.ROUTE_CONFLICT, message
 
 
-def _refusal_of(route: Raw) -> tuple[str, str]:
-    """Return reason and message of the first parent that has not taken the route over; empty when all have."""
-    generation = field_of(route, "metadata", "generation", default=0)
-    references = field_of(route, "spec", "parentRefs", default=[])
-    if not references:
-        return "NoParents", "The route names no Gateway."
+def _answers(route: Raw) -> list[tuple[str, list[Raw]]]:
+    """Return each parent's name and what its controllers answered."""
     namespace = field_of(route, "metadata", "namespace")
     parents = field_of(route, "status", "parents", default=[])
-    for reference in references:
-        answers = [
-            p for p in parents if _parent_key(p.get("parentRef"), namespace) == _parent_key(reference, namespace)
-        ]
-        refusal = _refusal_in(answers, generation, str(reference.get("name")))
-        if refusal[0]:
-            return refusal
-    return "", ""
+    return [
+        (
+            str(reference.get("name")),
+            [p for p in parents if _parent_key(p.get("parentRef"), namespace) == _parent_key(reference, namespace)],
+        )
+        for reference in field_of(route, "spec", "parentRefs", default=[])
+    ]
+
+
+def _is_taken_over(route: Raw) -> bool:
+    """Whether every parent has the route in this generation or an older one."""
+    answers = [given for _, given in _answers(route)]
+    return bool(answers) and all(
+        given and all(is_true(field_of(one, "conditions", default=[]), "Accepted") for one in given)
+        for given in answers
+    )
+
+
+def _refusal_of(route: Raw) -> tuple[str, str]:
+    """Return reason and message of the first parent that has not taken the route over; empty when all have."""
+    answers = _answers(route)
+    if not answers:
+        return "NoParents", "The route names no Gateway."
+    generation = field_of(route, "metadata", "generation", default=0)
+    refusals = (_refusal_in(given, generation, gateway) for gateway, given in answers)
+    return next((refusal for refusal in refusals if refusal[0]), ("", ""))
 
 
 def _parent_key(reference: Raw | None, namespace: str | None) -> tuple[Any, ...]:

@@ -13,9 +13,10 @@ from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
 from visionmodel_operator.core.artifact_record import artifact_from_data
+from visionmodel_operator.core.conversion_request import artifact_key
 from visionmodel_operator.core.memory import known_key
 from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, artifact_config
-from visionmodel_operator.core.revision import artifact_key, revision_of
+from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import KnownArtifact, ObjectRef, Platform, Snapshot
 from visionmodel_operator.errors import UserError
 
@@ -25,7 +26,7 @@ class Observed:
     """What one look at the API server returned, before anybody reads it.
 
     Attributes:
-        children: Deployments, Services, ConfigMaps and Jobs with the VisionModel's label; `kind` is set on each.
+        children: Deployments, Services, ConfigMaps and Jobs with the labels of its children; `kind` is set on each.
         pods: pods of the revisions and of the Jobs, as far as they were asked for.
         artifacts: ConfigMaps `artifact-<key>`.
         progress: last line of the log, by Job.

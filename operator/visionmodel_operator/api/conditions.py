@@ -68,6 +68,7 @@ class Reason(StrEnum):
     PROMOTED = "Promoted"
     SERVING = "Serving"
     SUSPENDED = "Suspended"
+    RETRYING = "Retrying"  # something outside was not ready for an effect; it is tried again
     # holds
     PAUSED = "Paused"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
@@ -101,6 +102,7 @@ class Reason(StrEnum):
     ACCEPTED = "Accepted"
     VERIFIED = "Verified"
     AVAILABLE = "Available"
+    METRIC_SILENT = "MetricSilent"
 
 
 class Outcome(StrEnum):

@@ -188,7 +188,9 @@ class Analysis(ApiModel):
     metrics_deadline: Duration = Field(
         default="30m", description="Time without metrics before onMissingMetrics decides."
     )
-    max_step_duration: Duration = Field(default="30m", description="Longest time that one step observes.")
+    max_step_duration: Duration = Field(
+        default="30m", description="Longest wait for a verdict once a step's own pauses and the warm-up are over."
+    )
     on_inconclusive: OnInconclusive = Field(
         default=OnInconclusive.HOLD, description="What to do when a step stays undecided."
     )

@@ -9,8 +9,22 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from visionmodel_contract.formats import CODE_FORMATS, SourceFormat
-from visionmodel_contract.precision import Backend, Goal, Precision
+from visionmodel_contract.precision import Backend
 from visionmodel_operator.api.base import BY_NAME, ApiModel, Digest, Duration, Name, Quantity, distinct_names, rule
+from visionmodel_operator.api.conversion import (
+    SOURCE_SCHEMES,
+    URI_PATTERN,
+    Calibration,
+    Conversion,
+    Gates,
+    LatencyGate,
+    MemoryGate,
+    MetricGoal,
+    ParityGate,
+    ThroughputGate,
+    Uri,
+    WantedPrecision,
+)
 from visionmodel_operator.api.rollout import (
     DEFAULT_METRICS,
     Analysis,
@@ -43,6 +57,7 @@ __all__ = [
     "Accelerator",
     "Analysis",
     "Batching",
+    "Calibration",
     "ColorSpace",
     "Conversion",
     "Decoder",
@@ -53,8 +68,10 @@ __all__ = [
     "GatewayRef",
     "ImageInput",
     "LabelMap",
+    "LatencyGate",
     "Layout",
     "LocalObjectReference",
+    "MemoryGate",
     "Metric",
     "MetricGoal",
     "MetricType",
@@ -75,14 +92,13 @@ __all__ = [
     "Task",
     "TaskType",
     "ThresholdRange",
+    "ThroughputGate",
     "Toleration",
     "Traffic",
+    "Uri",
     "VisionModelSpec",
+    "WantedPrecision",
 ]
-
-SOURCE_SCHEMES = ("s3", "https", "pvc")
-URI_PATTERN = r"^(s3|https|pvc)://[!-.0-~]+/[!-~]+$"
-"""Printable ASCII only: what else a URI holds must be percent-encoded, and regular expressions differ on spaces."""
 
 LabelMap = Annotated[dict[str, Annotated[str, Field(max_length=253)]], Field(max_length=32)]
 """Map of at most 32 short strings, as Kubernetes labels, annotations and node selectors are."""
@@ -146,9 +162,10 @@ class ModelSource(ApiModel):
         },
     )
 
-    storage_uri: Annotated[str, Field(pattern=URI_PATTERN, max_length=2048)] = Field(
-        description="Model file, or archive of a SavedModel folder: s3://bucket/key, https://host/path or"
-        " pvc://claim/path."
+    storage_uri: Uri = Field(
+        description="Model file or archive of one: s3://bucket/key, gs://bucket/name,"
+        " abfs://container@account.dfs.core.windows.net/path, https://host/path, hf://org/repo[@revision]/path,"
+        " oci://host/repository[:tag][@digest][#path], pvc://claim/path or mlflow://model/version-or-@alias."
     )
     model_format: ModelFormat | None = Field(
         default=None,
@@ -190,63 +207,6 @@ class ModelSource(ApiModel):
         if name == SourceFormat.TORCHSCRIPT and not self.inputs:
             raise ValueError(SCRIPT_NEEDS_INPUTS)
         return self
-
-
-class MetricGoal(ApiModel):
-    """One goal of the parity gate, in Olive's words."""
-
-    name: Literal["top1", "map50", "cosine", "maxAbsError"] = Field(
-        description="Metric: top1, map50 (need a labelled dataset), cosine or maxAbsError (against the source)."
-    )
-    goal: Goal = Field(description="threshold: an absolute limit; max-degradation: against the source model.")
-    value: float = Field(ge=0, le=1e12, description="The limit, in the metric's own unit.")
-
-
-class ParityGate(ApiModel):
-    """Proof that the artifact is still right, on the user's data or against the source."""
-
-    model_config = ConfigDict(
-        **ApiModel.model_config,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "!has(self.metrics) || !self.metrics.exists(m, m.name in ['top1', 'map50'])"
-                    " || has(self.datasetUri)",
-                    "top1 and map50 need labelled data: set datasetUri",
-                )
-            ]
-        },
-    )
-
-    dataset_uri: Annotated[str, Field(pattern=URI_PATTERN, max_length=2048)] | None = Field(
-        default=None, description="Evaluation data as .npz; read with the model's credentials."
-    )
-    metrics: Annotated[list[MetricGoal], Field(max_length=16)] = Field(
-        default=[], description="Goals that must all be met; empty: the artifact must agree with its source."
-    )
-
-    @model_validator(mode="after")
-    def _labelled_metrics_need_data(self) -> Self:
-        if self.dataset_uri is None and any(m.name in ("top1", "map50") for m in self.metrics):
-            raise ValueError("top1 and map50 need labelled data: set datasetUri")
-        return self
-
-
-class Gates(ApiModel):
-    """Checks that an artifact must pass before it may serve."""
-
-    parity: ParityGate = Field(default=ParityGate(), description="Proof of right results.")
-
-
-class Conversion(ApiModel):
-    """How the source becomes the artifact that is served."""
-
-    backend: Backend = Field(default=Backend.ONNX_RUNTIME, description="What executes the artifact in Triton.")
-    precision: Precision = Field(default=Precision.FP32, description="Numeric precision of the artifact.")
-    simplify: bool = Field(default=True, description="Simplify the graph, verified numerically.")
-    gates: Gates = Field(default=Gates(), description="Checks before the artifact may serve.")
-    deadline: Duration = Field(default="60m", description="Time after which a running conversion is given up.")
-    auto_apply: bool = Field(default=True, description="false: convert and report, serve nothing new.")
 
 
 class Toleration(ApiModel):
@@ -406,8 +366,24 @@ class Traffic(ApiModel):
     )
 
 
+OPENVINO_MESSAGE = "backend OpenVINO runs on CPUs: leave accelerators empty"
+
+
 class VisionModelSpec(ApiModel):
     """What a user asks for."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!(has(self.conversion) && has(self.conversion.backend) && self.conversion.backend == 'OpenVINO')"
+                    " || !has(self.accelerators) || size(self.accelerators) == 0",
+                    OPENVINO_MESSAGE,
+                )
+            ]
+        },
+    )
 
     model: ModelSource = Field(description="The trained model.")
     task: Task = Field(description="What the model does.")
@@ -425,3 +401,9 @@ class VisionModelSpec(ApiModel):
     progress_deadline_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
         default=600, description="Seconds without progress after which a phase fails."
     )
+
+    @model_validator(mode="after")
+    def _openvino_has_no_accelerators(self) -> Self:
+        if self.conversion.backend is Backend.OPENVINO and self.accelerators:
+            raise ValueError(OPENVINO_MESSAGE)
+        return self

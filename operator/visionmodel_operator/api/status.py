@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from visionmodel_contract.precision import Goal
-from visionmodel_contract.report import GateResult, TensorSpec
+from visionmodel_contract.precision import Goal, Precision
+from visionmodel_contract.report import CandidateRow, GateResult, TensorSpec
 from visionmodel_operator.api.base import ApiModel
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
 
@@ -82,6 +82,26 @@ class GateStatus(GateResult):
     samples: int = Field(description="Samples that were judged.")
 
 
+class CandidateStatus(CandidateRow):
+    """One precision that was tried; bounds follow from the 3 KiB of the conversion's summary."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    precision: Precision = Field(description="Precision that was made.")
+    method: Annotated[str, Field(max_length=32)] | None = Field(default=None, description="Calibration method.")
+    size_bytes: int = Field(default=0, description="Size of the model file.")
+    nodes: int = Field(default=0, description="Graph nodes.")
+    metrics: Annotated[dict[str, float], Field(max_length=16)] = Field(
+        default={}, description="Measured values of the goals."
+    )
+    p50_ms: float | None = Field(default=None, description="Median milliseconds of one sample.")
+    p99_ms: float | None = Field(default=None, description="99th percentile of the milliseconds of one sample.")
+    per_second: float | None = Field(default=None, description="Samples per second at the largest batch.")
+    peak_memory_bytes: int | None = Field(default=None, description="Peak memory of loading and running it.")
+    chosen: bool = Field(default=False, description="Whether this one serves.")
+    refused: ShortText | None = Field(default=None, description="Why it does not serve.")
+
+
 class ConversionReport(ApiModel):
     """What the conversion made."""
 
@@ -99,6 +119,9 @@ class ConversionReport(ApiModel):
     )
     parity: Annotated[list[GateStatus], Field(max_length=256)] = Field(
         default=[], description="Measured goals of the parity gate."
+    )
+    candidates: Annotated[list[CandidateStatus], Field(max_length=8)] = Field(
+        default=[], description="What several precisions measured, where several were asked for."
     )
 
 
@@ -125,7 +148,9 @@ class TrafficStatus(ApiModel):
     weights_ppm: Annotated[list[int], Field(max_length=2)] = Field(
         default=[], description="Share of each slot in parts per million."
     )
-    changed_at: datetime | None = Field(default=None, description="When these weights were decided.")
+    changed_at: datetime | None = Field(
+        default=None, description="When these weights, or at rest another route for them, were decided."
+    )
     verified_at: datetime | None = Field(
         default=None, description="When the gateway was first seen to have accepted them."
     )
@@ -188,7 +213,6 @@ class RolloutStatus(ApiModel):
     swap: SwapStage | None = Field(default=None, description="Sub-state of promotion or abort.")
     drain: DrainStatus | None = Field(default=None, description="Evidence of draining.")
     hold: HoldStatus | None = Field(default=None, description="Why it is held.")
-    full: bool = Field(default=False, description="A full promotion was asked for: gates are skipped, harm is not.")
     ended: ShortText | None = Field(default=None, description="Reason for which the rollout is being turned back.")
     ended_message: Annotated[str, Field(max_length=4096)] | None = Field(
         default=None, description="That reason in words."

@@ -30,10 +30,14 @@ class RecordArtifact:
 
 
 @dataclass(frozen=True)
-class ForgetArtifact:
-    """Delete the memory of a failed conversion (retry) or of an artifact that nobody keeps."""
+class ForgetFailure:
+    """Forget, for a retry, that this conversion failed for good, or that its artifact missed these gates.
+
+    What is remembered beside it is the neighbours' too: an artifact, and the verdicts of other gates, stay.
+    """
 
     key: str
+    gate_key: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class CreateRevision:
 
 @dataclass(frozen=True)
 class ScaleRevision:
-    """Re-apply the stored Deployments and Service of a revision with this many pods in all."""
+    """Re-apply what is stored of a revision with this many pods in all."""
 
     revision: str
     replicas: int
@@ -99,19 +103,10 @@ class EnsureDisruptionBudget:
     revision: str
 
 
-@dataclass(frozen=True)
-class EmitEvent:
-    """An event on the VisionModel: reason constant and sentence; warning or normal."""
-
-    reason: str
-    message: str
-    warning: bool = False
-
-
 Action = (
     StartConversion
     | RecordArtifact
-    | ForgetArtifact
+    | ForgetFailure
     | DeleteJob
     | CreateRevision
     | ScaleRevision
@@ -120,11 +115,10 @@ Action = (
     | EnsureRoute
     | DeleteRoute
     | EnsureDisruptionBudget
-    | EmitEvent
 )
 
 
 def takes_away(action: Action) -> bool:
     """Return whether an action removes what may still be needed while another one could not be carried out."""
-    is_removal = isinstance(action, DeleteRevision | DeleteJob | ForgetArtifact)
+    is_removal = isinstance(action, DeleteRevision | DeleteJob | ForgetFailure)
     return is_removal or (isinstance(action, ScaleRevision) and action.replicas == 0)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary
+from visionmodel_operator.api.status import ConversionReport, ConversionStatus
+from visionmodel_operator.core.conversion_request import artifact_key, gate_key_of
 from visionmodel_operator.core.memory import known_key
-from visionmodel_operator.core.revision import artifact_key, gate_key_of
 from visionmodel_operator.core.snapshot import JobState, Snapshot
 
 REMEMBERED_BY_KEY = frozenset(
@@ -90,24 +91,49 @@ def key_of(snapshot: Snapshot, revision: str) -> str | None:
     return artifact_key(snapshot.spec) or (recorded.key if recorded is not None and is_mine else None)
 
 
-def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
-    """Return what the artifact's record says under the gates of the spec, None when it says nothing.
+def remembered_key(snapshot: Snapshot, revision: str) -> str | None:
+    """Return the key under which the revision's artifact may be remembered.
 
     A kept revision has its artifact, whatever lies at its address by now: an unpinned source is resolved once.
     """
-    key = key_of(snapshot, revision) or known_key(snapshot.status, revision)
+    return key_of(snapshot, revision) or known_key(snapshot.status, revision)
+
+
+def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
+    """Return what the artifact's record says under the gates of the spec, None when it says nothing."""
+    key = remembered_key(snapshot, revision)
     known = snapshot.artifacts.get(key or "")
     assert snapshot.spec is not None
     if key is None or known is None:
         return None
-    if known.summary.failure is not None and known.summary.artifact is None:
-        return _failed(known.summary.failure)
+    if known.failure is not None:
+        return _failed(known.failure)
     gate_key = gate_key_of(snapshot.spec, key)
     if gate_key in known.gate_failures:
         return _failed(known.gate_failures[gate_key], known.verdicts.get(gate_key, ()))
     if gate_key not in known.verdicts or known.summary.artifact is None:
         return None
     return Ready(key, known.summary.artifact, known.verdicts[gate_key], known.summary)
+
+
+def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
+    """Return the conversion's status with what was made."""
+    made = conversion.artifact
+    report = ConversionReport(
+        precision=made.precision,
+        size_bytes=made.size_bytes,
+        nodes_before=made.nodes_before,
+        nodes_after=made.nodes_after,
+        source_digest=conversion.summary.source_digest,
+        report_digest=made.report_digest,
+        inputs=list(made.inputs),
+        outputs=list(made.outputs),
+        parity=list(conversion.gates),
+        candidates=list(conversion.summary.candidates),
+    )
+    return recorded.model_copy(
+        update={"key": conversion.key, "stage": "Done", "progress": 100, "report": report, "message": None}
+    )
 
 
 def passed_gate_keys(snapshot: Snapshot) -> tuple[str, ...]:

@@ -16,11 +16,12 @@ from visionmodel_operator.core.actions import (
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
-    ForgetArtifact,
+    ForgetFailure,
     RecordArtifact,
     ScaleRevision,
     StartConversion,
 )
+from visionmodel_operator.core.conversion_request import conversion_request, gate_key_of
 from visionmodel_operator.core.conversions import (
     Failed,
     Missing,
@@ -28,11 +29,10 @@ from visionmodel_operator.core.conversions import (
     Ready,
     Reported,
     conversion_of,
-    key_of,
     passed_gate_keys,
     remembered,
+    remembered_key,
 )
-from visionmodel_operator.core.revision import conversion_request
 from visionmodel_operator.core.snapshot import JobState
 from visionmodel_operator.core.view import View
 
@@ -60,8 +60,8 @@ def is_recording(view: View) -> bool:
 
 
 def _conversion(view: View) -> tuple[Action, ...]:
-    if must_forget(view) and (key := key_of(view.snapshot, view.target)) is not None:
-        return (ForgetArtifact(key),)
+    if must_forget(view) and (key := remembered_key(view.snapshot, view.target)) is not None:
+        return (ForgetFailure(key, gate_key_of(view.spec, key)),)
     if view.status.rollout is None or view.status.phase is not Phase.CONVERTING:
         return ()
     conversion = conversion_of(view.snapshot, view.rollout.revision, job_name(view))

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.conditions import Phase
-from visionmodel_operator.api.status import ConversionReport, ConversionStatus
 from visionmodel_operator.core import memory, names
-from visionmodel_operator.core.conversions import Ready
 from visionmodel_operator.core.counters import Slot, Window, tick_ends
 from visionmodel_operator.core.judge import Verdict, config_from_analysis, judge, verdict_of
 from visionmodel_operator.core.judge_state import state_to_dict
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.view import View
 
+MOST_TICKS = 500
+MOST_SECONDS = 3600.0
+"""What one pass judges at most: an answer of Prometheus stays small, however much piled up while nothing was judged."""
 JUDGED_PHASES = frozenset({Phase.PROGRESSING, Phase.HELD, Phase.PROMOTING})
 
 
@@ -42,7 +43,8 @@ def evidence_due(snapshot: Snapshot, now: float) -> EvidenceRequest | None:
     if memory.share_of(status, rollout.revision) == 0:
         return None
     interval = duration_seconds(str(rollout.analysis["interval"]))
-    ends = tick_ends(state.started, interval, now, last=state.last_tick)
+    most = max(1, min(MOST_TICKS, int(MOST_SECONDS / interval)))
+    ends = tick_ends(state.started, interval, now, last=state.last_tick, limit=most)
     if not ends:
         return None
     canary = traffic.slots.index(rollout.revision)
@@ -66,22 +68,3 @@ def judged(view: View) -> tuple[View, Verdict | None]:
         return view, verdict_of(state, config)
     after, verdict = judge(state, found.ticks, config, found.values)
     return view.at(memory.with_rollout(view.status, judge=state_to_dict(after))), verdict
-
-
-def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
-    """Return the conversion's status with what was made."""
-    made = conversion.artifact
-    report = ConversionReport(
-        precision=made.precision,
-        size_bytes=made.size_bytes,
-        nodes_before=made.nodes_before,
-        nodes_after=made.nodes_after,
-        source_digest=conversion.summary.source_digest,
-        report_digest=made.report_digest,
-        inputs=list(made.inputs),
-        outputs=list(made.outputs),
-        parity=list(conversion.gates),
-    )
-    return recorded.model_copy(
-        update={"key": conversion.key, "stage": "Done", "progress": 100, "report": report, "message": None}
-    )

@@ -157,6 +157,7 @@ def _after_tick(state: JudgeState, tick: Tick, config: JudgeConfig, values: Mapp
     """Return the state after one new tick."""
     canary, stable = tick.canary, tick.stable
     states = _metric_states(state, config)
+    is_of_step = state.step_started is None or tick.end - config.interval >= state.step_started
     if canary is None or stable is None:
         reason = (tick.reason or UNKNOWN)[:MAX_TEXT]
         state = replace(state, last_reason=reason, skipped=counted_skip(state.skipped, reason))
@@ -166,7 +167,7 @@ def _after_tick(state: JudgeState, tick: Tick, config: JudgeConfig, values: Mapp
             last_used=tick.end,
             last_reason="",
             used_ticks=state.used_ticks + 1,
-            step_requests=state.step_requests + canary.requests,
+            step_requests=state.step_requests + (canary.requests if is_of_step else 0),
             canary_requests=state.canary_requests + canary.requests,
             canary_errors=state.canary_errors + canary.errors,
             stable_requests=state.stable_requests + stable.requests,
@@ -174,6 +175,7 @@ def _after_tick(state: JudgeState, tick: Tick, config: JudgeConfig, values: Mapp
         )
     judged = []
     for metric, known in zip(config.metrics, states, strict=True):
+        before = known.judged
         match metric:
             case Threshold():
                 known = _after_value(known, metric, values.get(metric.name), tick.end)
@@ -185,7 +187,7 @@ def _after_tick(state: JudgeState, tick: Tick, config: JudgeConfig, values: Mapp
                     known = _after_latency(known, metric, (canary, stable), tick.end)
             case _:
                 assert_never(metric)
-        judged.append(known)
+        judged.append(known if is_of_step else replace(known, judged=before))
     return replace(state, last_tick=tick.end, metrics=tuple(judged))
 
 

@@ -8,6 +8,7 @@ from visionmodel_operator.api.spec import Analysis, MetricType
 from visionmodel_operator.api.spec import Metric as MetricSpec
 
 DEFAULT_MIN_SAMPLES: Final = 100
+DEFAULT_INTERVAL: Final = 15.0
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,13 @@ class JudgeConfig:
         metrics: with distinct names; findings of the same tick rank in this order.
         false_rollback_rate: chance over the whole rollout that an equally good canary is found worse.
         min_requests: canary requests a step needs before it may pass; None: the default of 100.
+        interval: length of a tick in seconds.
     """
 
     metrics: tuple[Metric, ...]
     false_rollback_rate: float = 0.01
     min_requests: int | None = None
+    interval: float = DEFAULT_INTERVAL
 
     def __post_init__(self) -> None:
         """Refuse two metrics of one name: ValueError."""
@@ -110,6 +113,7 @@ def config_from_analysis(analysis: Analysis) -> JudgeConfig:
         tuple(_metric_from_spec(metric) for metric in analysis.metrics),
         analysis.false_rollback_rate,
         analysis.min_samples,
+        duration_seconds(analysis.interval),
     )
 
 

@@ -29,7 +29,7 @@ class MetricState:
     Attributes:
         ratio: evidence of an ErrorRate, None for the other kinds and before its first tick.
         streak: bad ticks in a row; a silent tick neither adds to it nor ends it.
-        judged: ticks in this step about which the metric had something to say.
+        judged: ticks of this step about which the metric had something to say.
         note: the newest of those in words.
         finding: harm, once found, stays found.
     """
@@ -51,7 +51,10 @@ class JudgeState:
         last_tick: end of the newest tick seen; a tick at or before it is never used again.
         last_used: end of the newest tick that was counted for both sides.
         last_reason: why the newest tick was skipped, empty if it was not.
-        step_requests: canary requests judged since the current step began.
+        step_started: unix seconds at which the weight of the current step was in force; a tick that began earlier is
+            evidence, but none of the step's own. None: before the first step, or written by an operator that did not
+            record it, and every tick counts.
+        step_requests: canary requests judged in the current step.
         skipped: (reason, ticks), sorted.
     """
 
@@ -63,6 +66,7 @@ class JudgeState:
     canary_errors: int = 0
     stable_requests: int = 0
     stable_errors: int = 0
+    step_started: float | None = None
     step_requests: int = 0
     used_ticks: int = 0
     skipped: tuple[tuple[str, int], ...] = ()
@@ -74,9 +78,10 @@ def initial_state(started: float) -> JudgeState:
     return JudgeState(started)
 
 
-def start_step(state: JudgeState) -> JudgeState:
+def start_step(state: JudgeState, started: float) -> JudgeState:
     """Return the memory at the start of a step: evidence and findings stay, the step's own counts begin at 0."""
-    return replace(state, step_requests=0, metrics=tuple(replace(metric, judged=0) for metric in state.metrics))
+    metrics = tuple(replace(metric, judged=0) for metric in state.metrics)
+    return replace(state, step_started=started, step_requests=0, metrics=metrics)
 
 
 def counted_skip(skipped: tuple[tuple[str, int], ...], reason: str) -> tuple[tuple[str, int], ...]:
@@ -107,6 +112,8 @@ def state_to_dict(state: JudgeState) -> dict[str, Any]:
         document["lastUsed"] = state.last_used
     if state.last_reason:
         document["lastReason"] = state.last_reason
+    if state.step_started is not None:
+        document["stepStartedAt"] = state.step_started
     document |= {key: getattr(state, name) for key, name in _NUMBERS.items()}
     document["skipped"] = dict(state.skipped)
     document["metrics"] = [_metric_to_dict(metric) for metric in state.metrics]
@@ -118,16 +125,20 @@ def state_from_dict(document: Mapping[str, Any]) -> JudgeState:
 
     Numbers are read as what they were: JSON written by other programs turns 5.0 into 5.
     """
-    last_tick, last_used = document.get("lastTick"), document.get("lastUsed")
     return JudgeState(
         started=float(document["startedAt"]),
-        last_tick=None if last_tick is None else float(last_tick),
-        last_used=None if last_used is None else float(last_used),
+        last_tick=_time_in(document, "lastTick"),
+        last_used=_time_in(document, "lastUsed"),
+        step_started=_time_in(document, "stepStartedAt"),
         last_reason=str(document.get("lastReason", "")),
         skipped=tuple(sorted((str(reason), int(count)) for reason, count in document["skipped"].items())),
         metrics=tuple(_metric_from_dict(metric) for metric in document["metrics"]),
         **{name: int(document[key]) for key, name in _NUMBERS.items()},
     )
+
+
+def _time_in(document: Mapping[str, Any], key: str) -> float | None:
+    return None if document.get(key) is None else float(document[key])
 
 
 def _metric_to_dict(metric: MetricState) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from visionmodel_operator.api.base import GROUP
 FIELD_MANAGER = "visionmodel-operator"
 MANAGED_BY = "visionmodel-operator"
 
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_NAME = f"{GROUP}/name"
 LABEL_REVISION = f"{GROUP}/revision"
 LABEL_TRACK = f"{GROUP}/track"
@@ -22,8 +23,8 @@ HTTP_PORT = 8000
 GRPC_PORT = 8001
 METRICS_PORT = 8002
 
-MAX_NAME_LENGTH = 46
-"""Longest VisionModel name: `<name>-<revision>-prepare` must stay a label value (63)."""
+WORKLOAD_FILE = "workload.json"
+"""Key of a revision's ConfigMap: a JSON list of its Service and its Deployments as they were first rendered."""
 
 
 def revision_service(name: str, revision: str) -> str:
@@ -66,14 +67,18 @@ def envoy_cluster(namespace: str, route_name: str, slot: int) -> str:
     return f"httproute/{namespace}/{route_name}/rule/0/backend/{slot}"
 
 
+def child_labels(name: str) -> dict[str, str]:
+    """Labels by which the children of a VisionModel are found; the name alone may stand on anybody's objects."""
+    return {LABEL_MANAGED_BY: MANAGED_BY, LABEL_NAME: name}
+
+
 def object_labels(name: str, component: str, revision: str | None = None) -> dict[str, str]:
     """Labels of every child; never `app.kubernetes.io/instance` of the parent (Argo CD would adopt it)."""
     labels = {
         "app.kubernetes.io/name": "visionmodel",
         "app.kubernetes.io/component": component,
         "app.kubernetes.io/part-of": "visionmodel",
-        "app.kubernetes.io/managed-by": MANAGED_BY,
-        LABEL_NAME: name,
+        **child_labels(name),
     }
     if revision is not None:
         labels[LABEL_REVISION] = revision

@@ -1,4 +1,4 @@
-"""What an action becomes: requests to the API server as values. `render` makes them, `adapters/kube.py` sends them."""
+"""What an action becomes: requests to the API server as values. `render` makes them, the Kube port sends them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +11,16 @@ Manifest = Mapping[str, Any]
 @dataclass(frozen=True)
 class Apply:
     """Server-side apply under our field manager, forced: these fields are ours. Skipped when nothing differs."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class ApplyWhole:
+    """As Apply, and the spec holds nothing else: what others added to it is taken out.
+
+    For an object whose every default is written out, and whose lists the server takes as a whole.
+    """
 
     manifest: Manifest
 
@@ -40,20 +50,4 @@ class Event:
     warning: bool = False
 
 
-Operation = Apply | Create | Delete | Event
-
-
-def is_subset(desired: Any, live: Any) -> bool:
-    """Return whether every field of a desired manifest has that value in the live object.
-
-    Lists must agree in length and order, since the lists we write are ours as a whole.
-    """
-    if isinstance(desired, Mapping):
-        return isinstance(live, Mapping) and all(key in live and is_subset(v, live[key]) for key, v in desired.items())
-    if isinstance(desired, list | tuple):
-        return (
-            isinstance(live, list | tuple)
-            and len(desired) == len(live)
-            and all(is_subset(a, b) for a, b in zip(desired, live, strict=True))
-        )
-    return bool(desired == live)
+Operation = Apply | ApplyWhole | Create | Delete | Event

@@ -1,4 +1,4 @@
-"""Identity: which revision a spec describes, which artifact it needs, and which verdict makes that usable.
+"""Identity: which revision a spec describes.
 
 The revision hash decides whether an edit starts a canary, so it must see everything that changes the serving pods
 and nothing else, and it must not move when the operator is upgraded. Hence the fields are listed here one by one,
@@ -7,20 +7,8 @@ and defaults are compared with a table written out below, never with the default
 
 from typing import Any, Final
 
-from visionmodel_contract.conversion import (
-    ConversionOptions,
-    ConversionRequest,
-    GatesRequest,
-    MetricGoal,
-    ParityRequest,
-    PublishTarget,
-    SourceInput,
-    SourceRequest,
-)
-from visionmodel_contract.formats import SourceFormat, format_of_name
-from visionmodel_contract.keys import digest_of, gate_key, prepare_key
-from visionmodel_operator.api.spec import Rollout, VisionModelSpec
-from visionmodel_operator.core.snapshot import Platform
+from visionmodel_contract.keys import digest_of
+from visionmodel_operator.api.spec import Rollout, VisionModelSpec, WantedPrecision
 
 SCHEME_VERSION: Final = 1
 REVISION_HEX_DIGITS: Final = 10
@@ -42,7 +30,17 @@ DEFAULTS_V1: Final[dict[str, Any]] = {
     "task.output.maxDetections": 100,
     "conversion.backend": "ONNXRuntime",
     "conversion.precision": "fp32",
+    "conversion.candidates": [],
+    "conversion.minImprovement": 5,
     "conversion.simplify": True,
+    "conversion.calibration.samples": 512,
+    "conversion.calibration.method": "Auto",
+    "conversion.gates.parity.metrics": [],
+    "conversion.gates.latency": [],
+    "conversion.gates.latency[].percentile": "p99",
+    "conversion.gates.latency[].batch": 1,
+    "conversion.gates.throughput": [],
+    "conversion.gates.throughput[].batch": 1,
     "accelerators": [],
     "accelerators[].resourceName": "nvidia.com/gpu",
     "accelerators[].count": 1,
@@ -71,7 +69,9 @@ defaults it as a whole. Frozen: a field that is new in the API gets a new row, a
 changed row would rename every revision in every cluster and start a canary for each."""
 
 _UNIDENTIFYING_MODEL_FIELDS = ("secretRef", "trustPickle")
-_CONVERSION_FIELDS = ("backend", "precision", "simplify")
+_CONVERSION_FIELDS = ("backend", "precision", "simplify", "calibration")
+_AUTO_FIELDS = ("candidates", "minImprovement", "gates")
+"""What chooses between several precisions, and so what is served; elsewhere goals only allow or refuse."""
 _SERVING_FIELDS = ("runtimeVersion", "resources", "batching", "instances", "warmup", "pod")
 
 
@@ -90,6 +90,8 @@ def revision_of(spec: VisionModelSpec) -> str:
 def revision_document(spec: VisionModelSpec) -> dict[str, Any]:
     """Return what the revision hash is taken of: the identifying fields that differ from the frozen defaults."""
     wire = spec.to_wire()
+    is_auto = spec.conversion.precision == WantedPrecision.AUTO
+    conversion_fields = (*_CONVERSION_FIELDS, *(_AUTO_FIELDS if is_auto else ()))
     model = {key: value for key, value in wire["model"].items() if key not in _UNIDENTIFYING_MODEL_FIELDS}
     if "digest" in model:
         del model["storageUri"]
@@ -97,7 +99,7 @@ def revision_document(spec: VisionModelSpec) -> dict[str, Any]:
         {
             "model": model,
             "task": wire["task"],
-            "conversion": {key: wire["conversion"][key] for key in _CONVERSION_FIELDS},
+            "conversion": {key: wire["conversion"][key] for key in conversion_fields if key in wire["conversion"]},
             "accelerators": wire["accelerators"],
             "serving": {key: wire["serving"][key] for key in _SERVING_FIELDS if key in wire["serving"]},
         },
@@ -117,74 +119,6 @@ def _without_defaults(value: Any, path: str) -> Any:
     kept = {key: _without_defaults(item, f"{path}.{key}".lstrip(".")) for key, item in value.items()}
     kept = {key: item for key, item in kept.items() if item is not _ABSENT}
     return kept or _ABSENT
-
-
-def conversion_request(
-    spec: VisionModelSpec,
-    *,
-    namespace: str,
-    name: str,
-    revision: str,
-    platform: Platform,
-    passed_gate_keys: tuple[str, ...] = (),
-) -> ConversionRequest:
-    """Return what the prepare Job of a revision is asked to do."""
-    return ConversionRequest(
-        namespace=namespace,
-        name=name,
-        revision=revision,
-        source=SourceRequest(
-            uri=spec.model.storage_uri,
-            format=source_format(spec),
-            digest=spec.model.digest,
-            inputs=source_inputs(spec),
-            trust_pickle=spec.model.trust_pickle,
-        ),
-        options=conversion_options(spec),
-        gates=gates_request(spec),
-        publish=PublishTarget(repository=platform.artifact_repository, insecure=platform.artifact_repository_insecure),
-        passed_gate_keys=passed_gate_keys,
-    )
-
-
-def source_format(spec: VisionModelSpec) -> SourceFormat | None:
-    """Return the format that the source must have: as asked, or as its name promises, or None: as it turns out."""
-    asked = spec.model.model_format
-    return format_of_name(spec.model.storage_uri) if asked is None else asked.name
-
-
-def source_inputs(spec: VisionModelSpec) -> tuple[SourceInput, ...]:
-    """Return the shapes that the user has declared for the source."""
-    return tuple(SourceInput(name=one.name, dtype=one.dtype, dims=tuple(one.dims)) for one in spec.model.inputs)
-
-
-def conversion_options(spec: VisionModelSpec) -> ConversionOptions:
-    """Return the options that change the artifact's bytes."""
-    wanted = spec.conversion
-    return ConversionOptions(backend=wanted.backend, precisions=(wanted.precision,), simplify=wanted.simplify)
-
-
-def gates_request(spec: VisionModelSpec) -> GatesRequest:
-    """Return the goals that the artifact must meet before it may serve."""
-    parity = spec.conversion.gates.parity
-    goals = tuple(MetricGoal(name=m.name, goal=m.goal, value=m.value) for m in parity.metrics)
-    return GatesRequest(parity=ParityRequest(dataset_uri=parity.dataset_uri, metrics=goals))
-
-
-def artifact_key(spec: VisionModelSpec, resolved_digest: str | None = None) -> str | None:
-    """Return the key of the artifact that a spec needs, or None while the source's digest is unknown.
-
-    Args:
-        spec: the spec; its own `model.digest` wins.
-        resolved_digest: digest that an earlier stage found for the unpinned source.
-    """
-    digest = spec.model.digest or resolved_digest
-    return None if digest is None else prepare_key(digest, conversion_options(spec), inputs=source_inputs(spec))
-
-
-def gate_key_of(spec: VisionModelSpec, key: str) -> str:
-    """Return the key of the verdict that this spec's gates give over the artifact `key`."""
-    return gate_key(key, gates_request(spec))
 
 
 def plan_digest(rollout: Rollout) -> str:

@@ -16,10 +16,11 @@ from typing import assert_never
 from visionmodel_operator.api.conditions import ACTIVE_PHASES, Outcome, Phase, Reason
 from visionmodel_operator.api.status import ConversionStatus, SwapStage, VisionModelStatus
 from visionmodel_operator.core import evidence, memory
-from visionmodel_operator.core.actions import Action, EmitEvent
-from visionmodel_operator.core.conversions import Failed, Ready, Reported, conversion_of, remembered
+from visionmodel_operator.core.actions import Action
+from visionmodel_operator.core.conversions import Failed, Ready, Reported, conversion_of, remembered, reported
 from visionmodel_operator.core.effects import effects_of, job_name, must_forget
 from visionmodel_operator.core.judge import Harm
+from visionmodel_operator.core.operations import Event
 from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.revision import plan_digest, revision_of
 from visionmodel_operator.core.snapshot import Snapshot
@@ -55,7 +56,7 @@ class Decision:
 
     status: VisionModelStatus
     actions: tuple[Action, ...] = ()
-    events: tuple[EmitEvent, ...] = ()
+    events: tuple[Event, ...] = ()
     wake_after: float | None = None
 
 
@@ -77,17 +78,17 @@ def _without_evidence(status: VisionModelStatus) -> VisionModelStatus:
     return status if status.rollout is None else memory.with_rollout(status, judge={}, drain=None)
 
 
-def _announce(view: View, moved: VisionModelStatus) -> tuple[EmitEvent, ...]:
+def _announce(view: View, moved: VisionModelStatus) -> tuple[Event, ...]:
     before = view.snapshot.status
-    events: list[EmitEvent] = []
+    events: list[Event] = []
     if (moved.phase, moved.reason) != (before.phase, before.reason) and moved.phase is not None:
         text = f"{moved.phase}: {moved.message}"
-        events.append(EmitEvent(moved.reason or moved.phase, text, moved.phase in WARNING_PHASES))
+        events.append(Event(moved.reason or moved.phase, text, moved.phase in WARNING_PHASES))
     corrected = moved.traffic.corrected_at if moved.traffic else None
     if corrected is not None and (before.traffic is None or corrected != before.traffic.corrected_at):
         route = view.snapshot.route
         writers = ", ".join(route.foreign_managers) if route and route.foreign_managers else "an unnamed writer"
-        events.append(EmitEvent("RouteCorrected", f"The HTTPRoute was changed by {writers} and is put right.", True))
+        events.append(Event("RouteCorrected", f"The HTTPRoute was changed by {writers} and is put right.", True))
     return tuple(events)
 
 
@@ -104,13 +105,16 @@ def _bookkeeping(view: View) -> VisionModelStatus:
     traffic = view.traffic
     if not view.has_gateway or not traffic.slots:
         return view.status
+    is_edited = view.status.observed_generation != view.snapshot.generation
+    # At rest the gateway has its time anew; a step of a rollout counts its own.
+    again: dict[str, datetime | None] = {"changed_at": view.now} if view.status.rollout is None else {}
     update: dict[str, datetime | None] = {}
-    if traffic.verified_at is None:
-        update = {"verified_at": view.now} if view.is_route_accepted else {}
-    elif view.snapshot.route is None:
-        update = {"verified_at": None}
-    elif not view.is_route_as_recorded and view.status.observed_generation != view.snapshot.generation:
-        update = {"verified_at": None}  # the edited spec asks for another route
+    if view.is_route_accepted:
+        update = {"verified_at": view.now} if traffic.verified_at is None else {}
+    elif traffic.verified_at is None:
+        update = again if is_edited and not view.is_route_as_recorded else {}
+    elif view.snapshot.route is None or (is_edited and not view.is_route_as_recorded):
+        update = {"verified_at": None, **again}
     elif not view.is_route_as_recorded:
         is_due = traffic.corrected_at is None or view.waited(traffic.corrected_at, CORRECTION_INTERVAL)
         update = {"verified_at": None, "corrected_at": view.now} if is_due else {}
@@ -149,15 +153,30 @@ def _resting(view: View) -> VisionModelStatus:
         return _still_failed(view)
     assert stable is not None, "before the first revision serves, whatever the spec names is begun"
     if view.ready(stable) == 0 and view.full_replicas > 0:
-        if status.phase in (Phase.SUSPENDED, Phase.PENDING):
+        was_resumed = (status.phase, status.reason) == (Phase.PENDING, Reason.WAITING_FOR_PODS)
+        if status.phase is Phase.SUSPENDED or was_resumed:
             message = f"Resumed; waiting for pods of the stable revision {stable}."
             return memory.evolve(status, Phase.PENDING, Reason.WAITING_FOR_PODS, message)
         return memory.evolve(
             status, Phase.DEGRADED, Reason.STABLE_UNAVAILABLE, f"No pod of the stable revision {stable} is ready."
         )
+    # Who is served by an older state of the route is not interrupted by a new one.
+    if not view.is_reachable or not (status.phase is Phase.HEALTHY or view.is_split_in_force):
+        return _unrouted(view)
     if status.phase is Phase.HEALTHY:
         return status
     return memory.evolve(status, Phase.HEALTHY, Reason.SERVING, f"Revision {stable} serves all requests.")
+
+
+def _unrouted(view: View) -> VisionModelStatus:
+    """The pods of stable are up, and no gateway hands them requests (yet)."""
+    status, route = view.status, view.snapshot.route
+    why = "the HTTPRoute does not exist" if route is None else route.message or "the split is about to take effect"
+    if not view.is_reachable and view.waited(view.traffic.changed_at, f"{view.spec.progress_deadline_seconds}s"):
+        message = f"The gateway does not accept the route: {why}"
+        return memory.evolve(status, Phase.DEGRADED, Reason.ROUTE_REJECTED, message)
+    message = f"Waiting for the gateway to accept the route: {why}"
+    return memory.evolve(status, Phase.PENDING, Reason.ROUTING, message)
 
 
 def _still_failed(view: View) -> VisionModelStatus:
@@ -224,7 +243,7 @@ def _converting(view: View) -> VisionModelStatus:
     assert recorded is not None
     match conversion:
         case Ready():
-            done = memory.converted(status, evidence.reported(recorded, conversion))
+            done = memory.converted(status, reported(recorded, conversion))
             if not view.spec.conversion.auto_apply:
                 message = "Converted; conversion.autoApply is false. Promote it to serve it."
                 return memory.hold(done, Reason.AWAITING_APPLY, message, now)
@@ -271,9 +290,8 @@ def _provisioned(view: View) -> VisionModelStatus:
     status, rollout, now = view.status, view.rollout, view.now
     if view.stable is None:
         served = memory.set_share(memory.make_stable(status, now), rollout.revision, WHOLE, now)
-        message = f"Revision {rollout.revision} serves all requests."
-        ended = memory.finish(served, Outcome.PROMOTED, Reason.PROMOTED, message, now)
-        return memory.evolve(ended, Phase.HEALTHY, Reason.SERVING, message)
+        message = f"Revision {rollout.revision} is the first one: nothing was judged."
+        return _resting(view.at(memory.finish(served, Outcome.PROMOTED, Reason.PROMOTED, message, now)))
     if view.has_gateway and rollout.plan:
         return memory.enter_step(status, 0, now)
     if is_paused(view):

@@ -1,17 +1,20 @@
 """Frozen picture of what one pass saw: the object, its recorded status and its children.
 
-Built by `adapters/kube.py` and the metric adapters, read by everything in core; tests build it directly.
+Built by `adapters/kube_objects.py` and the metric adapters, read by everything in core; tests build it directly.
 Nothing here is guessed: what could not be read is None, and None delays, it never decides.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from visionmodel_contract.report import Failure, GateResult, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.counters import Tick
+from visionmodel_operator.core.names import WORKLOAD_FILE
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class KnownArtifact:
     summary: ReportSummary
     verdicts: Mapping[str, tuple[GateResult, ...]] = field(default_factory=dict)
     gate_failures: Mapping[str, Failure] = field(default_factory=dict)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the conversion itself failed; None when it made an artifact, or only missed gates."""
+        return None if self.summary.artifact is not None else self.summary.failure
 
 
 @dataclass(frozen=True)
@@ -86,15 +94,18 @@ class WorkloadState:
     Attributes:
         replicas: pods asked for in `spec.replicas`.
         ready: pods that are ready, at most as many as asked for; pod templates never move, so all are alike.
-        stored: the revision's Deployments and Service exactly as they were first rendered, from its ConfigMap;
-            empty when that is missing. Re-applied as they are, never rendered again.
+        config: data of the revision's ConfigMap; empty when that is missing.
     """
 
     revision: str
     replicas: int
     ready: int
-    exists: bool = True
-    stored: tuple[Mapping[str, Any], ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def stored(self) -> tuple[Mapping[str, Any], ...]:
+        """The revision's Service and Deployments as they were first rendered: applied again, never rendered again."""
+        return tuple(json.loads(self.config.get(WORKLOAD_FILE, "[]")))
 
 
 @dataclass(frozen=True)
@@ -105,10 +116,12 @@ class RouteState:
         weights_ppm: weight by backend slot, in the units that were written (their sum is 1,000,000).
         backends: Service name by slot.
         accepted: Accepted and ResolvedRefs by every parent, observed for the route's current generation.
+        serving: whether requests arrive by it: every parent's newest word, though perhaps about an older generation,
+            is that it took the route over.
         reason: the parent's reason when it is not accepted.
         message: the parent's message when it is not accepted.
-        ours: whether every field we would write stands in the live object; filled by the reconcile, which knows
-            what we would write.
+        ours: whether it belongs to this VisionModel and its spec is what we would write, to the last field; filled by
+            the reconcile, which knows what we would write.
         live: the object as the API server has it.
         foreign_managers: other writers of the spec, from managedFields.
     """
@@ -116,6 +129,7 @@ class RouteState:
     weights_ppm: tuple[int, ...]
     backends: tuple[str, ...]
     accepted: bool
+    serving: bool
     reason: str = ""
     message: str = ""
     ours: bool = True
@@ -155,6 +169,7 @@ class Platform:
         runtimes: by `serving.runtimeVersion`.
         converter_images: by source format, for formats that the plain converter image cannot load.
         artifact_repository: OCI repository for artifacts, e.g. registry:5000/visionmodel/artifacts.
+        converter_openvino_image: image of Jobs for backend OpenVINO; the converter's where unset.
         image_volumes: the cluster mounts OCI images (Kubernetes ≥ 1.35).
         gateway_api: HTTPRoute is served.
     """
@@ -173,7 +188,7 @@ class Platform:
     gateway_profile: str = "envoy-gateway"
     job_cpu_limit: str = "1"
     job_memory_limit: str = "2Gi"
-    canary_cpu_limit: str | None = None
+    converter_openvino_image: str | None = None
     allow_http_sources: bool = False
 
 

@@ -18,7 +18,7 @@ from visionmodel_operator.api.status import (
 )
 from visionmodel_operator.core import memory, names
 from visionmodel_operator.core.effects import job_name
-from visionmodel_operator.core.judge import config_from_analysis, verdict_of
+from visionmodel_operator.core.judge import LatencyRatio, config_from_analysis, verdict_of
 from visionmodel_operator.core.revision import plan_digest
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.verdict import Harm, NoData
@@ -49,9 +49,24 @@ class _Said:
 
 
 def project_status(
-    snapshot: Snapshot, recorded: VisionModelStatus, target: str | None, now: datetime, trouble: Trouble | None = None
+    snapshot: Snapshot,
+    recorded: VisionModelStatus,
+    target: str | None,
+    now: datetime,
+    trouble: Trouble | None = None,
+    *,
+    retry: str = "",
 ) -> VisionModelStatus:
-    """Return the status to write: the recorded memory with conditions, counts and the numbers people read."""
+    """Return the status to write: the recorded memory with conditions, counts and the numbers people read.
+
+    Args:
+        snapshot: what the pass saw.
+        recorded: the status as this pass moved it.
+        target: revision of the spec.
+        now: of the pass.
+        trouble: what only a person can mend.
+        retry: why the pass must be repeated; its generation then is not the observed one yet.
+    """
     if snapshot.spec is None:
         trouble = Trouble(Reason.INVALID_SPEC, snapshot.spec_error)
         return _with_conditions(snapshot, recorded, _trouble_only(recorded, trouble), now)
@@ -59,7 +74,6 @@ def project_status(
     status = recorded.model_copy(
         update={
             "target_revision": target,
-            "observed_generation": snapshot.generation,
             "stable": _stable(view),
             "canary": _canary(view),
             "conversion": _conversion(view),
@@ -70,7 +84,8 @@ def project_status(
             "simulated_accelerators": True if snapshot.platform.simulated_accelerators else None,
         }
     )
-    return _with_conditions(snapshot, status, _conditions(view.at(status), trouble), now)
+    said = _conditions(view.at(status), trouble, retry)
+    return _with_conditions(snapshot, status, said, now, is_judged=not retry)
 
 
 def _stable(view: View) -> RevisionStatus | None:
@@ -174,10 +189,10 @@ def _trouble_only(recorded: VisionModelStatus, trouble: Trouble) -> Mapping[Cond
     return {**known, ConditionType.STALLED: _Said(TRUE, trouble.reason, trouble.message)}
 
 
-def _conditions(view: View, trouble: Trouble | None) -> Mapping[ConditionType, _Said]:
+def _conditions(view: View, trouble: Trouble | None, retry: str) -> Mapping[ConditionType, _Said]:
     return {
         ConditionType.READY: _ready(view),
-        ConditionType.RECONCILING: _reconciling(view, trouble),
+        ConditionType.RECONCILING: _reconciling(view, trouble, retry),
         ConditionType.STALLED: _stalled(view, trouble),
         ConditionType.CONVERTED: _converted(view),
         ConditionType.PARITY_PASSED: _parity(view),
@@ -199,16 +214,34 @@ def _ready(view: View) -> _Said:
     ready = view.ready(view.stable)
     if ready == 0:
         return _Said(FALSE, Reason.STABLE_UNAVAILABLE, f"No pod of the stable revision {view.stable} is ready.")
+    if view.status.phase is Phase.PENDING:
+        return _Said(FALSE, view.status.reason or Reason.UNKNOWN, view.status.message or "")
+    if not view.is_reachable:
+        message = f"No gateway hands requests to revision {view.stable}: {_route(view).message}"
+        return _Said(FALSE, Reason.ROUTE_REJECTED, message)
     return _Said(TRUE, Reason.SERVING, f"Revision {view.stable} serves with {ready} ready pods.")
 
 
-def _reconciling(view: View, trouble: Trouble | None) -> _Said:
+def _reconciling(view: View, trouble: Trouble | None, retry: str) -> _Said:
     status = view.status
     if trouble is not None:
         return _Said(FALSE, trouble.reason, trouble.message)
-    if status.phase in (*ACTIVE_PHASES, Phase.PENDING) and _stalled(view, trouble).status is FALSE:
+    if _stalled(view, trouble).status is TRUE:
+        return _Said(FALSE, status.reason or Reason.UNKNOWN, "Nothing is under way.")
+    if retry:
+        return _Said(TRUE, Reason.RETRYING, _first_told(view, retry))
+    if status.phase in (*ACTIVE_PHASES, Phase.PENDING):
         return _Said(TRUE, status.reason or Reason.UNKNOWN, status.message or "")
+    if not view.is_split_in_force:
+        return _Said(TRUE, Reason.ROUTING, "The gateway has yet to take over the split that was decided.")
     return _Said(FALSE, status.reason or Reason.UNKNOWN, "Nothing is under way.")
+
+
+def _first_told(view: View, retry: str) -> str:
+    """Return the text of the first of several retries: one that names, say, a port would be written, and wake us."""
+    before = view.snapshot.status.conditions
+    known = (c.message for c in before if c.type is ConditionType.RECONCILING and c.reason == Reason.RETRYING)
+    return next(known, retry)
 
 
 def _stalled(view: View, trouble: Trouble | None) -> _Said:
@@ -289,10 +322,20 @@ def _metrics(view: View) -> _Said:
 def _latency(view: View) -> _Said:
     rollout = view.status.rollout
     state = memory.judge_state(rollout) if rollout else None
-    compared = [m for m in state.metrics if m.judged] if state else []
-    if not compared:
-        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No latency was compared.")
-    return _Said(TRUE, Reason.AVAILABLE, "Canary and stable have latency histograms.")
+    if state is None:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "Nothing is judged.")
+    asked = [m for m in config_from_analysis(view.analysis).metrics if isinstance(m, LatencyRatio)]
+    if not asked:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No metric compares latencies.")
+    compared = {known.name for known in state.metrics if known.judged}
+    silent = [metric for metric in asked if metric.name not in compared]
+    if not silent:
+        return _Said(TRUE, Reason.AVAILABLE, "Canary and stable have latency histograms.")
+    if state.step_requests == 0:
+        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No request was counted in this step yet.")
+    who, least = ", ".join(metric.name for metric in silent), max(metric.min_tick_requests for metric in silent)
+    message = f"{who}: no tick of this step had {least} requests and a whole histogram on both sides."
+    return _Said(FALSE, Reason.METRIC_SILENT, message)
 
 
 def _canary_healthy(view: View) -> _Said:
@@ -314,14 +357,20 @@ def _plan_change(view: View) -> _Said:
 
 
 def _with_conditions(
-    snapshot: Snapshot, status: VisionModelStatus, said: Mapping[ConditionType, _Said], now: datetime
+    snapshot: Snapshot,
+    status: VisionModelStatus,
+    said: Mapping[ConditionType, _Said],
+    now: datetime,
+    *,
+    is_judged: bool = True,
 ) -> VisionModelStatus:
     before = {condition.type: condition for condition in snapshot.status.conditions}
+    generation = snapshot.generation if is_judged else snapshot.status.observed_generation
     conditions = [
-        _condition(before.get(kind), kind, what, snapshot.generation, now)
+        _condition(before.get(kind), kind, what, generation or 0, now)
         for kind, what in sorted(said.items(), key=lambda item: list(ConditionType).index(item[0]))
     ]
-    return status.model_copy(update={"conditions": conditions, "observed_generation": snapshot.generation})
+    return status.model_copy(update={"conditions": conditions, "observed_generation": generation})
 
 
 def _condition(before: Condition | None, kind: ConditionType, said: _Said, generation: int, now: datetime) -> Condition:

@@ -52,13 +52,13 @@ def _start_observing(view: View) -> VisionModelStatus:
     if rollout.judge:
         state = memory.judge_state(rollout)
         assert state is not None
-        status = memory.with_rollout(status, judge=state_to_dict(start_step(state)))
+        status = memory.with_rollout(status, judge=state_to_dict(start_step(state, view.now.timestamp())))
     return memory.observe_step(memory.with_rollout(status, step_started_at=view.now), view.now)
 
 
 def observing(view: View, verdict: Verdict | None) -> VisionModelStatus:
     """Watch one step until it is done, held or out of time; harm was handled before."""
-    status, rollout, step = view.status, view.rollout, view.step
+    status, step = view.status, view.step
     assert step is not None
     asked = _asked_to_go_on(view)
     if asked is not None:
@@ -74,19 +74,32 @@ def observing(view: View, verdict: Verdict | None) -> VisionModelStatus:
     is_long_enough = _observed_seconds(view) >= (step.min_seconds or 0.0)
     if is_long_enough and (not is_judged or (isinstance(verdict, Pass) and _is_fresh(view))):
         return _next_step(view)
-    if view.waited(rollout.step_started_at, view.analysis.max_step_duration) and is_long_enough:
+    if isinstance(verdict, Inconclusive) and _is_fresh(view) and _is_overdue(view):
         return _undecided(view, verdict)
     return status
 
 
 def _is_judged(weight_ppm: int) -> bool:
-    """Only a real split compares: without canary or without stable requests a step is a matter of time."""
-    return 0 < weight_ppm < WHOLE - TRACE
+    """Only a real split compares: with a trace on one side, or nothing, a step is a matter of time."""
+    return TRACE < weight_ppm < WHOLE - TRACE
 
 
 def _observed_seconds(view: View) -> float:
     started = view.rollout.step_started_at
     return 0.0 if started is None else (view.now - started).total_seconds()
+
+
+def _is_overdue(view: View) -> bool:
+    """Return whether a verdict is late; its time begins when the step could first have passed.
+
+    That is after the step's own pauses and the warm-up. Missing data is no verdict: `metricsGrace` and
+    `metricsDeadline` are for that.
+    """
+    step, state = view.step, memory.judge_state(view.rollout)
+    assert step is not None
+    assert state is not None
+    waited = min(_observed_seconds(view) - (step.min_seconds or 0.0), view.now.timestamp() - state.started)
+    return waited >= duration_seconds(view.analysis.max_step_duration)
 
 
 def _asked_to_go_on(view: View) -> VisionModelStatus | None:
@@ -96,7 +109,7 @@ def _asked_to_go_on(view: View) -> VisionModelStatus | None:
     consumed = remember(view.status.consumed_actions, requests, "promote")
     asked = view.at(view.status.model_copy(update={"consumed_actions": consumed}))
     if requests.promote_full:
-        return promote(asked.at(memory.with_rollout(asked.status, full=True)))
+        return promote(asked)
     return _next_step(asked)
 
 
@@ -150,9 +163,8 @@ def _silence(view: View, verdict: Verdict | None) -> str:
     return verdict.reason if isinstance(verdict, NoData) else "no new ticks"
 
 
-def _undecided(view: View, verdict: Verdict | None) -> VisionModelStatus:
-    detail = verdict.message if isinstance(verdict, Inconclusive) else "no data"
-    message = f"Undecided after {view.analysis.max_step_duration}: {detail}"
+def _undecided(view: View, verdict: Inconclusive) -> VisionModelStatus:
+    message = f"Undecided after {view.analysis.max_step_duration}: {verdict.message}"
     match view.analysis.on_inconclusive:
         case OnInconclusive.ABORT:
             return memory.turn_back(view.status, Reason.INCONCLUSIVE, message, view.now)

@@ -16,13 +16,12 @@ SOON = 0.2
 def wake_after(view: View) -> float | None:
     """Return the seconds until the next look, None when only a change can matter."""
     status = view.status
+    if view.is_settling:
+        return ROUTE_SETTLE.total_seconds()
     if status.rollout is None:
         if must_forget(view):
             return SHORTLY
-        is_split_awaited = view.traffic.verified_at is None or not view.is_route_as_recorded
-        return WATCHED if view.has_gateway and view.traffic.slots and is_split_awaited else None
-    if view.is_settling:
-        return ROUTE_SETTLE.total_seconds()
+        return None if view.is_split_in_force and view.is_reachable else WATCHED
     match status.phase:
         case Phase.CONVERTING if is_recording(view):
             return SHORTLY

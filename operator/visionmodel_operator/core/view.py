@@ -131,6 +131,14 @@ class View:
         return route is not None and route.accepted and self.is_route_as_recorded
 
     @property
+    def is_reachable(self) -> bool:
+        """Whether requests arrive, be it by an older state of the route; without a gateway the Services answer."""
+        if not self.has_gateway or not self.traffic.slots:
+            return True
+        route = self.snapshot.route
+        return route is not None and route.serving
+
+    @property
     def is_split_in_force(self) -> bool:
         """Whether the recorded split was accepted, had time to take effect, and still stands in the route."""
         if not self.has_gateway or not self.traffic.slots:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import kopf
 
 from visionmodel_operator.api.base import GROUP
-from visionmodel_operator.core.names import MANAGED_BY
+from visionmodel_operator.core.names import LABEL_MANAGED_BY, MANAGED_BY
 
 SERVER_SECONDS, CLIENT_SECONDS, CONNECT_SECONDS = 300, 330, 10
 FIRST_SERVER_WITH_STREAMED_LISTS = (1, 34)
-CHILD_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
+CHILD_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 CHILDREN = (("apps", "v1", "deployments"), ("batch", "v1", "jobs"))
 ROUTES = ("gateway.networking.k8s.io", "v1", "httproutes")
 

@@ -8,18 +8,17 @@ from visionmodel_operator.core.actions import (
     DeleteJob,
     DeleteRevision,
     DeleteRoute,
-    EmitEvent,
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
-    ForgetArtifact,
+    ForgetFailure,
     RecordArtifact,
     ScaleRevision,
     StartConversion,
 )
-from visionmodel_operator.core.operations import Event, Operation
+from visionmodel_operator.core.operations import Operation
 from visionmodel_operator.core.snapshot import Snapshot
-from visionmodel_operator.render.artifact import forget_artifact, record_artifact
+from visionmodel_operator.render.artifact import forget_failure, record_artifact
 from visionmodel_operator.render.conversion_job import delete_job, start_conversion
 from visionmodel_operator.render.serving import create_revision, delete_revision, disruption_budget, scale_revision
 from visionmodel_operator.render.traffic import delete_route, ensure_front, ensure_route
@@ -41,26 +40,8 @@ def operations(action: Action, snapshot: Snapshot) -> tuple[Operation, ...]:
             return delete_job(action)
         case RecordArtifact():
             return record_artifact(action, snapshot)
-        case ForgetArtifact():
-            return forget_artifact(action)
-        case CreateRevision() | ScaleRevision() | DeleteRevision() | EnsureDisruptionBudget():
-            return _of_revision(action, snapshot)
-        case EnsureFront():
-            return ensure_front(action, snapshot)
-        case EnsureRoute():
-            return ensure_route(action, snapshot)
-        case DeleteRoute():
-            return delete_route(snapshot)
-        case EmitEvent():
-            return (Event(action.reason, action.message, action.warning),)
-        case _:
-            assert_never(action)
-
-
-def _of_revision(
-    action: CreateRevision | ScaleRevision | DeleteRevision | EnsureDisruptionBudget, snapshot: Snapshot
-) -> tuple[Operation, ...]:
-    match action:
+        case ForgetFailure():
+            return forget_failure(action, snapshot)
         case CreateRevision():
             return create_revision(action, snapshot)
         case ScaleRevision():
@@ -69,5 +50,11 @@ def _of_revision(
             return delete_revision(action, snapshot)
         case EnsureDisruptionBudget():
             return disruption_budget(action, snapshot)
+        case EnsureFront():
+            return ensure_front(action, snapshot)
+        case EnsureRoute():
+            return ensure_route(action, snapshot)
+        case DeleteRoute():
+            return delete_route(snapshot)
         case _:
             assert_never(action)

@@ -3,14 +3,15 @@
 Shared by the VisionModels of a namespace, so none of them owns it; the resync deletes it when nobody keeps it.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ReportSummary
 from visionmodel_operator.core import names
-from visionmodel_operator.core.actions import ForgetArtifact, RecordArtifact
+from visionmodel_operator.core.actions import ForgetFailure, RecordArtifact
 from visionmodel_operator.core.artifact_record import data_from_artifact
-from visionmodel_operator.core.operations import Apply, Delete, Operation
+from visionmodel_operator.core.operations import Apply, Delete, Manifest, Operation
 from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot
 
 GATE_EXIT_CODES: Final = frozenset({ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED})
@@ -34,28 +35,37 @@ def record_artifact(action: RecordArtifact, snapshot: Snapshot) -> tuple[Operati
         if failure is not None:
             failures[action.gate_key] = failure
     summary = _report(action.summary, known.summary if known else None) if is_gate_failure else action.summary
-    manifest = {
+    return (Apply(_config_map(KnownArtifact(action.key, summary, verdicts, failures), snapshot)),)
+
+
+def forget_failure(action: ForgetFailure, snapshot: Snapshot) -> tuple[Operation, ...]:
+    """Return the delete of a failed conversion's record, else the record without the verdict of these gates."""
+    known = snapshot.artifacts.get(action.key)
+    if known is None or known.failure is not None:
+        return (Delete("v1", "ConfigMap", names.artifact_config(action.key)),)
+    verdicts, failures = dict(known.verdicts), dict(known.gate_failures)
+    verdicts.pop(action.gate_key, None)
+    failures.pop(action.gate_key, None)
+    return (Apply(_config_map(replace(known, verdicts=verdicts, gate_failures=failures), snapshot)),)
+
+
+def _config_map(known: KnownArtifact, snapshot: Snapshot) -> Manifest:
+    return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": names.artifact_config(action.key),
+            "name": names.artifact_config(known.key),
             "namespace": snapshot.ref.namespace,
             "labels": {
                 "app.kubernetes.io/name": "visionmodel",
                 "app.kubernetes.io/component": "artifact",
                 "app.kubernetes.io/part-of": "visionmodel",
-                "app.kubernetes.io/managed-by": names.MANAGED_BY,
-                names.LABEL_ARTIFACT_KEY: action.key,
+                names.LABEL_MANAGED_BY: names.MANAGED_BY,
+                names.LABEL_ARTIFACT_KEY: known.key,
             },
         },
-        "data": data_from_artifact(KnownArtifact(action.key, summary, verdicts, failures)),
+        "data": data_from_artifact(known),
     }
-    return (Apply(manifest),)
-
-
-def forget_artifact(action: ForgetArtifact) -> tuple[Operation, ...]:
-    """Return the delete of everything remembered under a key."""
-    return (Delete("v1", "ConfigMap", names.artifact_config(action.key)),)
 
 
 def _report(new: ReportSummary, old: ReportSummary | None) -> ReportSummary:

@@ -8,15 +8,16 @@ from math import ceil
 from typing import Any, Final
 
 from visionmodel_contract.exits import PERMANENT_EXIT_CODES
+from visionmodel_contract.precision import Backend
 from visionmodel_operator.api.base import GROUP, duration_seconds
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import DeleteJob, StartConversion
 from visionmodel_operator.core.operations import Create, Delete, Operation
+from visionmodel_operator.core.quantity import canonical, smaller
 from visionmodel_operator.core.snapshot import Platform, Snapshot
 from visionmodel_operator.render.objects import Json, owned_metadata
 from visionmodel_operator.render.pods import REGISTRY_CREDENTIALS, RESTRICTED_CONTAINER, RESTRICTED_POD
-from visionmodel_operator.render.quantity import canonical, smaller
 
 CONTAINER: Final = "converter"
 BACKOFF_LIMIT: Final = 2
@@ -134,8 +135,16 @@ def _claims(spec: VisionModelSpec) -> list[tuple[str, str]]:
 
 
 def _image(action: StartConversion, platform: Platform) -> str:
-    """Return the image that can load the source; the plain one says in its report what is missing."""
-    return platform.converter_images.get(action.request.source.format or "", platform.converter_image)
+    """Return the converter that can load the format, or has the backend's runtime; one that lacks it says so for good.
+
+    The format first: the backend's runtime is missed in the end, the loader at once.
+    """
+    by_format = platform.converter_images.get(action.request.source.format or "")
+    if by_format is not None:
+        return by_format
+    if action.spec.conversion.backend is Backend.OPENVINO and platform.converter_openvino_image is not None:
+        return platform.converter_openvino_image
+    return platform.converter_image
 
 
 def _converter(image: str, platform: Platform, mounts: list[Mount]) -> Json:

@@ -1,11 +1,10 @@
 """The generated ensemble of an image task: encoded image -> `pre` -> network -> `post` -> detections.
 
-The parameters written here are read by `visionmodel_pipeline.settings` in the Triton image. Only the network batches
+Only the network batches
 requests of different clients: the steps answer each request by itself, so one client's unreadable image is that
 client's alone. Triton refuses a warm-up of an ensemble; the network has its own.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
@@ -14,16 +13,16 @@ from typing import Final
 from visionmodel_contract.report import ArtifactInfo
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import DetectionOutput, ImageInput, VisionModelSpec
+from visionmodel_operator.core.image_task import postprocess_parameters, preprocess_parameters
 from visionmodel_operator.core.snapshot import Platform
+from visionmodel_operator.core.threads import cpus
 from visionmodel_operator.errors import UserError
 from visionmodel_operator.render.image_network import ImageNetwork, image_network
-from visionmodel_operator.render.quantity import amount
 from visionmodel_operator.render.text import render_text
 from visionmodel_operator.render.triton_config import (
     Tensor,
     config_pbtxt,
     configured_tensor,
-    cpus,
     model_version,
 )
 
@@ -112,30 +111,14 @@ def _dims(spec: VisionModelSpec, network: ImageNetwork) -> tuple[int, ...]:
 
 
 def _pre(name: str, revision: str, spec: VisionModelSpec, network: ImageNetwork) -> str:
-    wanted = spec.task.input or ImageInput()
-    parameters = {
-        "height": str(network.height),
-        "width": str(network.width),
-        "layout": wanted.layout.value,
-        "resize": wanted.resize.value,
-        "color_space": wanted.color_space.value,
-        "mean": json.dumps(wanted.mean),
-        "std": json.dumps(wanted.std),
-        "max_bytes": str(floor(amount(wanted.max_bytes))),
-        "max_pixels": str(wanted.max_pixels),
-    }
+    sides = {"height": str(network.height), "width": str(network.width)}
+    parameters = sides | preprocess_parameters(spec.task)
     tensor = Tensor("tensor", "TYPE_FP32", _dims(spec, network))
     return _step(name, PRE_BACKEND, revision, spec, (IMAGE,), (tensor, GEOMETRY), parameters)
 
 
 def _post(name: str, revision: str, spec: VisionModelSpec, output: DetectionOutput, network: ImageNetwork) -> str:
-    parameters = {
-        "decoder": output.decoder.value,
-        "score_threshold": str(output.score_threshold),
-        "iou_threshold": str(output.iou_threshold),
-        "max_detections": str(output.max_detections),
-        "labels": json.dumps(spec.task.labels, ensure_ascii=False),
-    }
+    parameters = postprocess_parameters(spec.task, output)
     size = spec.serving.batching.max_batch_size
     raw = {decoded: configured_tensor(tensor, size) for decoded, tensor in network.outputs.items()}
     inputs = (GEOMETRY, *(Tensor(decoded, tensor.data_type, tensor.dims) for decoded, tensor in raw.items()))

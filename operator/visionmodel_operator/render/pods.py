@@ -10,9 +10,9 @@ from visionmodel_contract.report import ArtifactInfo
 from visionmodel_operator.api.base import GROUP
 from visionmodel_operator.api.spec import Accelerator, TaskType, VisionModelSpec
 from visionmodel_operator.core import names
+from visionmodel_operator.core.quantity import canonical_map
 from visionmodel_operator.core.snapshot import Platform
 from visionmodel_operator.render.objects import Json, without_empty
-from visionmodel_operator.render.quantity import canonical_map
 from visionmodel_operator.render.repository import repository_models
 from visionmodel_operator.render.triton_config import model_version
 from visionmodel_operator.render.triton_flags import REPOSITORY, runtime_of, tritonserver_args

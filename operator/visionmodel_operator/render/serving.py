@@ -1,7 +1,8 @@
 """A revision in the cluster: ConfigMap (the memory), Service, one Deployment per accelerator, disruption budget.
 
 The Deployments and the Service are rendered once and stored in the ConfigMap exactly as they were; every later pass
-re-applies what is stored, so that an upgraded operator never rolls running pods.
+re-applies what is stored, so that an upgraded operator never rolls running pods. Only the owner is always today's: a
+VisionModel that was deleted without its children and made again would lose them to the garbage collector.
 """
 
 import json
@@ -20,11 +21,10 @@ from visionmodel_operator.core.actions import (
 from visionmodel_operator.core.operations import Apply, Create, Delete, Manifest, Operation
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.errors import Retry
-from visionmodel_operator.render.objects import Json, owned_metadata
+from visionmodel_operator.render.objects import Json, owned_metadata, owner_reference
 from visionmodel_operator.render.pods import serving_labels, serving_selector, serving_template
 from visionmodel_operator.render.repository import config_files
 
-WORKLOAD_KEY: Final = "workload.json"
 MAX_ACCELERATORS: Final = 4
 
 TRACK_STABLE: Final = "stable"
@@ -36,26 +36,16 @@ TRACK_RETIRED: Final = "retired"
 def create_revision(action: CreateRevision, snapshot: Snapshot) -> tuple[Operation, ...]:
     """Return the ConfigMap first, so that a pass killed half-way leaves a memory that the next one re-applies."""
     workload = _workload(action, snapshot)
-    ref = snapshot.ref
-    config_map = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": owned_metadata(
-            ref,
-            names.revision_config(ref.name, action.revision),
-            names.object_labels(ref.name, "serving", action.revision),
-        ),
-        "immutable": True,
-        "data": {
-            **config_files(ref.name, action.revision, action.spec, action.artifact, snapshot.platform),
-            WORKLOAD_KEY: json.dumps(workload, indent=2, sort_keys=True),
-        },
+    data = {
+        **config_files(snapshot.ref.name, action.revision, action.spec, action.artifact, snapshot.platform),
+        names.WORKLOAD_FILE: json.dumps(workload, indent=2, sort_keys=True),
     }
-    return (Create(config_map), *_scaled(workload, action.revision, action.replicas, snapshot))
+    memory = _memory(action.revision, data, snapshot)
+    return (Create(memory), *_scaled(workload, action.revision, action.replicas, snapshot))
 
 
 def scale_revision(action: ScaleRevision, snapshot: Snapshot) -> tuple[Operation, ...]:
-    """Return the stored manifests with the replicas asked for, split over the Deployments.
+    """Return what is stored, the memory itself included, with the replicas asked for split over the Deployments.
 
     Raises:
         Retry: nothing is stored; the picture is older than the decision.
@@ -63,7 +53,8 @@ def scale_revision(action: ScaleRevision, snapshot: Snapshot) -> tuple[Operation
     workload = snapshot.workloads.get(action.revision)
     if workload is None or not workload.stored:
         raise Retry(f"revision {action.revision} has no stored workload yet")
-    return tuple(_scaled(workload.stored, action.revision, action.replicas, snapshot))
+    memory = _memory(action.revision, workload.config, snapshot)
+    return (Apply(memory), *_scaled(workload.stored, action.revision, action.replicas, snapshot))
 
 
 def delete_revision(action: DeleteRevision, snapshot: Snapshot) -> tuple[Operation, ...]:
@@ -100,6 +91,18 @@ def disruption_budget(action: EnsureDisruptionBudget, snapshot: Snapshot) -> tup
     return (Apply(manifest),)
 
 
+def _memory(revision: str, data: Mapping[str, str], snapshot: Snapshot) -> Manifest:
+    ref = snapshot.ref
+    labels = names.object_labels(ref.name, "serving", revision)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": owned_metadata(ref, names.revision_config(ref.name, revision), labels),
+        "immutable": True,
+        "data": dict(data),
+    }
+
+
 def replicas_by_deployment(replicas: int, deployments: int) -> tuple[int, ...]:
     """Return an even split of replicas, the remainder to the first Deployments."""
     each, rest = divmod(replicas, deployments)
@@ -113,8 +116,9 @@ def _scaled(
     share = dict(zip(deployments, replicas_by_deployment(replicas, max(1, len(deployments))), strict=False))
     track = _track(revision, snapshot)
     for manifest in workload:
-        metadata = {**manifest["metadata"], "labels": {**manifest["metadata"]["labels"], names.LABEL_TRACK: track}}
-        placed: Json = {**manifest, "metadata": metadata}
+        labels = {**manifest["metadata"]["labels"], names.LABEL_TRACK: track}
+        owners = [owner_reference(snapshot.ref)]
+        placed: Json = {**manifest, "metadata": {**manifest["metadata"], "labels": labels, "ownerReferences": owners}}
         if manifest["kind"] == "Deployment":
             placed["spec"] = {**manifest["spec"], "replicas": share[manifest["metadata"]["name"]]}
         yield Apply(placed)

@@ -1,10 +1,11 @@
 """How requests arrive: the front Service of the stable revision, and the HTTPRoute that splits between two slots.
 
-Every field that the API server would default is written out, so that comparing the route with what we want finds
-foreign edits and nothing else.
+Every field that the API server would default is written out, so that a route that differs from what we want in any
+way, be it one field more, was edited by somebody else, or no longer is what the spec asks for.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Final
 
@@ -12,13 +13,13 @@ from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.spec import GatewayRef, Traffic
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import EnsureFront, EnsureRoute
-from visionmodel_operator.core.operations import Apply, Delete, Manifest, Operation
+from visionmodel_operator.core.operations import Apply, ApplyWhole, Delete, Manifest, Operation
 from visionmodel_operator.core.snapshot import ObjectRef, Snapshot
+from visionmodel_operator.core.weights import WHOLE
 from visionmodel_operator.render.objects import Json, owned_metadata
 from visionmodel_operator.render.serving import service_ports
 
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
-FULL_PPM: Final = 1_000_000
 
 
 def ensure_front(action: EnsureFront, snapshot: Snapshot) -> tuple[Operation, ...]:
@@ -41,7 +42,7 @@ def ensure_route(action: EnsureRoute, snapshot: Snapshot) -> tuple[Operation, ..
     """Return the route with these slots and weights, or nothing where no gateway was named."""
     if not action.spec.traffic.gateway_refs:
         return ()
-    return (Apply(http_route(snapshot.ref, action.spec.traffic, action.slots, action.weights_ppm)),)
+    return (ApplyWhole(http_route(snapshot.ref, action.spec.traffic, action.slots, action.weights_ppm)),)
 
 
 def delete_route(snapshot: Snapshot) -> tuple[Operation, ...]:
@@ -55,6 +56,16 @@ def desired_route(snapshot: Snapshot) -> Manifest | None:
     if snapshot.spec is None or not snapshot.spec.traffic.gateway_refs or traffic is None or not any(traffic.slots):
         return None
     return http_route(snapshot.ref, snapshot.spec.traffic, traffic.slots, traffic.weights_ppm)
+
+
+def with_route_compared(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot knowing whether the live route is the one that recorded status asks for."""
+    route, desired = snapshot.route, desired_route(snapshot)
+    if route is None or desired is None:
+        return snapshot
+    owners = route.live["metadata"].get("ownerReferences", [])
+    is_owned = any(owner["uid"] == snapshot.ref.uid for owner in owners)
+    return replace(snapshot, route=replace(route, ours=is_owned and route.live.get("spec") == desired["spec"]))
 
 
 def http_route(ref: ObjectRef, traffic: Traffic, slots: Sequence[str], weights_ppm: Sequence[int]) -> Manifest:
@@ -92,8 +103,8 @@ def backend_refs(name: str, slots: Sequence[str], weights_ppm: Sequence[int]) ->
     """
     weights = dict(enumerate(weights_ppm))
     filled = [revision for revision in slots if revision]
-    if len(slots) != len(weights_ppm) or sum(weights_ppm) != FULL_PPM or not filled:
-        raise ValueError(f"slots {list(slots)} do not match weights {list(weights_ppm)} of {FULL_PPM}")
+    if len(slots) != len(weights_ppm) or sum(weights_ppm) != WHOLE or not filled:
+        raise ValueError(f"slots {list(slots)} do not match weights {list(weights_ppm)} of {WHOLE}")
     if any(weights[index] != 0 for index, revision in enumerate(slots) if not revision):
         raise ValueError(f"an empty slot of {list(slots)} has a weight: {list(weights_ppm)}")
     last = max(index for index, revision in enumerate(slots) if revision)

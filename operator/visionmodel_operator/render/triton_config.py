@@ -4,20 +4,20 @@ The report wins over the spec because the file that Triton loads is the one that
 """
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from math import floor
 from typing import Any, Final
 
+from visionmodel_contract.precision import Backend
 from visionmodel_contract.report import ArtifactInfo, TensorSpec
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import Batching, VisionModelSpec
 from visionmodel_operator.core.snapshot import Platform
+from visionmodel_operator.core.threads import instance_options
 from visionmodel_operator.errors import UserError
-from visionmodel_operator.render.quantity import amount
 from visionmodel_operator.render.text import render_text
 
-BACKEND: Final = "onnxruntime"
+BACKENDS: Final = {Backend.ONNX_RUNTIME: "onnxruntime", Backend.OPENVINO: "openvino"}
+"""The API's names of what executes the artifact in Triton's words; both read the same file."""
 MODEL_FILE: Final = "model.onnx"
 VERSION_HEX_DIGITS: Final = 7
 
@@ -84,7 +84,7 @@ def config_pbtxt(
     return render_text(
         "config.pbtxt.j2",
         name=name,
-        backend=BACKEND,
+        backend=BACKENDS[spec.conversion.backend],
         model_file=MODEL_FILE,
         max_batch_size=batching.max_batch_size,
         version=model_version(revision),
@@ -93,10 +93,7 @@ def config_pbtxt(
         instances=spec.serving.instances,
         instance_kind="KIND_GPU" if spec.accelerators and not platform.simulated_accelerators else "KIND_CPU",
         dynamic_batching=_dynamic_batching(batching),
-        parameters={
-            "intra_op_thread_count": str(_threads(spec)),
-            "inter_op_thread_count": "1",
-        },
+        parameters=instance_options(spec).parameters(spec.conversion.backend),
         warmup_batch_sizes=_warmup_batch_sizes(spec, inputs),
     )
 
@@ -151,20 +148,6 @@ def _dynamic_batching(batching: Batching) -> dict[str, Any] | None:
 
 def _microseconds(duration: str) -> int:
     return round(duration_seconds(duration) * 1_000_000)
-
-
-def cpus(spec: VisionModelSpec) -> Decimal:
-    """Return the CPUs that the container may use: its limit, else its request, else one."""
-    resources = spec.serving.resources
-    return amount(resources.limits.get("cpu") or resources.requests.get("cpu") or "1")
-
-
-def _threads(spec: VisionModelSpec) -> int:
-    """Return the threads of one model instance: its share of the CPUs, at least one.
-
-    Without a number ONNX Runtime takes every core of the node, and instances fight for a quota they cannot see.
-    """
-    return max(1, floor(cpus(spec) / spec.serving.instances))
 
 
 def _warmup_batch_sizes(spec: VisionModelSpec, inputs: tuple[Tensor, ...]) -> tuple[int, ...]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from visionmodel_operator.work.schedule import Key
 
-LIST_AGE_LIMIT = 900.0
-"""Seconds after which the last full list is too old to trust the watches."""
+MISSED_LISTS = 3
+LEAST_LIST_AGE = 900.0
+"""Seconds. The last full list is too old to trust the watches after so many that did not come, and never earlier."""
 
 
 @dataclass
@@ -15,12 +16,14 @@ class Health:
 
     Attributes:
         monotonic: seconds of a clock that never goes back.
+        resync_seconds: time between full lists.
         serves_models: the CRD is served.
         watching: kopf has started its watches.
         stopping: the process is on its way out.
     """
 
     monotonic: Callable[[], float]
+    resync_seconds: float
     serves_models: bool = False
     watching: bool = False
     stopping: bool = False
@@ -71,7 +74,7 @@ class Health:
             (self.stopping, "stopping"),
             (not self.serves_models, "the CRD visionmodels.visionmodel.dev is not served"),
             (not self.watching, "the watches have not started"),
-            (self.list_age > LIST_AGE_LIMIT, "the last full list is too old"),
+            (self.list_age > max(LEAST_LIST_AGE, MISSED_LISTS * self.resync_seconds), "the last full list is too old"),
             (self._is_stale, "the watch of VisionModels misses events"),
         )
         return [trouble for is_wrong, trouble in checks if is_wrong]

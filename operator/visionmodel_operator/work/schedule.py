@@ -72,15 +72,15 @@ class Schedule:
     def fail(self, key: Key, now: float, delay: float | None = None) -> float:
         """End a pass that decided nothing; returns the seconds until the next one.
 
-        A wake that came meanwhile shortens the wait, but not below the first back-off: a pass that writes
-        something and then fails would wake itself for ever.
+        A wake that came meanwhile shortens the back-off, but not below its first step: a pass that writes something
+        and then fails would wake itself for ever. A `delay` is what an overloaded server asked for, and stays.
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         backoff = min(BACKOFF_FIRST * 2.0 ** min(failures, 30), BACKOFF_LAST)
         wait = (backoff if delay is None else max(delay, DELAY_LEAST)) * (1 + JITTER * self.jitter())
         wait = min(wait, BACKOFF_LAST)
-        if key in self._dirty:
+        if key in self._dirty and delay is None:
             wait = min(wait, BACKOFF_FIRST)
         self._leave(key, now, wait, wait)
         return wait

@@ -48,7 +48,10 @@ class Telemetry:
         self.step = Gauge("visionmodel_rollout_step", "Step, counted from 1; 0: none.", PER_OBJECT, registry=registry)
         self.weight = Gauge("visionmodel_rollout_weight", "Canary's share in percent.", PER_OBJECT, registry=registry)
         self.evidence = Gauge(
-            "visionmodel_rollout_evidence", "Canary requests judged so far.", PER_OBJECT, registry=registry
+            "visionmodel_rollout_evidence",
+            "Natural logarithm of the evidence that the canary fails more often than stable; 0: none yet.",
+            PER_OBJECT,
+            registry=registry,
         )
         self.rollouts = Counter(
             "visionmodel_rollouts", "Rollouts that ended.", (*PER_OBJECT, "outcome"), registry=registry

@@ -247,6 +247,10 @@ CORPUS = [
 ]
 
 
+AS_PROCESSES = list({bad.code: bad for bad in reversed(CORPUS)}.values())
+"""The first of each exit code runs as the pod would; that of the others is what `main` returns."""
+
+
 @pytest.mark.parametrize("bad", CORPUS, ids=lambda bad: bad.name)
 def test_ends_with_its_own_reason_and_publishes_nothing(
     bad: Bad, claim_job: tuple[JobRunner, Callable[[str, bytes], str]]
@@ -261,12 +265,12 @@ def test_ends_with_its_own_reason_and_publishes_nothing(
     request = job.request(f"pvc://models/{bad.path}", **bad.request)
     asks_goals = bad.metrics != (TOP1,) or bad.dataset is not None or bad.name == "metric-without-dataset"
     if asks_goals:
-        request["parity"] = {"metrics": list(bad.metrics)}
+        request["gates"]["parity"] = {"metrics": list(bad.metrics)}
     if bad.dataset is not None:
-        request["parity"]["datasetUri"] = put("eval.npz", bad.dataset)
+        request["gates"]["parity"]["datasetUri"] = put("eval.npz", bad.dataset)
 
     before = job.tags()
-    done = job.run(request)
+    done = job.run(request) if bad in AS_PROCESSES else job.run_here(request)
     failure = done.summary.failure
     assert failure is not None, done.stderr
     assert (failure.reason, done.code, failure.exit_code) == (bad.reason, bad.code, bad.code), failure.message
@@ -275,6 +279,10 @@ def test_ends_with_its_own_reason_and_publishes_nothing(
     assert job.tags() == before == []
     assert done.progress[-1]["stage"] == bad.reason
     assert "Traceback" not in done.stderr
+
+
+HTTPS_AS_PROCESSES = ("status/403", "status/503")
+"""Their exit codes are not in the corpus."""
 
 
 def test_corpus_has_readable_unique_names() -> None:
@@ -296,7 +304,8 @@ def test_https_refusals(
     job: JobRunner, tls_server: TlsServer, path: str, reason: str, code: ExitCode, says: str
 ) -> None:
     (job.source_secret / "ca.crt").write_bytes(tls_server.ca_pem)
-    done = job.run(job.request(f"{tls_server.url}/{path}"))
+    request = job.request(f"{tls_server.url}/{path}")
+    done = job.run(request) if path in HTTPS_AS_PROCESSES else job.run_here(request)
     assert done.summary.failure is not None
     assert (done.summary.failure.reason, done.code) == (reason, code), done.stderr
     assert says in done.summary.failure.message

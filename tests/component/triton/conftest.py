@@ -8,6 +8,7 @@ from images.build import build_images
 
 from component.triton.repository import write_model
 from component.triton.server_process import Image, Server, mounted, running, wait_until
+from visionmodel_devcluster.packages import required_program
 
 # The flags that the operator's pods have on this server.
 FLAGS = (
@@ -22,6 +23,7 @@ FLAGS = (
 
 @pytest.fixture(scope="session")
 def image() -> Iterator[Image]:
+    required_program("buildah")
     with mounted(build_images(["triton"])["triton"]) as image:
         yield image
 

@@ -16,6 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import tritonclient.grpc
+
+from visionmodel_devcluster.direct import open_direct
+
 SERVER = "/opt/tritonserver/bin/tritonserver"
 # $1 root, $2 repository; the rest is the command. Everything below is undone by the end of the mount namespace.
 ENTER = """
@@ -56,7 +60,7 @@ class Server:
     def status(self, path: str) -> int:
         """HTTP status of a GET; 0 while nothing listens."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as answer:
+            with open_direct(f"http://127.0.0.1:{self.http}{path}", timeout=10) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             with error:
@@ -69,15 +73,21 @@ class Server:
         url = f"http://127.0.0.1:{self.http}{path}"
         request = urllib.request.Request(url, data=json.dumps(body).encode(), method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with open_direct(request, timeout=30) as answer:
                 return int(answer.status), json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.load(error)
 
+    def grpc_client(self) -> tritonclient.grpc.InferenceServerClient:
+        """A gRPC client; gRPC would use the proxy of the environment for loopback too."""
+        return tritonclient.grpc.InferenceServerClient(
+            f"127.0.0.1:{self.grpc}", channel_args=[("grpc.enable_http_proxy", 0)]
+        )
+
     def samples(self) -> dict[str, float]:
         """All metrics, by name with labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as answer:
+        with open_direct(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, value in pairs}

@@ -28,6 +28,7 @@ from example_models.build import build
 from example_models.grid import image_from_pixels, overlaps
 from example_models.shapes import CLASS_NAMES, Scene, scene
 from unit.render.samples import DETECTOR, PLATFORM, REVISION, spec
+from visionmodel_devcluster.direct import open_direct
 from visionmodel_operator.render.repository import config_files, repository_models
 from visionmodel_operator.render.triton_config import model_version
 from visionmodel_pipeline.detections import Detections, detect
@@ -101,7 +102,7 @@ def post_bytes(server: Server, data: bytes) -> tuple[int, bytes, int]:
     url = f"http://127.0.0.1:{server.http}/v2/models/{NAME}/infer"
     headers = {"Inference-Header-Content-Length": "0", "Content-Type": "application/octet-stream"}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers, method="POST"), timeout=30) as answer:
+        with open_direct(urllib.request.Request(url, data, headers, method="POST"), timeout=30) as answer:
             return answer.status, answer.read(), int(answer.headers.get("Inference-Header-Content-Length", "0"))
     except urllib.error.HTTPError as error:
         with error:
@@ -151,7 +152,7 @@ def client_batch(client_module: Any, images: Sequence[bytes]) -> Any:
 
 def test_a_batch_over_grpc_answers_image_by_image(detector: Server, model_file: Path) -> None:
     images = [drawn(seed)[1] for seed in (1, 2, 3)]
-    with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{detector.grpc}") as client:
+    with detector.grpc_client() as client:
         result = client.infer(NAME, client_batch(tritonclient.grpc, images))
     answer = {name: result.as_numpy(name) for name in ("num_detections", "boxes", "scores", "labels")}
     for index, data in enumerate(images):
@@ -185,7 +186,7 @@ def test_an_empty_body_is_the_clients_fault(detector: Server) -> None:
 
 def test_a_bad_image_is_grpc_invalid_argument(detector: Server) -> None:
     with (
-        tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{detector.grpc}") as client,
+        detector.grpc_client() as client,
         pytest.raises(tritonclient.grpc.InferenceServerException) as raised,
     ):
         client.infer(NAME, client_batch(tritonclient.grpc, [b"hello"]))

@@ -58,7 +58,7 @@ def infer_http(server: Server, x: Array, index: Array) -> Array:
 
 
 def infer_grpc(server: Server, x: Array, index: Array) -> Array:
-    with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc}") as client:
+    with server.grpc_client() as client:
         return asked(client, tritonclient.grpc.InferInput, x, index)
 
 

@@ -16,7 +16,8 @@ from visionmodel_operator.adapters.translation import (
 )
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
 from visionmodel_operator.core import names
-from visionmodel_operator.core.revision import artifact_key, revision_of
+from visionmodel_operator.core.conversion_request import artifact_key
+from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import JobState, KnownArtifact, Platform, PodState
 
 DIGEST = "sha256:" + "a" * 64
@@ -203,28 +204,38 @@ GATEWAY = {"name": "gw", "sectionName": "http", "namespace": "default", "kind": 
 
 
 @pytest.mark.parametrize(
-    ("live", "reason"),
+    ("live", "reason", "serving"),
     [
-        pytest.param(route([answer(GATEWAY)]), "", id="accepted, namespace defaulted"),
-        pytest.param(route([answer({**GATEWAY, "sectionName": "other"})]), "Pending", id="another listener"),
-        pytest.param(route([answer(GATEWAY, accepted="False")]), "NoMatchingParent", id="refused"),
-        pytest.param(route([answer(GATEWAY, resolved="False")]), "BackendNotFound", id="backend missing"),
-        pytest.param(route([answer(GATEWAY, seen=3)]), "Pending", id="older generation"),
-        pytest.param(route([{"parentRef": GATEWAY, "conditions": []}]), "Pending", id="no condition yet"),
+        pytest.param(route([answer(GATEWAY)]), "", True, id="accepted, namespace defaulted"),
+        pytest.param(route([answer({**GATEWAY, "sectionName": "other"})]), "Pending", False, id="another listener"),
+        pytest.param(route([answer(GATEWAY, accepted="False")]), "NoMatchingParent", False, id="refused"),
+        pytest.param(route([answer(GATEWAY, resolved="False")]), "BackendNotFound", True, id="backend missing"),
+        pytest.param(route([answer(GATEWAY, seen=3)]), "Pending", True, id="older generation"),
+        pytest.param(
+            route([answer(GATEWAY, seen=3, accepted="False")]), "Pending", False, id="older generation refused"
+        ),
+        pytest.param(route([]), "Pending", False, id="no answer yet"),
+        pytest.param(route([{"parentRef": GATEWAY, "conditions": []}]), "Pending", False, id="no condition yet"),
         pytest.param(
             route([answer({"name": "a", "namespace": "default"})], [{"name": "a"}, {"name": "b"}]),
             "Pending",
+            False,
             id="one of two gateways",
         ),
         pytest.param(
-            route([answer(GATEWAY), answer(GATEWAY, accepted="False")]), "NoMatchingParent", id="two controllers"
+            route([answer(GATEWAY), answer(GATEWAY, accepted="False")]), "NoMatchingParent", False, id="two controllers"
         ),
-        pytest.param(route([], []), "NoParents", id="no gateway named"),
+        pytest.param(route([], []), "NoParents", False, id="no gateway named"),
     ],
 )
-def test_a_route_is_accepted_when_everybody_says_so(live: dict[str, Any], reason: str) -> None:
+def test_a_route_is_accepted_when_everybody_says_so(live: dict[str, Any], reason: str, serving: bool) -> None:
     state = route_state(live)
-    assert (state.accepted, state.reason) == (not reason, reason)
+    assert (state.accepted, state.reason, state.serving) == (not reason, reason, serving)
+
+
+def test_a_route_behind_an_older_one_gets_no_requests() -> None:
+    state = route_state(route([answer(GATEWAY)]), "elsewhere/m")
+    assert (state.accepted, state.reason, state.serving) == (False, "Conflict", False)
 
 
 def test_foreign_managers_are_those_who_write_the_spec() -> None:

@@ -70,4 +70,5 @@ def test_report_takes_the_contracts_values() -> None:
         "inputs": [{"name": "x", "dtype": "float32", "dims": [-1, 3]}],
         "outputs": [],
         "parity": [{"metric": "top1", "goal": "threshold", "limit": 0.9, "value": 0.95, "passed": True, "samples": 10}],
+        "candidates": [],
     }

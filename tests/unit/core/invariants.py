@@ -117,8 +117,13 @@ def _check_written(cluster: Cluster, snapshot: Snapshot, decision: Decision) -> 
     said = {condition.type: condition.status for condition in written.conditions}
     assert set(said) == set(ConditionType), "every condition is always set"
     is_served = written.stable is not None and cluster.ready(written.stable.revision) > 0
-    is_ready = is_served and written.phase is not Phase.SUSPENDED
+    is_reached = not cluster.spec.traffic.gateway_refs or bool(cluster.traffic.split)
+    is_ready = is_served and is_reached and written.phase not in (Phase.SUSPENDED, Phase.PENDING)
     assert (said[ConditionType.READY] is ConditionStatus.TRUE) == is_ready, "Ready says whether users are served"
+    if said[ConditionType.READY] is ConditionStatus.TRUE and said[ConditionType.RECONCILING] is ConditionStatus.FALSE:
+        route = cluster.route
+        is_split = not cluster.spec.traffic.gateway_refs or (route is not None and not route.foreign)
+        assert is_split or written.phase is Phase.DEGRADED, "what is called done is in the route"
     assert said[ConditionType.RECONCILING] is not ConditionStatus.TRUE or said[ConditionType.STALLED] is (
         ConditionStatus.FALSE
     )

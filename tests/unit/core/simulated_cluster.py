@@ -14,11 +14,12 @@ from typing import Self
 from unit.core import builders
 from unit.core.simulated_world import Job, Model, State, World
 from visionmodel_operator.core import names
-from visionmodel_operator.core.actions import EmitEvent
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
+from visionmodel_operator.core.operations import Event
 from visionmodel_operator.core.rollout import Decision, decide
 from visionmodel_operator.core.snapshot import Evidence, JobState, PodState, RouteState, Snapshot, WorkloadState
 from visionmodel_operator.core.status import project_status
+from visionmodel_operator.render.traffic import with_route_compared
 
 __all__ = ["Cluster", "Model", "State"]
 
@@ -44,7 +45,7 @@ class Cluster(World):
     """
 
     transitions: Counter[tuple[State, State]] = field(default_factory=Counter)
-    events: list[EmitEvent] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     passes: int = 0
     next_look: datetime | None = builders.START
     seen: object = None
@@ -78,6 +79,7 @@ class Cluster(World):
             pods=self._pods() if self.recorded.rollout is not None else {},
             route=self._route_state(),
         )
+        seen = with_route_compared(seen)
         request = evidence_due(seen, self.now.timestamp())
         return seen if request is None else replace(seen, evidence=self._evidence(request))
 
@@ -100,8 +102,9 @@ class Cluster(World):
 
     def _workload_state(self, revision: str) -> WorkloadState:
         workload = self.workloads[revision]
-        stored = ({"kind": "Deployment", "metadata": {"name": f"shapes-{revision}-0"}},) if workload.stored else ()
-        return WorkloadState(revision, workload.replicas, self.ready(revision), workload.exists, stored)
+        stored = json.dumps([{"kind": "Deployment", "metadata": {"name": f"shapes-{revision}-0"}}])
+        config = {names.WORKLOAD_FILE: stored} if workload.stored else {}
+        return WorkloadState(revision, workload.replicas, self.ready(revision), config)
 
     def _route_state(self) -> RouteState | None:
         route = self.route
@@ -111,8 +114,16 @@ class Cluster(World):
         reason = "" if route.accepted else "Pending" if self.accepts_in is not None else "NotAllowedByListeners"
         message = "" if route.accepted else "said the gateway"
         managers = ("argocd-controller",) if route.foreign else ()
-        is_ours = not route.foreign and route.gateways == self.document["traffic"]
-        return RouteState(route.weights_ppm, backends, route.accepted, reason, message, is_ours, managers)
+        return RouteState(
+            weights_ppm=route.weights_ppm,
+            backends=backends,
+            accepted=route.accepted,
+            serving=bool(self.traffic.split),
+            reason=reason,
+            message=message,
+            foreign_managers=managers,
+            live=route.manifest,
+        )
 
     def _evidence(self, request: EvidenceRequest) -> Evidence:
         rollout, stable = self.recorded.rollout, self.recorded.stable

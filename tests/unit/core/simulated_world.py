@@ -20,20 +20,20 @@ from visionmodel_operator.core.actions import (
     DeleteJob,
     DeleteRevision,
     DeleteRoute,
-    EmitEvent,
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
-    ForgetArtifact,
+    ForgetFailure,
     RecordArtifact,
     ScaleRevision,
     StartConversion,
 )
 from visionmodel_operator.core.artifact_record import artifact_from_data
-from visionmodel_operator.core.operations import Apply
+from visionmodel_operator.core.operations import Apply, Delete
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot
-from visionmodel_operator.render.artifact import record_artifact
+from visionmodel_operator.render import operations
+from visionmodel_operator.render.traffic import http_route
 
 State = tuple[str, str]
 """Phase and reason."""
@@ -92,11 +92,11 @@ class Workload:
 
 @dataclass
 class Route:
-    """The HTTPRoute; `accepted` is the gateway's answer to what stands in it now, `gateways` what the spec said."""
+    """The HTTPRoute; `accepted` is the gateway's answer to what stands in it now."""
 
     slots: tuple[str, ...]
     weights_ppm: tuple[int, ...]
-    gateways: builders.Document
+    manifest: builders.Document
     written: datetime
     accepted: bool = False
     foreign: bool = False
@@ -205,8 +205,31 @@ class World:
 
     def steal_route(self, weights_ppm: tuple[int, ...]) -> None:
         """Let another writer change the weights."""
+        if self.route is None:
+            return
+        stolen = copy.deepcopy(self.route.manifest)
+        for backend, weight in zip(stolen["spec"]["rules"][0]["backendRefs"], weights_ppm, strict=True):
+            backend["weight"] = weight
+        self._rewrite(replace(self.route, weights_ppm=weights_ppm, manifest=stolen))
+
+    def divert_route(self) -> None:
+        """Let another writer match a header, which takes all other requests away."""
+        if self.route is None:
+            return
+        stolen = copy.deepcopy(self.route.manifest)
+        stolen["spec"]["rules"][0]["matches"][0]["headers"] = [{"type": "Exact", "name": "x-user", "value": "beta"}]
+        self._rewrite(replace(self.route, manifest=stolen))
+
+    def _rewrite(self, route: Route) -> None:
+        if self.route is None or route.manifest != self.route.manifest:
+            self.route = replace(route, foreign=True, written=self.now, accepted=False)
+
+    def throw_route_out(self) -> None:
+        """Let the gateway refuse what it had accepted, until `accepts_in` is a number again."""
+        self.accepts_in = None
         if self.route is not None:
-            self.route = replace(self.route, weights_ppm=weights_ppm, foreign=True, written=self.now, accepted=False)
+            self.route = replace(self.route, accepted=False)
+        self.traffic.split = {}
 
     def lose_route(self) -> None:
         """Delete the route."""
@@ -231,10 +254,8 @@ class World:
         match action:
             case StartConversion():
                 yield lambda: self._start(action)
-            case RecordArtifact():
+            case RecordArtifact() | ForgetFailure():
                 yield lambda: self._record(action, snapshot)
-            case ForgetArtifact(key):
-                yield lambda: _discard(self.artifacts, key)
             case DeleteJob(job):
                 yield lambda: _discard(self.jobs, job)
             case CreateRevision(revision=revision, replicas=replicas):
@@ -249,12 +270,8 @@ class World:
                 yield lambda: self.budgets.discard(revision)
             case EnsureFront() | EnsureRoute() | DeleteRoute():
                 yield self._traffic_effect(action)
-            case DeleteRoute():
-                yield self.lose_route
             case EnsureDisruptionBudget(revision):
                 yield lambda: self.budgets.add(revision)
-            case EmitEvent():
-                raise AssertionError("events travel beside the actions")
             case _:
                 assert_never(action)
 
@@ -264,7 +281,7 @@ class World:
                 return lambda: setattr(self, "front", revision)
             case EnsureRoute(slots, weights_ppm):
                 assert sum(weights_ppm) == 1_000_000, f"weights {weights_ppm}"
-                return lambda: self._write_route(slots, weights_ppm)
+                return lambda: self._write_route(slots, weights_ppm, action.spec)
             case DeleteRoute():
                 return self.lose_route
 
@@ -273,8 +290,11 @@ class World:
             self.jobs[action.job] = Job(action.request.revision, action.request, self.now)
             self.jobs_started += 1
 
-    def _record(self, action: RecordArtifact, snapshot: Snapshot) -> None:
-        (operation,) = record_artifact(action, snapshot)
+    def _record(self, action: RecordArtifact | ForgetFailure, snapshot: Snapshot) -> None:
+        (operation,) = operations(action, snapshot)
+        if isinstance(operation, Delete):
+            self.artifacts.pop(action.key, None)
+            return
         assert isinstance(operation, Apply)
         known = artifact_from_data(action.key, operation.manifest["data"])
         assert known is not None
@@ -296,11 +316,10 @@ class World:
     def _model(self, revision: str) -> Model:
         return self.models.get(self.numbers[revision], Model())
 
-    def _write_route(self, slots: tuple[str, ...], weights_ppm: tuple[int, ...]) -> None:
-        wanted = Route(slots, weights_ppm, self.document["traffic"], self.now)
-        route = self.route
-        if route is None or replace(route, written=self.now, accepted=False) != wanted:
-            self.route = wanted
+    def _write_route(self, slots: tuple[str, ...], weights_ppm: tuple[int, ...], spec: VisionModelSpec) -> None:
+        manifest = dict(http_route(builders.REF, spec.traffic, slots, weights_ppm))
+        if self.route is None or self.route.manifest != manifest:
+            self.route = Route(slots, weights_ppm, manifest, self.now)
 
     # controllers
 

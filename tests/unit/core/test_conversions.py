@@ -10,6 +10,7 @@ from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import ConversionStatus, VisionModelStatus
+from visionmodel_operator.core.conversion_request import artifact_key, conversion_request, gate_key_of
 from visionmodel_operator.core.conversions import (
     Conversion,
     Failed,
@@ -22,7 +23,7 @@ from visionmodel_operator.core.conversions import (
     key_of,
     remembered,
 )
-from visionmodel_operator.core.revision import artifact_key, conversion_request, gate_key_of, revision_of
+from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import JobState, KnownArtifact, Snapshot
 
 PINNED, UNPINNED = builders.spec(7), builders.spec(7, pinned=False)

@@ -1,8 +1,15 @@
 """What is made, kept and removed, state by state."""
 
+from dataclasses import replace
+
+import pytest
+
 from unit.core import scenarios, walks
 from unit.core.simulated_cluster import Cluster
+from visionmodel_contract.exits import ExitCode
+from visionmodel_contract.report import Failure
 from visionmodel_operator.core import names
+from visionmodel_operator.core.conversion_request import gate_key_of
 
 
 def job(cluster: Cluster, revision: str, attempt: int = 1) -> str:
@@ -25,6 +32,38 @@ def test_a_failed_job_stays_to_be_read_until_it_is_tried_again() -> None:
     cluster.advance_to("Converting")
     cluster.advance(2)
     assert list(cluster.jobs) == [job(cluster, failed, 2)]
+
+
+def back_to_a_missed_gate(cluster: Cluster, key: str) -> None:
+    """Remember a missed gate over the artifact of model 1, and go back to that model under this gate."""
+    cluster.use_model(2)
+    cluster.advance_to(walks.PROMOTED)
+    walks.edit_gates(cluster)
+    missed = Failure(reason="GateFailed", message="cosine is 0.4", exit_code=ExitCode.GATE_FAILED)
+    known = cluster.artifacts[key]
+    verdicts = {**known.verdicts, gate_key_of(cluster.spec, key): ()}
+    cluster.artifacts[key] = replace(known, verdicts=verdicts, gate_failures={gate_key_of(cluster.spec, key): missed})
+    cluster.use_model(1)
+    cluster.advance_to(("Degraded", "ConversionFailed"))
+
+
+@pytest.mark.parametrize("pinned", [True, False], ids=["pinned", "unpinned"])
+def test_a_retry_forgets_the_missed_gate_and_nothing_else(pinned: bool) -> None:
+    cluster = scenarios.serving(pinned=pinned, rollout={"steps": []})
+    ((key, before),) = cluster.artifacts.items()
+    back_to_a_missed_gate(cluster, key)
+    cluster.ask("retry")
+    cluster.advance_to("Converting", limit=5)
+    assert cluster.artifacts[key] == before
+    cluster.advance_to("Healthy")
+
+
+def test_a_retry_forgets_a_failed_conversion_as_a_whole() -> None:
+    cluster = walks.not_converted()
+    (key,) = [key for key, known in cluster.artifacts.items() if known.summary.artifact is None]
+    cluster.ask("retry")
+    cluster.advance_to("Converting")
+    assert key not in cluster.artifacts
 
 
 def test_a_job_that_nobody_waits_for_is_stopped() -> None:

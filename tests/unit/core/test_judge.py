@@ -118,11 +118,50 @@ def test_too_few_requests_is_inconclusive() -> None:
 def test_a_step_asks_for_its_own_requests_and_keeps_the_evidence() -> None:
     config = JudgeConfig((ERRORS,))
     state, first = judge(initial_state(STARTED), counted([(120, 1, 1080, 1)]), config)
-    state = start_step(state)
+    state = start_step(state, end(0))
     fresh = verdict_of(state, config)
     assert isinstance(first, Pass)
     assert isinstance(fresh, Inconclusive)
     assert (fresh.totals.canary_requests, fresh.totals.evidence) == (120, first.totals.evidence)
+
+
+WHOLE_TICKS: Mapping[str, tuple[float, int]] = {
+    "before the first tick": (STARTED - 1, 3),
+    "with the first tick": (STARTED, 3),
+    "within the first tick": (STARTED + 1, 2),
+    "with the second tick": (end(0), 2),
+    "within the last tick": (end(2) - 1, 0),
+    "after the last tick": (end(2), 0),
+}
+
+
+@pytest.mark.parametrize(("started", "whole"), WHOLE_TICKS.values(), ids=WHOLE_TICKS.keys())
+def test_only_ticks_that_lie_wholly_in_a_step_count_for_it(started: float, whole: int) -> None:
+    config = JudgeConfig((ERRORS, LATENCY, QUEUE), min_requests=0)
+    ticks = [tick(index, at_latency(10), at_latency(10)) for index in range(3)]
+    values = {end(index): {"queue": 1.0} for index in range(3)}
+    state, _ = judge(start_step(initial_state(STARTED), started), ticks, config, values)
+    assert (state.step_requests, [metric.judged for metric in state.metrics]) == (40 * whole, [whole] * 3)
+    everything, _ = judge(initial_state(STARTED), ticks, config, values)
+    unstepped = replace(state, step_started=None, step_requests=120, metrics=everything.metrics)
+    assert unstepped == everything, "the rollout's own evidence is the same"
+    assert [replace(metric, judged=3) for metric in state.metrics] == list(everything.metrics)
+
+
+def test_harm_at_the_change_of_weight_is_harm() -> None:
+    state = start_step(initial_state(STARTED), STARTED + 1)
+    assert isinstance(judge(state, counted([(50, 20, 450, 0)]), JudgeConfig((ERRORS,)))[1], Harm)
+
+
+def test_a_state_without_the_start_of_its_step_is_read_as_before() -> None:
+    config = JudgeConfig((ERRORS,))
+    state, _ = judge(start_step(initial_state(STARTED), STARTED), counted([(60, 0, 540, 0)]), config)
+    document = state_to_dict(state)
+    assert document.pop("stepStartedAt") == STARTED
+    old = state_from_dict(document)
+    assert old == replace(state, step_started=None)
+    after, found = judge(old, [tick(1, Counts(60, 0), Counts(540, 0))], config)
+    assert (after.step_requests, type(found)) == (120, Pass)
 
 
 def test_a_dry_run_reports_and_never_acts() -> None:
@@ -319,6 +358,7 @@ def test_config_from_every_kind_of_metric() -> None:
     analysis = Analysis.model_validate(
         {
             "falseRollbackRate": 0.05,
+            "interval": "1m",
             "metrics": [
                 {"name": "errors", "type": "ErrorRate", "tolerateRatio": 1.5, "sloMax": 0.02, "gating": False},
                 {"name": "slow", "type": "LatencyRatio", "quantile": 0.5, "floor": "1s", "failureLimit": 2},
@@ -327,7 +367,9 @@ def test_config_from_every_kind_of_metric() -> None:
             ],
         }
     )
-    assert config_from_analysis(analysis).metrics == (
+    config = config_from_analysis(analysis)
+    assert config.interval == 60.0
+    assert config.metrics == (
         ErrorRate("errors", 1.5, 0.02, gating=False),
         LatencyRatio("slow", 0.5, 3.0, 1000.0, failure_limit=2),
         Threshold("queue", None, 3.0),
@@ -382,11 +424,12 @@ def test_restarts_and_overlapping_ranges_change_nothing(
     history: tuple[list[Tick], dict[float, dict[str, float | None]]], data: st.DataObject
 ) -> None:
     ticks, values = history
-    at_once, expected = judge(initial_state(STARTED), ticks, CONFIG, values)
-    killed = initial_state(STARTED)
+    begin = start_step(initial_state(STARTED), STARTED + data.draw(st.integers(0, 60)))
+    at_once, expected = judge(begin, ticks, CONFIG, values)
+    killed = begin
     for one in ticks:
         killed = reloaded(judge(killed, [one], CONFIG, values)[0])
-    overlapping = initial_state(STARTED)
+    overlapping = begin
     for index in range(len(ticks)):
         back = data.draw(st.integers(0, index))
         overlapping = reloaded(judge(overlapping, ticks[back : index + 1], CONFIG, values)[0])

@@ -9,46 +9,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schema.specs import FULL, MINIMAL, edited, spec_schema, without
-from visionmodel_contract.conversion import (
-    ConversionOptions,
-    ConversionRequest,
-    GatesRequest,
-    MetricGoal,
-    ParityRequest,
-    PublishTarget,
-    SourceInput,
-    SourceRequest,
-)
-from visionmodel_contract.keys import digest_of, gate_key, prepare_key
-from visionmodel_contract.precision import Backend, Goal, Precision
+from visionmodel_contract.keys import digest_of
 from visionmodel_operator.api.schema import with_defaults
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.v1alpha1 import parse_spec
 from visionmodel_operator.core.revision import (
     DEFAULTS_V1,
     SCHEME_VERSION,
-    artifact_key,
-    conversion_request,
-    gate_key_of,
     plan_digest,
     revision_document,
     revision_of,
-    source_format,
 )
-from visionmodel_operator.core.snapshot import Platform
 
 DIGEST = "sha256:" + "0a" * 32
 OTHER_DIGEST = "sha256:" + "0b" * 32
 IDENTIFYING = ("model", "task", "conversion", "accelerators", "serving")
 
 PLAIN = without(("model", "inputs"))
-INPUTS = (SourceInput(name="image", dtype="uint8", dims=(-1, 3, 64, 96)),)
 
 GOLDEN = {
     "minimal": (MINIMAL, "38d996a408"),
-    "full, tensors": ({**PLAIN, "task": {"type": "Tensor"}}, "a223f917e3"),
-    "full, images": (PLAIN, "6dff02ec0a"),
-    "full, inputs": (FULL, "0544e3a0ca"),
+    "full, tensors": ({**PLAIN, "task": {"type": "Tensor"}}, "7618b84b9e"),
+    "full, images": (PLAIN, "83dd45e3c2"),
+    "full, inputs": (FULL, "4d7caaf5eb"),
     "smallest detector": ({**MINIMAL, "task": {"type": "Detection", "output": {"decoder": "Grid"}}}, "5ea1930c66"),
     "one default GPU": ({**MINIMAL, "accelerators": [{}]}, "48583b7244"),
 }
@@ -68,7 +51,7 @@ def test_document_holds_what_differs() -> None:
         "model": {"digest": DIGEST, "inputs": FULL["model"]["inputs"]},
         "task": {k: v for k, v in FULL["task"].items() if k != "input"}
         | {"input": {k: v for k, v in FULL["task"]["input"].items() if k != "dtype"}},
-        "conversion": {"simplify": False},
+        "conversion": {k: v for k, v in FULL["conversion"].items() if k not in ("backend", "deadline", "autoApply")},
         "accelerators": [{k: v for k, v in FULL["accelerators"][0].items() if k != "resourceName"}],
         "serving": {k: v for k, v in FULL["serving"].items() if k != "replicas"},
     }
@@ -80,7 +63,6 @@ UNCHANGED = {
     "trust": edited(("model", "trustPickle"), True),
     "uri beside a digest": edited(("model", "storageUri"), "s3://elsewhere/m.onnx"),
     "format by name": without(("model", "modelFormat")),
-    "gates": edited(("conversion", "gates", "parity", "metrics", 0, "value"), 0.5),
     "deadline": edited(("conversion", "deadline"), "5m"),
     "autoApply": edited(("conversion", "autoApply"), False),
     "replicas": edited(("serving", "replicas"), 7),
@@ -92,6 +74,12 @@ UNCHANGED = {
 }
 
 CHANGED = {
+    "goal under Auto": edited(("conversion", "gates", "parity", "metrics", 0, "value"), 0.5),
+    "latency goal under Auto": edited(("conversion", "gates", "latency", 0, "max"), "20ms"),
+    "candidates": edited(("conversion", "candidates"), ["fp32"]),
+    "improvement": edited(("conversion", "minImprovement"), 5),
+    "calibration": edited(("conversion", "calibration", "samples"), 512),
+    "method": edited(("conversion", "calibration", "method"), "MinMax"),
     "task": edited(("task",), {"type": "Tensor"}),
     "label": edited(("task", "labels", 0), "disc"),
     "decoder": edited(("task", "output", "decoder"), "Grid"),
@@ -124,6 +112,12 @@ def test_revision_stays(spec: Any) -> None:
     assert revision_of(parse_spec(spec)) == revision_of(parse_spec(FULL))
 
 
+def test_goals_name_no_revision_of_a_fixed_precision() -> None:
+    fixed = edited(("conversion",), {"precision": "int8", "minImprovement": 5})
+    goals = edited(("conversion",), {**fixed["conversion"], "minImprovement": 9, "gates": FULL["conversion"]["gates"]})
+    assert revision_of(parse_spec(goals)) == revision_of(parse_spec(fixed))
+
+
 def test_every_change_gives_a_revision_of_its_own() -> None:
     revisions = {name: revision_of(parse_spec(spec)) for name, spec in {"full": FULL, **CHANGED}.items()}
     assert len(set(revisions.values())) == len(revisions)
@@ -153,7 +147,7 @@ def paths(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
 
 def test_every_default_of_an_identifying_field_has_a_row() -> None:
     """A new field with a default and without a row would rename the revisions of all stored objects."""
-    left_out = ("conversion.gates", "conversion.deadline", "conversion.autoApply", "model.trustPickle")
+    left_out = ("conversion.deadline", "conversion.autoApply", "model.trustPickle")
     expected = {p for p in paths("", spec_schema()) if p.startswith(IDENTIFYING) and not p.startswith(left_out)}
     # no default of the API: the format is derived from the file's name, and onnx says what is derived anyway
     assert DEFAULTS_V1.keys() == expected | {"model.modelFormat.name"}
@@ -161,12 +155,15 @@ def test_every_default_of_an_identifying_field_has_a_row() -> None:
 
 def test_table_is_frozen() -> None:
     """The rows in the order in which they came; the digest of a group never changes."""
-    later = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("task.")}
-    last = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("model.inputs")}
-    first = {path: value for path, value in DEFAULTS_V1.items() if path not in later | last}
+    tasks = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("task.")}
+    auto = ("conversion.candidates", "conversion.minImprovement", "conversion.calibration", "conversion.gates")
+    precisions = {path: value for path, value in DEFAULTS_V1.items() if path.startswith(auto)}
+    inputs = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("model.inputs")}
+    first = {path: value for path, value in DEFAULTS_V1.items() if path not in tasks | precisions | inputs}
     assert digest_of(first) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
-    assert digest_of(last) == "e8ac56833efb41b45f0be76e299a9ee90f8b64de7ff07f1be0ee18f0b3858661"
-    assert digest_of(later) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
+    assert digest_of(tasks) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
+    assert digest_of(precisions) == "f049c163e0aea36c51b9d76714094b6c9452911f2fe4b2e84a75b4067d1f1e4d"
+    assert digest_of(inputs) == "e8ac56833efb41b45f0be76e299a9ee90f8b64de7ff07f1be0ee18f0b3858661"
 
 
 def explicit(spec: Any) -> dict[str, Any]:
@@ -203,8 +200,15 @@ def spellings(draw: st.DrawFn) -> tuple[Any, Any]:
     for name in ("conversion", "serving"):
         if draw(st.booleans(), label=name):
             wish[name] = shrunk(draw, FULL[name])
-    if "gates" in wish.get("conversion", {}):
-        del wish["conversion"]["gates"]
+    if "candidates" in wish.get("conversion", {}):
+        wish["conversion"]["precision"] = "Auto"
+    if "calibration" in wish.get("conversion", {}):
+        wish["conversion"]["calibration"]["storageUri"] = "s3://data/calibration.npz"
+    gates = wish.get("conversion", {}).get("gates", {})
+    if "metrics" in gates.get("parity", {}):
+        gates["parity"]["datasetUri"] = "s3://data/holdout.npz"
+    if "memory" in gates:
+        gates["memory"] = {"max": "1Gi"}
     if draw(st.booleans(), label="task"):
         part = shrunk(draw, FULL["task"])
         wish["task"] = {**part, "type": "Detection", "output": {**part.get("output", {}), "decoder": "Grid"}}
@@ -241,88 +245,6 @@ def test_changed_default_of_the_api_starts_no_canary(monkeypatch: pytest.MonkeyP
     finally:
         monkeypatch.undo()
         VisionModelSpec.model_rebuild(force=True)
-
-
-PLATFORM = Platform(
-    runtimes={},
-    default_runtime="26.07",
-    converter_image="registry.example/converter:1",
-    artifact_repository="registry.example/artifacts",
-    artifact_repository_insecure=True,
-)
-
-
-def test_conversion_request() -> None:
-    assert conversion_request(
-        parse_spec(FULL), namespace="demo", name="shapes", revision="91be04c7aa", platform=PLATFORM
-    ) == ConversionRequest(
-        namespace="demo",
-        name="shapes",
-        revision="91be04c7aa",
-        source=SourceRequest(
-            uri="s3://models/shapes/7/model.onnx", format="onnx", digest=DIGEST, inputs=INPUTS, trust_pickle=False
-        ),
-        options=ConversionOptions(backend=Backend.ONNX_RUNTIME, precisions=(Precision.FP32,), simplify=False),
-        gates=GatesRequest(
-            parity=ParityRequest(
-                dataset_uri="s3://data/holdout.npz",
-                metrics=(MetricGoal(name="top1", goal=Goal.MAX_DEGRADATION, value=0.01),),
-            )
-        ),
-        publish=PublishTarget(repository="registry.example/artifacts", insecure=True),
-    )
-
-
-def test_request_of_the_smallest_spec_asks_for_agreement_with_the_source() -> None:
-    request = conversion_request(parse_spec(MINIMAL), namespace="d", name="s", revision="r", platform=PLATFORM)
-    assert (request.source, request.gates) == (
-        SourceRequest(uri="s3://models/shapes/7/model.onnx", format="onnx", digest=None),
-        GatesRequest(),
-    )
-
-
-@pytest.mark.parametrize(
-    ("spec", "resolved", "digest"),
-    [
-        pytest.param(FULL, None, DIGEST, id="pinned"),
-        pytest.param(FULL, OTHER_DIGEST, DIGEST, id="the pin wins"),
-        pytest.param(without(("model", "digest")), OTHER_DIGEST, OTHER_DIGEST, id="resolved"),
-    ],
-)
-def test_artifact_key(spec: Any, resolved: str | None, digest: str) -> None:
-    assert artifact_key(parse_spec(spec), resolved) == prepare_key(
-        digest, ConversionOptions(simplify=False), inputs=INPUTS
-    )
-
-
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [
-        ({"storageUri": "s3://m/net.keras"}, "keras"),
-        ({"storageUri": "s3://m/net.pt"}, None),
-        ({"storageUri": "s3://m/net.onnx", "modelFormat": {"name": "tflite"}}, "tflite"),
-    ],
-    ids=["by the name", "left to the content", "what is asked wins"],
-)
-def test_source_format(model: Any, expected: str | None) -> None:
-    assert source_format(parse_spec({**MINIMAL, "model": model})) == expected
-
-
-def test_declared_inputs_enter_the_key() -> None:
-    keys = {artifact_key(parse_spec(spec)) for spec in (FULL, PLAIN, CHANGED["dims"])}
-    assert len(keys) == 3
-
-
-def test_unknown_digest_has_no_key() -> None:
-    assert artifact_key(parse_spec(MINIMAL)) is None
-
-
-def test_gate_key_moves_with_the_goals_and_the_artifact() -> None:
-    spec = parse_spec(FULL)
-    changed = parse_spec(edited(("conversion", "gates", "parity", "metrics", 0, "value"), 0.5))
-    keys = {gate_key_of(spec, "a"), gate_key_of(changed, "a"), gate_key_of(spec, "b")}
-    assert len(keys) == 3
-    assert gate_key_of(parse_spec(MINIMAL), "a") == gate_key("a", GatesRequest())
 
 
 PLAN_CHANGES = {

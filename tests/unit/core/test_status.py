@@ -14,6 +14,13 @@ from visionmodel_operator.api.status import ConditionStatus, VisionModelStatus
 from visionmodel_operator.core.rollout import decide
 from visionmodel_operator.core.status import Trouble, project_status
 
+
+def thrown_out_while_observing() -> Cluster:
+    cluster = scenarios.observing()
+    cluster.throw_route_out()
+    return cluster
+
+
 STATES: Mapping[str, Callable[[], Cluster]] = {
     "created": lambda: scenarios.new_cluster(1),
     "serving": scenarios.serving,
@@ -30,6 +37,9 @@ STATES: Mapping[str, Callable[[], Cluster]] = {
     "starting-again": walks.starting_again,
     "stable-down": walks.stable_down,
     "first-not-ready": scenarios.first_not_ready,
+    "first-not-routed": walks.first_not_routed,
+    "first-refused": walks.first_refused,
+    "thrown-out-while-observing": thrown_out_while_observing,
 }
 
 SERVING = {
@@ -140,6 +150,27 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         "Stalled": "True ProgressDeadline",
         "RouteAccepted": "Unknown Routing",
     },
+    "first-not-routed": {
+        "Ready": "False Routing",
+        "Reconciling": "True Routing",
+        "Stalled": "False Routing",
+        "RouteAccepted": "False NotAllowedByListeners",
+        "SplitVerified": "Unknown Routing",
+    },
+    "first-refused": {
+        "Ready": "False RouteRejected",
+        "Reconciling": "False RouteRejected",
+        "Stalled": "True RouteRejected",
+        "RouteAccepted": "False NotAllowedByListeners",
+        "SplitVerified": "Unknown Routing",
+    },
+    "thrown-out-while-observing": {
+        "Ready": "False RouteRejected",
+        "Reconciling": "True Observing",
+        "Stalled": "False Observing",
+        "RouteAccepted": "False NotAllowedByListeners",
+        "CanaryHealthy": "True Observing",
+    },
 }
 
 
@@ -152,6 +183,37 @@ def test_conditions(state: str) -> None:
     cluster = STATES[state]()
     cluster.run_pass()
     assert conditions(cluster.recorded) == {**SERVING, **EXPECTED[state]}
+
+
+ERRORS_ONLY: list[dict[str, Any]] = [{"name": "errors", "type": "ErrorRate"}]
+SLOW_AND_SLOWER: list[dict[str, Any]] = [
+    {"name": "slow", "type": "LatencyRatio"},
+    {"name": "slower", "type": "LatencyRatio", "quantile": 0.99, "gating": False},
+]
+JUDGEABLE: Mapping[str, tuple[list[dict[str, Any]] | None, float, str, str]] = {
+    "compared": (None, 20.0, "True Available", "Canary and stable have latency histograms."),
+    "no-latency-is-asked-for": (ERRORS_ONLY, 20.0, "Unknown NotApplicable", "No metric compares latencies."),
+    "too-few-requests": (
+        SLOW_AND_SLOWER,
+        5.0,
+        "False MetricSilent",
+        "slow, slower: no tick of this step had 5 requests and a whole histogram on both sides.",
+    ),
+    "no-requests": (None, 0.0, "Unknown NotApplicable", "No request was counted in this step yet."),
+}
+
+
+@pytest.mark.parametrize(("metrics", "rate", "expected", "message"), JUDGEABLE.values(), ids=JUDGEABLE.keys())
+def test_latency_is_judgeable_where_it_was_compared(
+    metrics: list[dict[str, Any]] | None, rate: float, expected: str, message: str
+) -> None:
+    cluster = scenarios.with_candidate(rollout={"analysis": {"metrics": metrics} if metrics else {}})
+    cluster.traffic.rate = rate
+    cluster.advance_to(("Progressing", "Observing"))
+    cluster.advance(17)
+    said = {c.type: c.message for c in cluster.recorded.conditions}
+    assert conditions(cluster.recorded)["LatencyJudgeable"] == expected
+    assert said[ConditionType.LATENCY_JUDGEABLE] == message
 
 
 def test_numbers_of_a_canary() -> None:
@@ -204,6 +266,28 @@ def test_trouble_stalls_and_says_why() -> None:
     assert said[ConditionType.RECONCILING] == (ConditionStatus.FALSE, "Forbidden", "no quota")
 
 
+RETRIED = {
+    "alone": (scenarios.serving, None, "True Retrying", "False Serving"),
+    "beside a refusal": (scenarios.serving, Trouble("Forbidden", "no quota"), "False Forbidden", "True Forbidden"),
+    "after an abort": (walks.turned_back, None, "False HarmDetected", "True HarmDetected"),
+}
+
+
+@pytest.mark.parametrize(("start", "trouble", "reconciling", "stalled"), RETRIED.values(), ids=RETRIED.keys())
+def test_a_generation_that_must_be_tried_again_is_not_observed(
+    start: Callable[[], Cluster], trouble: Trouble | None, reconciling: str, stalled: str
+) -> None:
+    cluster = start()
+    before = cluster.recorded.observed_generation
+    assert before is not None
+    snapshot = replace(cluster.snapshot(), generation=before + 1)
+    written = project_status(snapshot, snapshot.status, cluster.target, cluster.now, trouble, retry="busy")
+    assert written.observed_generation == before
+    assert {condition.observed_generation for condition in written.conditions} == {before}
+    said = conditions(written)
+    assert (said["Reconciling"], said["Stalled"]) == (reconciling, stalled)
+
+
 def test_an_invalid_spec_moves_nothing_and_is_told() -> None:
     cluster = scenarios.observing()
     snapshot = replace(cluster.snapshot(), spec=None, spec_error="spec.serving: no", generation=9)
@@ -241,6 +325,46 @@ def test_the_address_of_a_model() -> None:
 def test_a_refused_split_is_told_in_the_words_of_the_gateway() -> None:
     message = scenarios.split_refused().recorded.message
     assert message == "The gateway has not accepted the split: said the gateway"
+
+
+def test_a_gateway_that_never_accepts_the_first_route_is_told() -> None:
+    cluster = walks.first_not_routed()
+    cluster.advance(10)
+    assert cluster.recorded.message == "Waiting for the gateway to accept the route: said the gateway"
+    cluster.advance_to(walks.REJECTED, limit=cluster.spec.progress_deadline_seconds)
+    assert cluster.recorded.message == "The gateway does not accept the route: said the gateway"
+    (ready,) = [c for c in cluster.recorded.conditions if c.type is ConditionType.READY]
+    assert ready.message == f"No gateway hands requests to revision {cluster.target}: said the gateway"
+    assert [(event.reason, event.warning) for event in cluster.events[-2:]] == [
+        ("Routing", False),
+        ("RouteRejected", True),
+    ]
+
+
+def test_nobody_waits_for_a_gateway_that_the_cluster_does_not_know() -> None:
+    cluster = walks.first_not_routed()
+    platform = replace(builders.PLATFORM, gateway_api=False)
+    snapshot = replace(cluster.snapshot(), platform=platform, route=None)
+    decision = decide(snapshot, cluster.now)
+    assert (decision.status.phase, decision.status.reason) == walks.SERVING
+    said = conditions(project_status(snapshot, decision.status, cluster.target, cluster.now))
+    assert (said["Ready"], said["RouteAccepted"]) == ("True Serving", "False GatewayAPIMissing")
+
+
+def test_who_is_served_stays_so_while_the_gateway_takes_over_an_edited_route() -> None:
+    cluster = scenarios.serving()
+    cluster.accepts_in = 20.0
+    walks.hostname("a.example")(cluster)
+    cluster.advance(10)
+    assert cluster.state == walks.SERVING
+    said = conditions(cluster.recorded)
+    assert (said["Ready"], said["Reconciling"], said["SplitVerified"]) == (
+        "True Serving",
+        "True Routing",
+        "Unknown Routing",
+    )
+    cluster.advance(15)
+    assert conditions(cluster.recorded)["Reconciling"] == "False Serving"
 
 
 def test_a_split_that_cannot_be_written_is_told() -> None:
@@ -292,8 +416,22 @@ def test_an_edit_of_the_spec_is_no_foreign_writer() -> None:
         cluster.change(traffic={"gatewayRefs": [{**builders.GATEWAY, "hostnames": [hostname]}]})
         cluster.advance(3)
         assert cluster.route is not None
-        assert cluster.route.gateways == cluster.document["traffic"]
+        assert cluster.route.manifest["spec"]["hostnames"] == [hostname]
+    cluster.change(traffic={"gatewayRefs": [builders.GATEWAY]})
+    cluster.advance(3)
+    assert cluster.route is not None
+    assert "hostnames" not in cluster.route.manifest["spec"]
     assert corrections(cluster) == []
+
+
+def test_a_diverted_route_is_put_right() -> None:
+    cluster = scenarios.serving()
+    assert cluster.route is not None
+    before = cluster.route.manifest
+    cluster.divert_route()
+    cluster.advance(3)
+    assert cluster.route.manifest == before
+    assert corrections(cluster) == ["The HTTPRoute was changed by argocd-controller and is put right."]
 
 
 WHY_PROMOTED = {

@@ -20,7 +20,7 @@ def next_look(cluster: Cluster) -> float | None:
 def drifted(cluster: Cluster) -> None:
     """Two edits of the route in a minute: the second is not put right at once."""
     for _ in range(2):
-        cluster.steal_route((1_000_000,))
+        cluster.divert_route()
         cluster.advance(3)
 
 
@@ -28,6 +28,18 @@ CASES: dict[str, tuple[Callable[[], Cluster], Callable[[Cluster], object], float
     "healthy": (scenarios.serving, walks.nothing, None),
     "healthy-without-a-gateway": (lambda: scenarios.serving(gateway=False), walks.nothing, None),
     "healthy-with-a-drifted-route": (scenarios.serving, drifted, 10.0),
+    "healthy-while-an-edited-route-is-taken-over": (
+        scenarios.serving,
+        walks.at_once(walks.refuse_routes, walks.hostname("a.example")),
+        10.0,
+    ),
+    "first-not-routed": (walks.first_not_routed, walks.nothing, 10.0),
+    "first-refused": (walks.first_refused, walks.nothing, 10.0),
+    "just-routed": (
+        walks.first_not_routed,
+        walks.at_once(walks.accept_again, lambda c: c.advance(1)),
+        1.0,
+    ),
     "suspended": (walks.suspended, walks.nothing, None),
     "turned-back": (walks.turned_back, walks.nothing, None),
     "converting": (scenarios.converting, walks.nothing, 10.0),
@@ -61,7 +73,7 @@ def test_an_outage_is_asked_about_once_per_interval() -> None:
 def test_a_route_that_is_edited_all_the_time_is_put_right_once_a_minute() -> None:
     cluster = scenarios.serving()
     for _ in range(100):
-        cluster.steal_route((1_000_000,))
+        cluster.divert_route()
         cluster.advance(1)
     corrections = [event for event in cluster.events if event.reason == "RouteCorrected"]
     assert len(corrections) == 2

@@ -151,6 +151,22 @@ def stable_down() -> Cluster:
 
 
 @s.starting_point
+def first_not_routed() -> Cluster:
+    cluster = s.new_cluster()
+    refuse_routes(cluster)
+    cluster.advance_to(ROUTING)
+    cluster.advance(1)
+    return cluster
+
+
+@s.starting_point
+def first_refused() -> Cluster:
+    cluster = first_not_routed()
+    cluster.advance_to(REJECTED)
+    return cluster
+
+
+@s.starting_point
 def suspended_after_harm() -> Cluster:
     cluster = turned_back()
     suspend(cluster)
@@ -251,6 +267,23 @@ def lose_config(cluster: Cluster) -> None:
     cluster.workloads[cluster.target].stored = False
 
 
+def refuse_routes(cluster: Cluster) -> None:
+    cluster.accepts_in = None
+
+
+def throw_route_out(cluster: Cluster) -> None:
+    cluster.throw_route_out()
+
+
+def lose_route(cluster: Cluster) -> None:
+    cluster.lose_route()
+
+
+def hostname(name: str) -> Callable[[Cluster], None]:
+    refs = [{**builders.GATEWAY, "hostnames": [name]}]
+    return lambda cluster: cluster.change(traffic={"gatewayRefs": refs})
+
+
 def gateways(*names: str) -> Callable[[Cluster], None]:
     refs = [{**builders.GATEWAY, "name": name} for name in names]
     return lambda cluster: cluster.change(traffic={"gatewayRefs": refs})
@@ -265,7 +298,8 @@ def pods_slow(cluster: Cluster) -> None:
     cluster.change(serving={"replicas": 6})
 
 
-PENDING = ("Pending", "WaitingForPods")
+ROUTING = ("Pending", "Routing")
+REJECTED = ("Degraded", "RouteRejected")
 CONVERTING = ("Converting", "NewRevision")
 SUSPENDED = ("Suspended", "Suspended")
 SERVING = ("Healthy", "Serving")

@@ -2,14 +2,16 @@
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from visionmodel_devcluster.addons import MANIFESTS, latency_buckets, render
+from visionmodel_devcluster.addons import MANIFESTS, chart_key, latency_buckets, render
 from visionmodel_devcluster.gpus import PRODUCTS, gpu_labels
-from visionmodel_devcluster.images import IMAGES, addon_reference, registry_reference
+from visionmodel_devcluster.images import IMAGES, addon_reference, drop_grown, outdated_names, registry_reference
+from visionmodel_devcluster.tools import TOOLS
 from visionmodel_devcluster.wheels import WHEELS
 
 
@@ -25,6 +27,16 @@ def test_render_fills_in_and_refuses_what_it_does_not_know() -> None:
     assert render("a: {{NAME}}", {"NAME": "b"}) == "a: b"
     with pytest.raises(KeyError, match="OTHER"):
         render("a: {{OTHER}}", {})
+
+
+@pytest.mark.parametrize("tool", ["envoy-gateway", "helm", "kubernetes"])
+def test_rendered_chart_is_another_one_with_another(tool: str) -> None:
+    newer = {**TOOLS, tool: replace(TOOLS[tool], version="v99.0.0")}
+    assert chart_key(newer, "a: b") != chart_key(TOOLS, "a: b")
+
+
+def test_rendered_chart_depends_on_its_values() -> None:
+    assert chart_key(TOOLS, "a: b") == chart_key(dict(TOOLS), "a: b") != chart_key(TOOLS, "a: c")
 
 
 @pytest.mark.parametrize("path", sorted(MANIFESTS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -52,6 +64,37 @@ def test_addon_images_have_a_digest_as_their_tag(name: str) -> None:
 )
 def test_reference_in_our_registry(source: str, expected: str) -> None:
     assert registry_reference(source, "r:5") == expected
+
+
+STORED = """\
+localhost/visionmodel-operator:0123456789ab
+r:5/visionmodel-operator:0123456789ab
+localhost/visionmodel-operator:ba9876543210
+localhost/visionmodel-operator:unverified
+registry.example/team/visionmodel-operator:v1
+localhost/other-visionmodel-operator:0123456789ab
+<none>:<none>
+"""
+
+
+def test_builds_that_are_not_kept_are_outdated_under_all_their_names() -> None:
+    outdated = ["localhost/visionmodel-operator:0123456789ab", "r:5/visionmodel-operator:0123456789ab"]
+    assert outdated_names(STORED, "visionmodel-operator", {"ba9876543210"}) == outdated
+
+
+@pytest.mark.parametrize(("limit", "stays"), [(10, True), (9, False)], ids=["small enough", "grown"])
+def test_images_that_have_grown_are_dropped(tmp_path: Path, limit: int, stays: bool) -> None:
+    images = tmp_path / "images"
+    (images / "registry").mkdir(parents=True)
+    (images / "blob").write_bytes(b"01234")
+    (images / "registry" / "blob").write_bytes(b"56789")
+    drop_grown(images, limit)
+    assert images.exists() is stays
+
+
+def test_images_that_are_not_there_have_not_grown(tmp_path: Path) -> None:
+    drop_grown(tmp_path / "images", 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_labels_of_a_gpu_are_those_of_feature_discovery() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from visionmodel_devcluster import pods
-from visionmodel_devcluster.host import HostRecord, merged, read_record, write_record
+from visionmodel_devcluster.host import HostRecord, merged, read_record, remove_leftovers, write_record
 from visionmodel_devcluster.network import nft_rules, rule_handles
 from visionmodel_devcluster.node import NodeFolders
 
@@ -57,6 +57,50 @@ def test_damaged_record_is_none(tmp_path: Path, text: str) -> None:
 
 def test_mounts_below_a_folder_latest_first() -> None:
     assert pods.mounts_below(Path("/state"), MOUNTINFO) == ["/state/kubelet/pods/1/with space", "/state/kubelet"]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/state", True), ("/state/kubelet/pods", True), ("/state/kubelet/pods/2", False), ("/state/kube", False)],
+)
+def test_is_mounted_at_or_below(path: str, expected: bool) -> None:
+    assert pods.is_mounted(Path(path), MOUNTINFO) is expected
+
+
+def test_leftovers_are_our_files_and_empty_folders(tmp_path: Path) -> None:
+    path = tmp_path / "kubelet"
+    (path / "device-plugins" / "empty").mkdir(parents=True)
+    ours = path / "device-plugins" / "kubelet.sock"
+    ours.touch()
+    remove_leftovers(path, [str(ours), str(tmp_path / "elsewhere")], MOUNTINFO)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_somebody_else_has_put_beside_our_leftovers_stays(tmp_path: Path) -> None:
+    path = tmp_path / "containerd"
+    (path / "s").mkdir(parents=True)
+    ours, theirs = path / "s" / "ours", path / "s" / "theirs"
+    ours.touch()
+    theirs.touch()
+    (path / "empty").mkdir()
+    remove_leftovers(path, [str(ours)], MOUNTINFO)
+    assert [found for found in path.rglob("*") if not found.is_dir()] == [theirs]
+    assert not (path / "empty").exists()
+
+
+def test_nothing_is_removed_where_something_is_mounted(tmp_path: Path) -> None:
+    path = tmp_path / "kubelet"
+    (path / "pods" / "volume").mkdir(parents=True)
+    (path / "kubelet.sock").touch()
+    mountinfo = f"40 20 0:9 / {path}/pods/volume rw - tmpfs tmpfs rw\n"
+    remove_leftovers(path, [str(path / "kubelet.sock")], mountinfo)
+    assert (path / "kubelet.sock").exists()
+    assert (path / "pods" / "volume").exists()
+
+
+def test_leftovers_that_are_not_there_are_no_failure(tmp_path: Path) -> None:
+    remove_leftovers(tmp_path / "absent", [str(tmp_path / "absent" / "file")], MOUNTINFO)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_pods_traffic_is_masqueraded() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from visionmodel_devcluster.health import wait_for
 from visionmodel_devcluster.processes import (
     Identity,
     ProcessFolder,
@@ -26,6 +27,21 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux'
 
 FIELDS = "S 1 100 100 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 200"
 FOREVER = (sys.executable, "-c", "import time\nwhile True: time.sleep(60)")
+# Says so when its first thread is about to end; the second one runs until it is killed.
+HEADLESS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+# Starts a program that outlives it, and says as what.
+STARTER = """
+import json, pathlib, sys
+from dataclasses import asdict
+from visionmodel_devcluster.processes import ProcessFolder, Program
+folder = ProcessFolder(pathlib.Path(sys.argv[1]))
+print(json.dumps(asdict(folder.start(Program("one", ("sleep", "600"))))))
+"""
 
 
 @pytest.fixture
@@ -69,6 +85,29 @@ def test_killed_program_is_started_anew(folder: ProcessFolder) -> None:
     assert wait_until_gone([first], 10.0)
     assert folder.running("one") is None
     assert folder.start(Program("one", FOREVER)) != first
+
+
+def state_of(identity: Identity) -> str:
+    return Path(f"/proc/{identity.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_process_without_its_first_thread_runs_until_its_last_one_ends(folder: ProcessFolder) -> None:
+    identity = folder.start(Program("one", (sys.executable, "-c", HEADLESS)))
+    wait_for(lambda: state_of(identity) == "Z", 10.0, "the end of the first thread")
+    assert folder.running("one") == identity
+    assert not wait_until_gone([identity], 0.0)
+    folder.stop(["one"], grace=0.0)
+    assert observe_identity(identity.pid) is None
+    # Waited for: the kernel has forgotten it.
+    assert not Path(f"/proc/{identity.pid}").exists()
+
+
+def test_starter_ends_without_a_complaint_about_what_runs_on(folder: ProcessFolder, tmp_path: Path) -> None:
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "always", "-c", STARTER, str(tmp_path)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert folder.running("one") == Identity(**json.loads(done.stdout))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """The tag of an image follows its inputs, and each engine gets the right arguments."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from images.build import DEFAULT_IMAGES, IMAGES, ROOT, Base, Engine, Request, final_reference, input_digest
+from images.build import IMAGES, ROOT, STANDARD, Base, Engine, Request, _prune, final_reference, input_digest
 
 REQUEST = Request(Base("localhost/base:1", "base-1", "3.11"), "1.2.3", "abc")
 OPERATOR = IMAGES["operator"]
@@ -94,16 +95,17 @@ def test_build_with_buildah() -> None:
     ]
 
 
-def test_a_variant_has_a_lock_of_its_own() -> None:
-    command = Engine("docker").build(IMAGES["converter-torch"], "localhost/c:1", REQUEST, None)
+def test_an_extra_has_a_lock_in_the_place_of_the_plain_one() -> None:
+    image = IMAGES["converter-torch"]
+    command = Engine("docker").build(image, "localhost/c:1", REQUEST, None)
     assert "images/converter/Dockerfile" in command
     assert "LOCK=converter-torch" in command
-    assert IMAGES["converter-torch"].lock.as_posix() == "requirements/converter-torch.txt"
-    assert (ROOT / IMAGES["converter-torch"].lock).is_file()
+    assert [path.as_posix() for path in image.locks] == ["requirements/converter-torch.txt"]
+    assert (ROOT / image.locks[0]).is_file()
 
 
-def test_heavy_variants_are_built_only_when_they_are_named() -> None:
-    assert DEFAULT_IMAGES == ("operator", "converter", "triton")
+def test_heavy_images_are_built_only_when_they_are_named() -> None:
+    assert STANDARD == ("operator", "converter", "triton")
 
 
 def test_build_with_docker_and_no_wheelhouse() -> None:
@@ -113,6 +115,15 @@ def test_build_with_docker_and_no_wheelhouse() -> None:
         *("--file", "images/operator/Dockerfile", "--tag", "localhost/o:1"),
         *("--build-arg", "BASE=localhost/base:1", "--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=abc", "."),
     ]
+
+
+def test_archives_that_were_used_last_are_kept(tmp_path: Path) -> None:
+    names = [f"i-{12 * digit}.tar" for digit in "0123"] + [f"i-other-{12 * '4'}.tar"]
+    for age, name in enumerate(names):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    _prune(Engine("docker"), tmp_path, "i")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names[:2], names[4]]
 
 
 @pytest.mark.parametrize(

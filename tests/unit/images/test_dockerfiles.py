@@ -1,6 +1,7 @@
 """Promises of the Dockerfiles that a build alone does not show."""
 
 import re
+from pathlib import Path
 
 import pytest
 from images.build import IMAGES, ROOT, ImageSource
@@ -17,7 +18,7 @@ def instructions(image: ImageSource) -> list[str]:
 def copied(image: ImageSource) -> set[str]:
     """Paths of the repository that a Dockerfile copies for an image."""
     sources = [line.split()[1:-1] for line in instructions(image) if line.startswith("COPY ") and "--from" not in line]
-    return {path.replace("${LOCK}", image.lock.stem) for paths in sources for path in paths}
+    return {path.replace("${LOCK}", image.locks[0].stem) for paths in sources for path in paths}
 
 
 def shown(image: ImageSource) -> set[str]:
@@ -41,7 +42,7 @@ def test_the_build_sees_nothing_but_what_it_copies(image: ImageSource) -> None:
 
 @pytest.mark.parametrize("image", ALL)
 def test_what_is_copied_counts_for_the_tag(image: ImageSource) -> None:
-    counted = {"images/install_venv.sh", str(image.lock), str(image.folder), *image.inputs}
+    counted = {"images/install_venv.sh", *map(str, image.locks), str(image.folder), *image.inputs}
     assert {path for path in copied(image) if not any(is_in(path, one) for one in counted)} == set()
 
 
@@ -49,8 +50,8 @@ def test_what_is_copied_counts_for_the_tag(image: ImageSource) -> None:
     ("name", "packages"),
     [
         ("operator", {"visionmodel_contract", "visionmodel_operator"}),
-        ("converter", {"visionmodel_contract", "visionmodel_converter"}),
-        ("converter-torch", {"visionmodel_contract", "visionmodel_converter"}),
+        ("converter", {"visionmodel_contract", "visionmodel_converter", "visionmodel_pipeline"}),
+        ("converter-torch", {"visionmodel_contract", "visionmodel_converter", "visionmodel_pipeline"}),
         ("triton", {"visionmodel_pipeline"}),
     ],
 )
@@ -76,7 +77,23 @@ def test_labels(image: ImageSource) -> None:
 @pytest.mark.parametrize("image", ALL)
 def test_every_base_is_the_argument(image: ImageSource) -> None:
     bases = {line.split()[1] for line in instructions(image) if line.startswith("FROM ")}
-    assert bases <= {"${BASE}", "scratch", "common"}
+    assert bases <= {"${BASE}", "scratch", "common", "onnx", "wheel"}
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "target"),
+    [("converter-openvino", "onnx", "openvino"), ("triton-openvino", "wheel", "wheel-openvino")],
+)
+def test_openvino_is_a_layer_on_top(name: str, base: str, target: str) -> None:
+    image = IMAGES[name]
+    assert (image.dockerfile, image.target) == (IMAGES[name.partition("-")[0]].dockerfile, target)
+    assert f"FROM {base} AS {target}" in instructions(image)
+    assert [lock.name for lock in image.locks] == [f"{name.partition('-')[0]}.txt", "openvino.txt"]
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda lock: lock.name)
+def test_no_lock_has_the_package_that_openvino_reports_through(lock: Path) -> None:
+    assert "openvino-telemetry" not in lock.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["converter", "triton"])

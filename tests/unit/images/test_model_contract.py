@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from images.triton.backends.onnxruntime.model_contract import (
+from images.triton.backends.shared.model_contract import (
     ModelMismatch,
     SessionSettings,
     TensorContract,
+    check_providers,
     check_tensors,
     configured_tensors,
     error_text,
     model_file,
+    openvino_error_text,
+    openvino_properties,
     session_settings,
     shape_of,
     slices_of,
@@ -187,3 +190,65 @@ def test_each_request_gets_its_own_rows(sizes: list[int], slices: tuple[slice, .
 )
 def test_error_text(message: str, text: str) -> None:
     assert error_text(message) == text
+
+
+def parameters(**values: str) -> dict[str, Any]:
+    return {"parameters": {key: {"string_value": value} for key, value in values.items()}}
+
+
+@pytest.mark.parametrize(
+    ("values", "properties"),
+    [
+        pytest.param({}, {}, id="nothing"),
+        pytest.param(
+            {
+                "INFERENCE_NUM_THREADS": "2",
+                "NUM_STREAMS": "auto",
+                "PERFORMANCE_HINT": "latency",
+                "INFERENCE_PRECISION_HINT": "f32",
+                "intra_op_thread_count": "9",
+            },
+            {
+                "INFERENCE_NUM_THREADS": "2",
+                "NUM_STREAMS": "AUTO",
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": "f32",
+            },
+            id="as the vendor's reads them",
+        ),
+    ],
+)
+def test_openvino_properties(values: dict[str, str], properties: dict[str, str]) -> None:
+    assert openvino_properties(config(**parameters(**values))) == properties
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("INFERENCE_NUM_THREADS", "many"), ("INFERENCE_NUM_THREADS", "-1"), ("NUM_STREAMS", "some")],
+)
+def test_senseless_openvino_parameters_are_refused(key: str, value: str) -> None:
+    with pytest.raises(ModelMismatch, match=f"model 'net': parameter {key} is '{value}', not a number"):
+        openvino_properties(config(**parameters(**{key: value})))
+
+
+@pytest.mark.parametrize("active", [["CPU", "GPU"], ["GPU"], []], ids=["both", "another", "none"])
+def test_a_session_on_another_provider_is_refused(active: list[str]) -> None:
+    check_providers(config(), "CPU", ["CPU"])
+    with pytest.raises(ModelMismatch, match="model 'net': asked for CPU, the session runs on"):
+        check_providers(config(), "CPU", active)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        pytest.param(
+            "Exception from src/a.cpp:7:\nCheck 'x' failed at src/b.cpp:9:\nbad index\n\n",
+            "openvino error: bad index",
+            id="with places",
+        ),
+        pytest.param("out of memory", "openvino error: out of memory", id="plain"),
+        pytest.param("", "openvino error: unknown", id="none"),
+    ],
+)
+def test_openvino_error_text(message: str, text: str) -> None:
+    assert openvino_error_text(message) == text

@@ -29,7 +29,7 @@ from visionmodel_operator.core.actions import (
     EnsureDisruptionBudget,
     EnsureFront,
     EnsureRoute,
-    ForgetArtifact,
+    ForgetFailure,
     RecordArtifact,
     StartConversion,
 )
@@ -200,7 +200,7 @@ CASES: Mapping[str, tuple[Action, Snapshot]] = {
         snapshot(),
     ),
     "delete": (DeleteRevision(REVISION), snapshot()),
-    "delete-record": (ForgetArtifact(artifact().key), snapshot()),
+    "delete-record": (ForgetFailure(artifact().key, "fedcba9876543210"), snapshot()),
     "delete-job": (DeleteJob(f"shapes-{REVISION}-prepare"), snapshot()),
 }
 

@@ -9,7 +9,7 @@ from unit.render.samples import artifact, snapshot
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.precision import Goal
 from visionmodel_contract.report import Failure, GateResult, ReportSummary
-from visionmodel_operator.core.actions import ForgetArtifact, RecordArtifact
+from visionmodel_operator.core.actions import ForgetFailure, RecordArtifact
 from visionmodel_operator.core.operations import Apply, Delete
 from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot
 from visionmodel_operator.render import operations
@@ -117,5 +117,27 @@ def test_nobody_owns_what_is_shared() -> None:
     assert "visionmodel.dev/name" not in metadata["labels"]
 
 
-def test_forget() -> None:
-    assert operations(ForgetArtifact(KEY), snapshot()) == (Delete("v1", "ConfigMap", f"artifact-{KEY}"),)
+def test_a_failed_conversion_is_forgotten_as_a_whole() -> None:
+    known = KnownArtifact(KEY, ReportSummary(result="Failed", failure=INVALID))
+    found = operations(ForgetFailure(KEY, "g1"), snapshot(artifacts={KEY: known}))
+    assert found == (Delete("v1", "ConfigMap", f"artifact-{KEY}"),)
+
+
+@pytest.mark.parametrize(
+    ("report", "wire"),
+    [
+        pytest.param(SUCCEEDED, REPORT, id="published"),
+        pytest.param(
+            ReportSummary(result="Failed"), {"formatVersion": 1, "result": "Failed", "cached": False}, id="unpublished"
+        ),
+    ],
+)
+def test_a_missed_gate_is_forgotten_alone(report: ReportSummary, wire: dict[str, Any]) -> None:
+    known = KnownArtifact(KEY, report, {"g1": (gate(passed=False),), "g2": (gate(),)}, {"g1": MISSED, "g3": MISSED})
+    (operation,) = operations(ForgetFailure(KEY, "g1"), snapshot(artifacts={KEY: known}))
+    assert isinstance(operation, Apply)
+    assert {name: json.loads(text) for name, text in operation.manifest["data"].items()} == {
+        "summary.json": wire,
+        "gate-g2.json": {"gates": [GATE_WIRE]},
+        "gate-g3.json": {"gates": [], "failure": json.loads(MISSED.to_json())},
+    }

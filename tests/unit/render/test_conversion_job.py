@@ -11,8 +11,8 @@ from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import PERMANENT_EXIT_CODES
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core import names
-from visionmodel_operator.core.actions import DeleteJob, EmitEvent, StartConversion
-from visionmodel_operator.core.operations import Create, Delete, Event
+from visionmodel_operator.core.actions import DeleteJob, StartConversion
+from visionmodel_operator.core.operations import Create, Delete
 from visionmodel_operator.core.snapshot import Platform
 from visionmodel_operator.render import operations
 
@@ -27,6 +27,19 @@ def job_of(of: VisionModelSpec = CPU_SPEC, platform: Platform = PLATFORM) -> Map
 def pod_of(of: VisionModelSpec = CPU_SPEC, platform: Platform = PLATFORM) -> Mapping[str, Any]:
     pod: Mapping[str, Any] = job_of(of, platform)["spec"]["template"]["spec"]
     return pod
+
+
+@pytest.mark.parametrize(
+    ("backend", "own_image", "image"),
+    [
+        pytest.param("OpenVINO", "registry.example/openvino:1", "registry.example/openvino:1", id="its own"),
+        pytest.param("OpenVINO", None, PLATFORM.converter_image, id="one image for all"),
+        pytest.param("ONNXRuntime", "registry.example/openvino:1", PLATFORM.converter_image, id="another backend"),
+    ],
+)
+def test_image_has_the_backends_runtime(backend: str, own_image: str | None, image: str) -> None:
+    platform = replace(PLATFORM, converter_openvino_image=own_image)
+    assert pod_of(spec(conversion={"backend": backend}), platform)["containers"][0]["image"] == image
 
 
 def test_the_request_travels_with_the_pod() -> None:
@@ -129,6 +142,5 @@ def test_the_format_picks_the_image(source_format: str | None, image: str) -> No
     assert container["image"] == image
 
 
-def test_delete_and_event() -> None:
+def test_delete() -> None:
     assert operations(DeleteJob("j"), snapshot()) == (Delete("batch/v1", "Job", "j"),)
-    assert operations(EmitEvent("Promoted", "done", True), snapshot()) == (Event("Promoted", "done", True),)

@@ -12,6 +12,7 @@ from unit.render.samples import (
     CPU_SPEC,
     GPU_SPEC,
     PLATFORM,
+    REF,
     REVISION,
     artifact,
     snapshot,
@@ -51,7 +52,7 @@ def stored(found: list[Operation]) -> tuple[Mapping[str, Any], ...]:
 
 
 def with_stored(found: list[Operation], **changes: Any) -> Snapshot:
-    workload = WorkloadState(REVISION, replicas=2, ready=2, stored=stored(found))
+    workload = WorkloadState(REVISION, replicas=2, ready=2, config=manifests(found, "ConfigMap")[0]["data"])
     return snapshot(workloads={REVISION: workload}, **changes)
 
 
@@ -89,7 +90,21 @@ def test_an_upgraded_operator_leaves_running_pods_alone() -> None:
         pull_secret="another",
     )
     again = list(operations(ScaleRevision(REVISION, 2), with_stored(found, platform=moved, spec=GPU_SPEC)))
-    assert again == [one for one in found if isinstance(one, Apply)]
+    assert again == [Apply(one.manifest) for one in found if isinstance(one, Create | Apply)]
+
+
+def test_what_a_namesake_left_behind_gets_a_new_owner_and_keeps_its_pods() -> None:
+    before = created()
+    ref = replace(REF, uid="00000000-0000-0000-0000-000000000001")
+    after = list(operations(ScaleRevision(REVISION, 2), with_stored(before, ref=ref)))
+    manifest = [one.manifest for one in after if isinstance(one, Apply)]
+    assert [(one["kind"], [o["uid"] for o in one["metadata"]["ownerReferences"]]) for one in manifest] == [
+        ("ConfigMap", [ref.uid]),
+        ("Service", [ref.uid]),
+        ("Deployment", [ref.uid]),
+    ]
+    assert manifest[0]["data"] == manifests(before, "ConfigMap")[0]["data"]
+    assert [one["spec"] for one in manifest[1:]] == [one.manifest["spec"] for one in before if isinstance(one, Apply)]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +154,7 @@ def test_scaling_without_memory_looks_again() -> None:
 )
 def test_track_is_on_the_objects_and_never_on_pods(recorded: dict[str, Any], track: str) -> None:
     found = list(operations(ScaleRevision(REVISION, 1), with_stored(created(), status=status(**recorded))))
-    objects = [one.manifest for one in found if isinstance(one, Apply)]
+    objects = [one.manifest for one in found if isinstance(one, Apply) and one.manifest["kind"] != "ConfigMap"]
     assert [one["metadata"]["labels"][names.LABEL_TRACK] for one in objects] == [track, track]
     assert names.LABEL_TRACK not in json.dumps([one["spec"] for one in objects])
 

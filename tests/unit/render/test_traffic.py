@@ -7,9 +7,16 @@ import pytest
 
 from unit.render.samples import CANARY, CPU_SPEC, REF, REVISION, snapshot, spec, status
 from visionmodel_operator.core.actions import EnsureFront, EnsureRoute
-from visionmodel_operator.core.operations import Apply, is_subset
+from visionmodel_operator.core.operations import Apply, ApplyWhole
+from visionmodel_operator.core.snapshot import RouteState
 from visionmodel_operator.render import operations
-from visionmodel_operator.render.traffic import backend_refs, desired_route, gateway_duration, http_route
+from visionmodel_operator.render.traffic import (
+    backend_refs,
+    desired_route,
+    gateway_duration,
+    http_route,
+    with_route_compared,
+)
 
 
 def refs(slots: tuple[str, ...], weights: tuple[int, ...]) -> list[tuple[str, int, str]]:
@@ -96,7 +103,7 @@ def recorded(**traffic: Any) -> Any:
 def test_desired_route_is_what_the_action_applies() -> None:
     picture = snapshot(status=recorded())
     (operation,) = operations(EnsureRoute((REVISION, CANARY), (950_000, 50_000), CPU_SPEC), picture)
-    assert operation == Apply(desired_route(picture) or {})
+    assert operation == ApplyWhole(desired_route(picture) or {})
 
 
 @pytest.mark.parametrize(
@@ -125,15 +132,32 @@ def test_without_a_gateway_there_is_no_route() -> None:
         pytest.param(lambda s: s["rules"][0]["backendRefs"][1].pop("filters"), id="filter"),
         pytest.param(lambda s: s["parentRefs"][0].update(sectionName="other"), id="listener"),
         pytest.param(lambda s: s["rules"][0]["timeouts"].update(request="1s"), id="timeout"),
+        pytest.param(lambda s: s["rules"][0]["matches"][0].update(headers=[]), id="another thing to match"),
+        pytest.param(lambda s: s["parentRefs"][0].update(port=8443), id="port of the listener"),
+        pytest.param(lambda s: s.update(useDefaultGateways="All"), id="more gateways"),
+        pytest.param(lambda s: s.pop("hostnames"), id="no hostnames"),
     ],
 )
-def test_foreign_edits_are_seen(edit: Any) -> None:
-    desired = desired_route(snapshot(status=recorded()))
-    live = copy.deepcopy(desired)
+def test_edits_are_seen(edit: Any) -> None:
+    live = copy.deepcopy(desired_route(snapshot(status=recorded())))
     assert live is not None
-    assert is_subset(desired, live)
+    assert is_ours(live)
     edit(live["spec"])
-    assert not is_subset(desired, live)
+    assert not is_ours(live)
+
+
+def test_a_route_of_a_namesake_that_is_gone_is_not_ours_yet() -> None:
+    live = copy.deepcopy(desired_route(snapshot(status=recorded())))
+    assert live is not None
+    del live["metadata"]["ownerReferences"]
+    assert not is_ours(live)
+
+
+def is_ours(live: Any) -> bool:
+    route = RouteState((), (), accepted=True, serving=True, live=live)
+    compared = with_route_compared(snapshot(status=recorded(), route=route)).route
+    assert compared is not None
+    return compared.ours
 
 
 def test_front_selects_the_stable_revision() -> None:

@@ -51,6 +51,22 @@ def test_defaults_on_cpu() -> None:
     assert config_of(spec()) == expected
 
 
+def test_openvino_differs_in_backend_and_parameters() -> None:
+    cpus = {"resources": {"limits": {"cpu": "4"}}}
+    found, plain = config_of(spec(conversion={"backend": "OpenVINO"}, serving=cpus)), config_of(spec(serving=cpus))
+    assert found.backend == "openvino"
+    assert {key: value.string_value for key, value in found.parameters.items()} == {
+        "INFERENCE_NUM_THREADS": "4",
+        "NUM_STREAMS": "1",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    for config in (found, plain):
+        config.ClearField("backend")
+        config.ClearField("parameters")
+    assert found == plain
+
+
 def test_accelerators_and_queue_limits() -> None:
     found = config_of(GPU_SPEC)
     assert [(group.kind, group.count) for group in found.instance_group] == [(triton.ModelInstanceGroup.KIND_GPU, 2)]

@@ -5,15 +5,16 @@ from asyncio import to_thread
 import pytest
 
 from fakes.time import VirtualTime
-from visionmodel_operator.work.health import LIST_AGE_LIMIT, Health
+from visionmodel_devcluster.direct import open_direct
+from visionmodel_operator.work.health import Health
 from visionmodel_operator.work.http_server import HttpServer
 from visionmodel_operator.work.telemetry import Telemetry
 
 KEY = ("default", "m")
 
 
-def healthy(time: VirtualTime) -> Health:
-    health = Health(time.monotonic, serves_models=True, watching=True)
+def healthy(time: VirtualTime, resync_seconds: float = 300.0) -> Health:
+    health = Health(time.monotonic, resync_seconds, serves_models=True, watching=True)
     health.saw_list({})
     return health
 
@@ -23,17 +24,22 @@ def test_a_process_that_sees_everything_is_ready() -> None:
 
 
 def test_a_new_process_is_not_ready() -> None:
-    assert Health(VirtualTime().monotonic).troubles() == [
+    assert Health(VirtualTime().monotonic, 300.0).troubles() == [
         "the CRD visionmodels.visionmodel.dev is not served",
         "the watches have not started",
         "the last full list is too old",
     ]
 
 
-async def test_an_old_list_is_not_trusted() -> None:
+@pytest.mark.parametrize(
+    ("resync_seconds", "limit"), [(10.0, 900.0), (300.0, 900.0), (3600.0, 10_800.0)], ids=["10s", "5m", "1h"]
+)
+async def test_an_old_list_is_not_trusted(resync_seconds: float, limit: float) -> None:
     time = VirtualTime()
-    health = healthy(time)
-    await time.advance(LIST_AGE_LIMIT + 1)
+    health = healthy(time, resync_seconds)
+    await time.advance(limit)
+    assert health.troubles() == []
+    await time.advance(1)
     assert health.troubles() == ["the last full list is too old"]
 
 
@@ -72,7 +78,7 @@ async def test_event_ages() -> None:
 
 def _get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with open_direct(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

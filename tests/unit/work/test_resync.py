@@ -73,7 +73,7 @@ def resync_of(cluster: Cluster, *, is_leader: bool = True, has_routes: bool = Tr
     return Resync(
         listing=cluster,
         queue=queue,
-        health=Health(TIME.monotonic),
+        health=Health(TIME.monotonic, 300),
         telemetry=Telemetry(),
         now=TIME.now,
         seconds=300,

@@ -146,6 +146,15 @@ def test_a_wake_during_a_failing_pass_shortens_the_wait_but_is_no_hot_loop() -> 
         assert queue.fail(KEY, 0) == BACKOFF_FIRST
 
 
+def test_a_wake_during_a_failing_pass_does_not_shorten_what_the_server_asked_for() -> None:
+    queue = schedule()
+    queue.wake(KEY, 0)
+    queue.take(0)
+    queue.wake(KEY, 0)
+    assert queue.fail(KEY, 0, 7.0) == 7.0
+    assert (queue.take(6.9), queue.take(7)) == (None, KEY)
+
+
 def test_the_earliest_of_several_alarms_counts() -> None:
     queue = schedule()
     queue.wake_at(KEY, 50)

@@ -1,25 +1,31 @@
 """The words of goals: which measurement meets which limit."""
 
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from visionmodel_contract.conversion import MetricGoal, ParityRequest
-from visionmodel_contract.precision import Goal
+from visionmodel_contract.precision import Goal, Precision
 from visionmodel_contract.report import GateResult
 from visionmodel_converter.failures import ConversionFailure
-from visionmodel_converter.gates.parity import (
-    DEFAULT_GOAL,
+from visionmodel_converter.gates.goals import (
     HIGHER_IS_BETTER,
+    LABELLED_METRICS,
+    TENSOR_METRICS,
     Measured,
+    default_goals,
     goal_met,
     goals_of,
     judge,
     refuse_impossible_goals,
     refuse_missed_goals,
 )
+from visionmodel_converter.gates.tasks import TaskKind
+from visionmodel_operator.api import conversion
+from visionmodel_operator.api.conversion import MetricName
 
 T, D = Goal.THRESHOLD, Goal.MAX_DEGRADATION
 PD, MI, PI = Goal.PERCENT_MAX_DEGRADATION, Goal.MIN_IMPROVEMENT, Goal.PERCENT_MIN_IMPROVEMENT
@@ -79,14 +85,49 @@ def test_a_better_artifact_never_loses_a_goal(limit: float, source: float, value
         assert goal_met(error, Measured(low, 0.0, 1)) >= goal_met(error, Measured(high, 0.0, 1))
 
 
-def test_default_is_agreement_with_the_source() -> None:
-    assert goals_of(ParityRequest()) == (DEFAULT_GOAL,)
-    assert MetricGoal(name="maxRelativeError", goal=T, value=1e-4) == DEFAULT_GOAL
+KINDS = {kind.name: kind for kind in TaskKind}
+FP32_GOAL = ("maxRelativeError", T, 1e-4)
+FP16_GOAL = ("maxRelativeError", T, 1e-2)
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind", "has_labels", "expected"),
+    [
+        ("fp32", "TENSOR", False, [FP32_GOAL]),
+        ("fp32", "DETECTION", True, [FP32_GOAL]),
+        ("fp16", "TENSOR", False, [FP16_GOAL]),
+        ("fp16", "CLASSIFICATION", False, [FP16_GOAL]),
+        ("fp16", "CLASSIFICATION", True, [FP16_GOAL, ("top1", D, 0.005)]),
+        ("fp16", "DETECTION", True, [FP16_GOAL, ("map50", D, 0.005)]),
+        ("fp16", "SEGMENTATION", True, [FP16_GOAL, ("maskIou", D, 0.005)]),
+        ("int8", "CLASSIFICATION", True, [("top1", D, 0.01)]),
+        ("int8", "DETECTION", True, [("map50", D, 0.01)]),
+        ("int8", "SEGMENTATION", True, [("maskIou", D, 0.01)]),
+        ("int8", "CLASSIFICATION", False, [("top1Agreement", T, 0.99)]),
+        ("int8", "DETECTION", False, [("mapAgreement", T, 0.98)]),
+        ("int8", "SEGMENTATION", False, [("cosine", T, 0.95)]),
+        ("int8", "TENSOR", False, [("cosine", T, 0.95)]),
+    ],
+)
+def test_default_goals(precision: str, kind: str, has_labels: bool, expected: list[tuple[str, Goal, float]]) -> None:
+    goals = default_goals(Precision(precision), KINDS[kind], has_labels)
+    assert [(goal.name, goal.goal, goal.value) for goal in goals] == expected
+
+
+@pytest.mark.parametrize("kind", TaskKind)
+@pytest.mark.parametrize("has_labels", [True, False])
+def test_int8_is_never_judged_element_by_element(kind: TaskKind, has_labels: bool) -> None:
+    names = {goal.name for goal in default_goals(Precision.INT8, kind, has_labels)}
+    assert names
+    assert names & (TENSOR_METRICS.keys() - {"cosine"}) == set()
 
 
 def test_named_goals_replace_the_default() -> None:
     goal = MetricGoal(name="top1", goal=T, value=0.9)
-    assert goals_of(ParityRequest(dataset_uri="s3://a/b", metrics=(goal,))) == (goal,)
+    parity = ParityRequest(dataset_uri="s3://a/b", metrics=(goal,))
+    assert goals_of(parity, Precision.INT8, TaskKind.DETECTION, has_labels=True) == (goal,)
+    unnamed = goals_of(ParityRequest(), Precision.FP32, TaskKind.TENSOR, has_labels=False)
+    assert unnamed == default_goals(Precision.FP32, TaskKind.TENSOR, False)
 
 
 def test_judge_keeps_order_and_numbers() -> None:
@@ -124,6 +165,8 @@ def test_missed_goals(goals: tuple[tuple[str, Goal, float], ...], reason: str, w
         ("accuracy", 0.5, "s3://a/b", "UnknownMetric"),
         ("top1", 0.5, None, "MetricNotApplicable"),
         ("map50", 0.5, None, "MetricNotApplicable"),
+        ("maskIou", 0.5, None, "MetricNotApplicable"),
+        ("top1Agreement", 0.5, None, "MetricNotApplicable"),
         ("cosine", math.inf, None, "BadRequest"),
         ("cosine", math.nan, None, "BadRequest"),
     ],
@@ -133,3 +176,17 @@ def test_impossible_goals(metric: str, value: float, dataset: str | None, reason
     with pytest.raises(ConversionFailure) as caught:
         refuse_impossible_goals(parity)
     assert caught.value.reason == reason
+
+
+def test_calibration_samples_are_enough_for_agreement_but_not_for_labels() -> None:
+    refuse_impossible_goals(
+        ParityRequest(metrics=(MetricGoal(name="mapAgreement", goal=T, value=0.9),)), has_calibration=True
+    )
+    labelled = ParityRequest(metrics=(MetricGoal(name="map50", goal=T, value=0.9),))
+    with pytest.raises(ConversionFailure, match="needs labels"):
+        refuse_impossible_goals(labelled, has_calibration=True)
+
+
+def test_spec_and_converter_know_the_same_metrics() -> None:
+    assert set(get_args(MetricName)) == HIGHER_IS_BETTER.keys()
+    assert set(conversion.LABELLED_METRICS) == LABELLED_METRICS.keys()

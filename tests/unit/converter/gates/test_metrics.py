@@ -1,106 +1,199 @@
-"""Metrics against values worked out by hand and against properties that hold for all inputs."""
+"""Task metrics against values worked out by hand: what was predicted, what was true, what counts."""
 
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from visionmodel_converter.gates.metrics import (
-    Map50,
-    Top1,
-    iou_matrix,
-    suppressed,
-)
+from visionmodel_contract.report import TensorSpec
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.gates.goals import Measured
+from visionmodel_converter.gates.metrics import Classification, Detection, Segmentation, mask_output, score_output
+from visionmodel_converter.gates.samples import IGNORED, NO_IMAGE, Batch, TrueBoxes, Truth
+from visionmodel_converter.gates.tasks import DetectionPlan
+from visionmodel_pipeline.geometry import geometry_of
+from visionmodel_pipeline.settings import PostSettings
+
+SIX = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+"""Scores whose best class is 5 and whose worst is 0."""
+
+
+def batch(truths: list[Truth], geometry: object = NO_IMAGE) -> Batch:
+    names = tuple(f"s{index}" for index in range(len(truths)))
+    return Batch({}, names, tuple(truths), (geometry,) * len(truths))  # type: ignore[arg-type]
+
+
+def classified(source: list[list[float]], artifact: list[list[float]], labels: list[int | None]) -> dict[str, Measured]:
+    family = Classification("y")
+    found = batch([Truth(label) for label in labels])
+    family.add(found, {"y": np.array(source, np.float32)}, {"y": np.array(artifact, np.float32)})
+    return family.measured()
+
+
+def test_accuracy_and_agreement() -> None:
+    worse = [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
+    measured = classified([SIX, SIX, SIX], [SIX, SIX, worse], [5, 0, 5])
+    assert measured == {
+        "top1": Measured(1 / 3, 2 / 3, 3),
+        "top5": Measured(1 / 3, 2 / 3, 3),
+        "top1Agreement": Measured(2 / 3, 1.0, 3),
+        "top5Agreement": Measured(2 / 3, 1.0, 3),
+    }
+
+
+def test_samples_without_label_count_for_agreement_alone() -> None:
+    measured = classified([SIX, SIX], [SIX, SIX], [5, None])
+    assert measured["top1"] == Measured(1.0, 1.0, 1)
+    assert measured["top1Agreement"].samples == 2
+
+
+def test_without_labels_there_is_no_accuracy() -> None:
+    assert classified([SIX], [SIX], [None]).keys() == {"top1Agreement", "top5Agreement"}
+
+
+def test_of_equal_scores_the_lower_class_is_best() -> None:
+    assert classified([[1.0, 1.0]], [[1.0, 1.0]], [0])["top1"].value == 1.0
+
+
+def test_fewer_than_five_classes_are_all_among_the_best_five() -> None:
+    assert classified([[1.0, 0.0]], [[0.0, 1.0]], [0])["top5"] == Measured(1.0, 1.0, 1)
+
+
+PLAN = DetectionPlan({"boxes": "b", "scores": "s"}, PostSettings("Grid", score_threshold=0.3))
+TRUE = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float64)
+
+
+def objects(boxes: NDArray[np.float64], classes: list[int]) -> Truth:
+    return Truth(objects=TrueBoxes(boxes, np.array(classes, np.int64), np.zeros(len(classes), np.bool_)))
+
+
+def raw(scores: list[list[float]], boxes: NDArray[np.float64] = TRUE) -> dict[str, NDArray[np.float32]]:
+    return {"b": boxes[None].astype(np.float32), "s": np.array([scores], np.float32)}
+
+
+def test_detections_against_labels_and_source() -> None:
+    family = Detection(PLAN)
+    family.add(batch([objects(TRUE, [0, 1])]), raw([[0.9, 0], [0, 0.8]]), raw([[0.9, 0], [0, 0.01]]))
+    measured = family.measured()
+    for name in ("map50", "map50_95", "mapAgreement"):
+        assert [measured[name].value, measured[name].source_value] == pytest.approx([0.5, 1.0])
+        assert measured[name].samples == 1
+
+
+def test_agreement_asks_for_what_serving_answers() -> None:
+    """What the source finds below serving's threshold reaches no client, so the artifact may miss it."""
+    family = Detection(PLAN)
+    family.add(batch([Truth()]), raw([[0.9, 0], [0, 0.2]]), raw([[0.9, 0], [0, 0.0]]))
+    measured = family.measured()
+    assert measured.keys() == {"mapAgreement"}
+    assert measured["mapAgreement"].value == pytest.approx(1.0)
+
+
+def test_a_source_that_finds_nothing_gives_no_agreement() -> None:
+    family = Detection(PLAN)
+    family.add(batch([Truth()]), raw([[0.1, 0], [0, 0]]), raw([[0.9, 0], [0, 0]]))
+    assert family.measured() == {}
+
+
+def test_known_empty_images_can_only_cost() -> None:
+    empty = objects(np.empty((0, 4)), [])
+    family = Detection(PLAN)
+    full = raw([[0.9, 0], [0, 0.8]])
+    family.add(batch([objects(TRUE, [0, 1])]), full, full)
+    family.add(batch([empty]), raw([[0.0, 0], [0, 0]]), raw([[0.95, 0], [0, 0.85]]))
+    measured = family.measured()["map50"]
+    assert measured.source_value == pytest.approx(1.0)
+    assert measured.value == pytest.approx(0.5)
+
+
+def test_boxes_are_compared_in_pixels_of_the_source() -> None:
+    """The network sees a 40 x 20 picture as 20 x 10: its boxes are half as large as the true ones."""
+    family = Detection(PLAN)
+    half = raw([[0.9, 0], [0, 0.8]], TRUE / 2)
+    geometry = geometry_of("Stretch", (40, 40), (20, 20))
+    family.add(batch([objects(TRUE, [0, 1])], geometry), half, half)
+    assert family.measured()["map50_95"].value == pytest.approx(1.0)
+
+
+def test_crowds_alone_give_no_precision() -> None:
+    family = Detection(PLAN)
+    crowd = Truth(objects=TrueBoxes(TRUE, np.array([0, 1]), np.ones(2, np.bool_)))
+    full = raw([[0.9, 0], [0, 0.8]])
+    family.add(batch([crowd]), full, full)
+    assert family.measured().keys() == {"mapAgreement"}
+
+
+def test_worst_images_are_told() -> None:
+    family = Detection(PLAN)
+    same = raw([[0.9, 0], [0, 0.8]])
+    (comparison,) = family.add(batch([Truth()]), same, raw([[0.9, 0], [0, 0.1]]))
+    assert comparison.distance == pytest.approx(1 / 3)
+    assert (len(comparison.source), len(comparison.artifact)) == (2, 1)  # type: ignore[arg-type]
+
+
+def scores_of(classes: list[list[int]], count: int = 3) -> NDArray[np.float32]:
+    picked: NDArray[np.float32] = np.eye(count, dtype=np.float32)[np.array(classes)]
+    return picked.transpose(2, 0, 1)[None]
+
+
+def test_mask_iou() -> None:
+    family = Segmentation("m", (2, 2), 3)
+    truth = Truth(mask=np.array([[0, 0], [1, IGNORED]], np.uint8))
+    geometry = geometry_of("Stretch", (2, 2), (2, 2))
+    family.add(batch([truth], geometry), {"m": scores_of([[0, 0], [1, 2]])}, {"m": scores_of([[0, 1], [1, 2]])})
+    measured = family.measured()["maskIou"]
+    assert (measured.source_value, measured.samples) == (1.0, 1)
+    assert measured.value == pytest.approx((1 / 2 + 1 / 2) / 2)
+
+
+def test_masks_follow_the_letterbox() -> None:
+    """A 4 x 2 picture in a 4 x 4 input has bars of one row above and below, which no pixel of the mask asks for."""
+    family = Segmentation("m", (4, 4), 3)
+    truth = Truth(mask=np.array([[1, 1, 1, 1], [0, 0, 0, 0]], np.uint8))
+    output = {"m": scores_of([[2] * 4, [1] * 4, [0] * 4, [2] * 4])}
+    family.add(batch([truth], geometry_of("Letterbox", (4, 2), (4, 4))), output, output)
+    assert family.measured()["maskIou"].value == 1.0
+
+
+def test_pixels_that_the_network_never_saw_do_not_count() -> None:
+    """A centre crop takes the middle two of four columns; the outer ones would be wrong in any class."""
+    family = Segmentation("m", (2, 2), 3)
+    truth = Truth(mask=np.array([[2, 0, 1, 2], [2, 0, 1, 2]], np.uint8))
+    output = {"m": scores_of([[0, 1], [0, 1]])}
+    family.add(batch([truth], geometry_of("CenterCrop", (4, 2), (2, 2))), output, output)
+    assert family.measured()["maskIou"].value == 1.0
 
 
 @pytest.mark.parametrize(
-    ("logits", "labels", "value"),
-    [
-        ([[0.1, 0.9], [0.8, 0.2]], [1, 0], 1.0),
-        ([[0.1, 0.9], [0.8, 0.2]], [1, 1], 0.5),
-        ([[math.nan, 0.9]], [1], math.nan),
-    ],
-    ids=["all-right", "half", "nan-logit"],
+    ("mask", "words"),
+    [(np.zeros((3, 2), np.uint8), "its image is not"), (np.full((2, 2), 7, np.uint8), "names class 7 of 3")],
+    ids=["size", "class"],
 )
-def test_top1(logits: list[list[float]], labels: list[int], value: float) -> None:
-    metric = Top1()
-    metric.add(np.array(logits, np.float32), np.array(labels, np.int64))
-    assert metric.value() == pytest.approx(value, nan_ok=True)
+def test_impossible_masks(mask: NDArray[np.uint8], words: str) -> None:
+    family = Segmentation("m", (2, 2), 3)
+    output = {"m": scores_of([[0, 0], [1, 2]])}
+    with pytest.raises(ConversionFailure, match=words) as caught:
+        family.add(batch([Truth(mask=mask)], geometry_of("Stretch", (2, 2), (2, 2))), output, output)
+    assert caught.value.reason is Reason.DATASET_INVALID
 
 
-def test_top1_without_samples_is_not_a_number() -> None:
-    assert math.isnan(Top1().value())
-
-
-def test_iou() -> None:
-    boxes = np.array([[0, 0, 2, 2], [1, 1, 3, 3], [5, 5, 5, 9]], float)
-    expected = np.array([[1, 1 / 7, 0], [1 / 7, 1, 0], [0, 0, 0]])
-    np.testing.assert_allclose(iou_matrix(boxes, boxes), expected)
-
-
-def test_suppression_is_class_wise_and_drops_low_scores() -> None:
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30], [40, 40, 50, 50]], float)
-    scores = np.array([[0.9, 0.0], [0.8, 0.7], [0.05, 0.0], [0.049, 0.0]])
-    found = suppressed(boxes, scores)
-    assert (found.labels.tolist(), found.scores.tolist()) == ([0, 0, 1], [0.9, 0.05, 0.7])
-
-
-TRUTH = np.array([[[0, 0, 10, 10], [20, 20, 30, 30]]], np.float32)
-ONE_CLASS = np.array([[0, 0]], np.int64)
-MISS = [60, 60, 70, 70]
-
-
-def map50(boxes: list[list[float]], scores: list[float]) -> float:
-    metric = Map50()
-    metric.add(np.array([boxes], np.float32), np.array([scores], np.float32)[..., None], TRUTH, ONE_CLASS)
-    return metric.value()
+def test_masks_that_ask_for_nothing_give_no_value() -> None:
+    family = Segmentation("m", (2, 2), 3)
+    output = {"m": scores_of([[0, 0], [1, 2]])}
+    mask = np.full((2, 2), IGNORED, np.uint8)
+    family.add(batch([Truth(mask=mask)], geometry_of("Stretch", (2, 2), (2, 2))), output, output)
+    assert family.measured() == {}
 
 
 @pytest.mark.parametrize(
-    ("boxes", "scores", "value"),
-    [
-        ([[0, 0, 10, 10], [20, 20, 30, 30]], [0.9, 0.8], 1.0),
-        ([[0, 0, 10, 10]], [0.9], 51 / 101),  # recall 0.5: the points 0.00 to 0.50
-        ([[0, 0, 10, 10], MISS, [20, 20, 30, 30]], [0.9, 0.8, 0.7], (51 + 50 * 2 / 3) / 101),
-        ([MISS, [0, 0, 10, 10], [20, 20, 30, 30]], [0.9, 0.8, 0.7], 2 / 3),  # envelope lifts 1/2 to 2/3
-        ([[0, 0, 10, 10], [0, 4, 10, 14]], [0.9, 0.8], 51 / 101),  # overlap 0.43: not suppressed, a miss
-        ([MISS], [0.9], 0.0),
-        ([[0, 0, 10, 10]], [0.01], 0.0),
-        ([[0, 0, 10, 10], [20, 20, 30, math.nan]], [0.9, 0.8], math.nan),
-    ],
-    ids=["perfect", "half-found", "miss-between", "miss-first", "second-hit", "only-miss", "below-threshold", "nan"],
+    ("dims", "scores", "mask"),
+    [((-1, 10), True, False), ((-1, 3, 8, 8), False, True), ((-1, 1, 8, 8), False, False), ((-1, 4, 5), False, False)],
 )
-def test_map50(boxes: list[list[float]], scores: list[float], value: float) -> None:
-    assert map50(boxes, scores) == pytest.approx(value, nan_ok=True)
+def test_outputs_by_rank(dims: tuple[int, ...], scores: bool, mask: bool) -> None:
+    outputs = (TensorSpec(name="y", dtype="float32", dims=dims),)
+    assert (score_output(outputs) is not None, mask_output(outputs) is not None) == (scores, mask)
 
 
-def test_padding_rows_are_no_ground_truth() -> None:
-    metric = Map50()
-    padded = np.concatenate([TRUTH, np.full((1, 3, 4), -1, np.float32)], axis=1)
-    labels = np.array([[0, 0, -1, -1, -1]], np.int64)
-    metric.add(TRUTH.copy(), np.array([[[0.9], [0.8]]], np.float32), padded, labels)
-    assert metric.value() == 1.0
-
-
-def test_class_without_ground_truth_does_not_count() -> None:
-    metric = Map50()
-    scores = np.array([[[0.9, 0.6], [0.8, 0.0]]], np.float32)  # class 1 is reported but never there
-    metric.add(TRUTH.copy(), scores, TRUTH, ONE_CLASS)
-    assert metric.value() == 1.0
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 3))
-def test_map50_is_a_share_and_ignores_the_order_of_images(seed: int, images: int, classes: int) -> None:
-    generator = np.random.default_rng(seed)
-    corner = generator.uniform(0, 50, (images, 8, 2))
-    boxes = np.concatenate([corner, corner + generator.uniform(1, 30, (images, 8, 2))], axis=2).astype(np.float32)
-    scores = generator.random((images, 8, classes)).astype(np.float32)
-    truth = boxes[:, :3] + generator.normal(0, 2, (images, 3, 4)).astype(np.float32)
-    labels = generator.integers(0, classes, (images, 3))
-    forward, backward = Map50(), Map50()
-    forward.add(boxes, scores, truth, labels)
-    backward.add(boxes[::-1], scores[::-1], truth[::-1], labels[::-1])
-    assert 0.0 <= forward.value() <= 1.0
-    assert forward.value() == pytest.approx(backward.value())
+def test_nan_is_never_repaired() -> None:
+    assert math.isnan(Classification("y").of_source[0].value())

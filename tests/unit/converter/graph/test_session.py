@@ -3,12 +3,21 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from unit.converter import tiny_models
 from visionmodel_contract.report import TensorSpec
+from visionmodel_contract.runtime import RuntimeOptions
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.graph.session import cpu_threads, open_session, random_inputs
+from visionmodel_converter.graph.session import (
+    cpu_threads,
+    open_served,
+    open_session,
+    random_inputs,
+    refuse_missing_provider,
+    session_options,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,3 +60,42 @@ def test_refusals_name_the_model_and_the_shapes() -> None:
     assert caught.value.reason is Reason.RUNTIME_REFUSES
     assert "m.onnx" in caught.value.message
     assert "{'x': [1, 5]}" in caught.value.message
+
+
+def test_served_session_has_the_options_of_the_pod() -> None:
+    settings = session_options(RuntimeOptions(threads=3))
+    assert (settings.intra_op_num_threads, settings.inter_op_num_threads) == (3, 1)
+    assert settings.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    assert settings.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+
+
+def test_served_session_agrees_with_the_compared_one() -> None:
+    model, x = tiny_models.to_bytes(tiny_models.classifier()), {"x": np.ones((2, 4), np.float32)}
+    served = open_served(model, shown="m.onnx", options=RuntimeOptions(1))(x)
+    np.testing.assert_array_equal(served["logits"], open_session(model, shown="m.onnx", threads=1)(x)["logits"])
+
+
+def test_gpu_provider_never_becomes_the_cpu() -> None:
+    model = tiny_models.to_bytes(tiny_models.classifier())
+    with pytest.raises(ConversionFailure) as caught:
+        open_served(model, shown="m.onnx", options=RuntimeOptions(1), provider="CUDAExecutionProvider")
+    assert caught.value.reason is Reason.PROVIDER_NOT_USED
+    assert "CUDAExecutionProvider was asked for" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "passes"),
+    [
+        ("CPUExecutionProvider", ["CPUExecutionProvider"], True),
+        ("CUDAExecutionProvider", ["CUDAExecutionProvider", "CPUExecutionProvider"], True),
+        ("CUDAExecutionProvider", ["CPUExecutionProvider"], False),
+        ("CUDAExecutionProvider", [], False),
+    ],
+    ids=["cpu", "gpu with the usual cpu", "fallen back", "nothing"],
+)
+def test_provider_of_a_session(asked: str, found: list[str], passes: bool) -> None:
+    if passes:
+        refuse_missing_provider(asked, found, shown="m.onnx")
+        return
+    with pytest.raises(ConversionFailure, match=r"m\.onnx: CUDAExecutionProvider was asked for"):
+        refuse_missing_provider(asked, found, shown="m.onnx")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from visionmodel_converter.environment import Environment, environment_from
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.sources.fetch import credential, display_uri, fetch
+from visionmodel_converter.sources.fetch import display_uri, fetch
 
 
 def environment(folder: Path) -> Environment:
@@ -59,6 +59,31 @@ def test_size_cap(tmp_path: Path) -> None:
         ("s3://bucket/folder/", Reason.BAD_REQUEST),
         ("http://example.com/m.onnx", Reason.BAD_REQUEST),
         ("https://user:pass@example.com/m.onnx", Reason.BAD_REQUEST),
+        ("s3://key:pass@bucket/m.onnx", Reason.BAD_REQUEST),
+        ("gs://key:pass@bucket/m.onnx", Reason.BAD_REQUEST),
+        ("abfs://user:pass@account.dfs.core.windows.net/m.onnx", Reason.BAD_REQUEST),
+        ("hf://user:pass@org/repo/m.onnx", Reason.BAD_REQUEST),
+        ("oci://user:pass@registry.example.com/repo:1", Reason.BAD_REQUEST),
+        ("mlflow://user:pass@model/1", Reason.BAD_REQUEST),
+        ("pvc://user:pass@models/m.onnx", Reason.BAD_REQUEST),
+        ("s3://bucket/a/%2e%2e/b", Reason.BAD_REQUEST),
+        ("pvc://models/%2e%2e/secret", Reason.UNSAFE_PATH),
+        ("pvc://models%2F../m.onnx", Reason.UNSAFE_PATH),
+        ("gs://bucket", Reason.BAD_REQUEST),
+        ("abfs://container/m.onnx", Reason.BAD_REQUEST),
+        ("abfs://container@account/m.onnx", Reason.BAD_REQUEST),
+        ("abfs://container@account.blob.core.windows.net/m.onnx", Reason.BAD_REQUEST),
+        ("hf://org", Reason.BAD_REQUEST),
+        ("hf://org/repo", Reason.BAD_REQUEST),
+        ("hf://org/repo@main/../m.onnx", Reason.BAD_REQUEST),
+        ("oci://host", Reason.BAD_REQUEST),
+        ("oci://host/UPPER", Reason.BAD_REQUEST),
+        ("oci://host/repo#../m.onnx", Reason.BAD_REQUEST),
+        ("mlflow://model/Production", Reason.BAD_REQUEST),
+        ("mlflow://model/latest", Reason.BAD_REQUEST),
+        ("mlflow://model/one", Reason.BAD_REQUEST),
+        ("mlflow://model/1", Reason.BAD_REQUEST),
+        ("mlflow://model/1/../m", Reason.BAD_REQUEST),
         ("ftp://example.com/m.onnx", Reason.UNSUPPORTED_SOURCE),
         ("m.onnx", Reason.UNSUPPORTED_SOURCE),
     ],
@@ -69,6 +94,16 @@ def test_refused_uris(tmp_path: Path, uri: str, reason: Reason) -> None:
     failure = refusal(uri, tmp_path)
     assert failure.reason is reason
     assert "pass@" not in failure.message
+
+
+@pytest.mark.parametrize("uri", ["pvc://models/linked/m.onnx", "pvc://linked/m.onnx", "pvc://models/link.onnx"])
+def test_links_in_a_claim_are_not_followed(tmp_path: Path, uri: str) -> None:
+    claim(tmp_path, "m.onnx", b"inside")
+    root = tmp_path / "pvc"
+    (root / "linked").symlink_to(root / "models")
+    (root / "models" / "linked").symlink_to(root / "models")
+    (root / "models" / "link.onnx").symlink_to(root / "models" / "m.onnx")
+    assert refusal(uri, tmp_path).reason is Reason.UNSAFE_PATH
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -87,17 +122,16 @@ def test_no_path_leaves_the_claims(tmp_path: Path, segments: list[str]) -> None:
     assert fetched.path.read_bytes() == b"inside"
 
 
-def test_credentials_lose_their_newline_only(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(" a b \n")
-    (tmp_path / "empty").write_text("\n")
-    assert [credential(tmp_path, name) for name in ("token", "empty", "absent")] == [" a b ", None, None]
-
-
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
         ("https://h/m.onnx?X-Amz-Signature=abc#f", "https://h/m.onnx"),
+        ("https://user:pass@h/m.onnx", "https://h/m.onnx"),
+        ("https://h?token=abc", "https://h"),
         ("s3://bucket/a?b", "s3://bucket/a?b"),
+        ("s3://key:pass@bucket/a", "s3://bucket/a"),
+        ("oci://user:pass@h/r:1", "oci://h/r:1"),
+        ("abfs://c@account.dfs.core.windows.net/a", "abfs://c@account.dfs.core.windows.net/a"),
         ("pvc://claim/m.onnx", "pvc://claim/m.onnx"),
     ],
 )

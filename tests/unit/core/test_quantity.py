@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionmodel_operator.render.quantity import amount, canonical, canonical_map, smaller
+from visionmodel_operator.core.quantity import amount, canonical, canonical_map, smaller
 
 SUFFIXES = ("", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 

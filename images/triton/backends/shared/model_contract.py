@@ -1,7 +1,7 @@
 """What a model's configuration and its ONNX file must agree on, and how requests become one batch.
 
-Kept apart from `model.py` because it needs neither Triton nor onnxruntime: the unit tests import it as it is. Names
-and error texts name the model, since Triton prints them as the reason why a model did not load.
+Kept apart from the `model.py` of each stand-in because it needs neither Triton nor a runtime: the unit tests import it
+as it is. Names and error texts name the model, since Triton prints them as the reason why a model did not load.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,20 @@ ONNX_TYPES: Mapping[str, str] = {
     "TYPE_FP32": "tensor(float)",
     "TYPE_FP64": "tensor(double)",
 }
+# OpenVINO's names of the same types.
+OPENVINO_TYPES: Mapping[str, str] = {
+    "boolean": "tensor(bool)",
+    **{
+        f"{sign}{bits}": f"tensor({word}{bits})"
+        for sign, word in (("u", "uint"), ("i", "int"))
+        for bits in (8, 16, 32, 64)
+    },
+    "f16": "tensor(float16)",
+    "f32": "tensor(float)",
+    "f64": "tensor(double)",
+}
+# Parameters that go to OpenVINO under their own names; the last one is read by the stand-in only.
+OPENVINO_PARAMETERS = ("PERFORMANCE_HINT", "INFERENCE_NUM_THREADS", "NUM_STREAMS", "INFERENCE_PRECISION_HINT")
 # `optimization.graph.level` of the configuration, in the words of the vendor's backend, to onnxruntime's level names.
 _GRAPH_LEVELS: Mapping[int, str] = {-1: "ORT_ENABLE_BASIC", 1: "ORT_ENABLE_EXTENDED", 2: "ORT_DISABLE_ALL"}
 
@@ -71,6 +85,11 @@ def shape_of(dims: Sequence[int | str | None]) -> tuple[int, ...]:
 def configured_tensors(config: Mapping[str, Any], side: str) -> tuple[TensorContract, ...]:
     """The tensors of `side` ("input" or "output") as config.pbtxt declares them."""
     return tuple(_configured(config, tensor) for tensor in config.get(side, ()))
+
+
+def configured_names(config: Mapping[str, Any], side: str) -> tuple[str, ...]:
+    """The names alone, whatever the tensors are."""
+    return tuple(tensor["name"] for tensor in config.get(side, ()))
 
 
 def _configured(config: Mapping[str, Any], tensor: Mapping[str, Any]) -> TensorContract:
@@ -143,6 +162,24 @@ def session_settings(config: Mapping[str, Any]) -> SessionSettings:
     )
 
 
+def check_providers(config: Mapping[str, Any], asked: str, active: Sequence[str]) -> None:
+    """Refuse a session that does not run where it was told to: onnxruntime goes on with the CPU instead of failing."""
+    if list(active) != [asked]:
+        raise ModelMismatch(f"model '{config['name']}': asked for {asked}, the session runs on {', '.join(active)}")
+
+
+def openvino_properties(config: Mapping[str, Any]) -> dict[str, str]:
+    """Properties of OpenVINO from the parameters that the vendor's openvino backend reads."""
+    given = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+    found = {key: given[key].upper() for key in OPENVINO_PARAMETERS if key in given}
+    for key, words in (("INFERENCE_NUM_THREADS", ()), ("NUM_STREAMS", ("AUTO", "NUMA"))):
+        if key in found and not found[key].isdigit() and found[key] not in words:
+            raise ModelMismatch(f"model '{config['name']}': parameter {key} is {given[key]!r}, not a number")
+    if "INFERENCE_PRECISION_HINT" in found:
+        found["INFERENCE_PRECISION_HINT"] = found["INFERENCE_PRECISION_HINT"].lower()
+    return found
+
+
 def _integer(config: Mapping[str, Any], key: str) -> int:
     value = config.get("parameters", {}).get(key, {}).get("string_value", "0")
     try:
@@ -164,3 +201,10 @@ def error_text(message: str) -> str:
     if len(parts) == 4 and parts[0] == "[ONNXRuntimeError]" and parts[1].isdigit():
         return f"onnx runtime error {parts[1]}: {parts[3]}"
     return f"onnx runtime error: {message}"
+
+
+def openvino_error_text(message: str) -> str:
+    """The text of a failed run without the lines that say where in OpenVINO's sources it was raised."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    causes = [line for line in lines if not line.startswith(("Exception from ", "Check '"))]
+    return f"openvino error: {(causes or lines or ['unknown'])[0]}"

@@ -1,0 +1,157 @@
+"""What the commands read from a cluster, through the official client and the user's own kubeconfig."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from kubernetes import client, config
+from kubernetes.client import ApiClient, ApiException
+from kubernetes.config import ConfigException
+from kubernetes.stream import stream
+from pydantic import ValidationError
+from urllib3.exceptions import HTTPError
+
+from visionmodel_contract.report import CandidateRow
+from visionmodel_operator.api.base import GROUP, PLURAL, VERSION
+from visionmodel_operator.core.names import LABEL_NAME, LABEL_REVISION
+from visionmodel_operator.render.pods import ARTIFACT_VOLUME, CONTAINER
+
+REPORT_FILES: Final = ("report.json", "provenance.json")
+TIMEOUT_SECONDS: Final = 15
+DEFAULT_NAMESPACE: Final = "default"
+
+
+class ClusterError(Exception):
+    """Something that was asked for is not there, or the cluster cannot be asked; the text says what to do."""
+
+
+class Cluster:
+    """One namespace of a cluster."""
+
+    def __init__(self, api: ApiClient, namespace: str) -> None:
+        self._api = api
+        self.namespace = namespace
+
+    def visionmodel(self, name: str) -> dict[str, Any]:
+        """Return the VisionModel as the API server has it."""
+        objects = client.CustomObjectsApi(self._api)
+        try:
+            found = objects.get_namespaced_custom_object(
+                GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=TIMEOUT_SECONDS
+            )
+        except ApiException as error:
+            raise _refused(error, f"VisionModel {name!r} in namespace {self.namespace!r}") from error
+        except HTTPError as error:
+            raise _unreachable(self._api, error) from error
+        assert isinstance(found, dict)  # the client says object
+        return found
+
+    def candidates(self, name: str) -> tuple[CandidateRow, ...]:
+        """Return what several precisions measured in the newest conversion."""
+        conversion = self.visionmodel(name).get("status", {}).get("conversion", {})
+        rows = conversion.get("report", {}).get("candidates", [])
+        if not rows:
+            stage = conversion.get("stage") or "not begun"
+            raise ClusterError(
+                f"VisionModel {name!r} has no comparison (its conversion is {stage}): set conversion.precision to Auto"
+                " to have several precisions measured"
+            )
+        try:
+            return tuple(CandidateRow.model_validate(row) for row in rows)
+        except ValidationError as error:
+            raise ClusterError(
+                f"the comparison cannot be read: {error}; use the plugin of the operator's release"
+            ) from error
+
+    def artifact_documents(self, name: str, revision: str | None) -> dict[str, Any]:
+        """Return report.json and provenance.json of the artifact, read in a pod that serves it."""
+        wanted = revision or self.visionmodel(name).get("status", {}).get("stable", {}).get("revision")
+        if not wanted:
+            raise ClusterError(f"VisionModel {name!r} serves no revision yet; see `kubectl describe vmodel {name}`")
+        pod = self._serving_pod(name, wanted)
+        folder = _artifact_folder(pod)
+        documents = {}
+        for file in REPORT_FILES:
+            text = self._read_file(pod["metadata"]["name"], f"{folder}/{file}")
+            try:
+                documents[file.removesuffix(".json")] = json.loads(text)
+            except ValueError as error:
+                raise ClusterError(f"{file} of revision {wanted} cannot be read: {text.strip()[:300]}") from error
+        return documents
+
+    def _serving_pod(self, name: str, revision: str) -> dict[str, Any]:
+        selector = f"{LABEL_NAME}={name},{LABEL_REVISION}={revision}"
+        core = client.CoreV1Api(self._api)
+        try:
+            pods = core.list_namespaced_pod(
+                self.namespace,
+                label_selector=selector,
+                field_selector="status.phase=Running",
+                _request_timeout=TIMEOUT_SECONDS,
+            )
+        except ApiException as error:
+            raise _refused(error, f"the pods of revision {revision}") from error
+        except HTTPError as error:
+            raise _unreachable(self._api, error) from error
+        if not pods.items:
+            raise ClusterError(
+                f"revision {revision} of VisionModel {name!r} has no running pod, and the report is read in one; its"
+                " artifact keeps it as report.json in the image of status.stable.artifact"
+            )
+        pod: dict[str, Any] = self._api.sanitize_for_serialization(pods.items[0])
+        return pod
+
+    def _read_file(self, pod: str, path: str) -> str:
+        core = client.CoreV1Api(self._api)
+        try:
+            return str(
+                stream(
+                    core.connect_get_namespaced_pod_exec,
+                    pod,
+                    self.namespace,
+                    container=CONTAINER,
+                    command=["cat", path],
+                    stderr=True,
+                    stdin=False,
+                    stdout=True,
+                    tty=False,
+                    _request_timeout=TIMEOUT_SECONDS,
+                )
+            )
+        except ApiException as error:
+            raise _refused(error, f"reading {path} in pod {pod}") from error
+
+
+def connect(kubeconfig: Path | None, context: str | None, namespace: str | None) -> Cluster:
+    """Return the cluster of a kubeconfig. Raises ClusterError when there is none."""
+    file = None if kubeconfig is None else str(kubeconfig)
+    try:
+        api = config.new_client_from_config(config_file=file, context=context)
+        contexts, active = config.list_kube_config_contexts(config_file=file)
+    except (ConfigException, OSError, yaml.YAMLError) as error:
+        raise ClusterError(f"no cluster to ask: {error}; name a kubeconfig by --kubeconfig or KUBECONFIG") from error
+    chosen = next((one for one in contexts if one["name"] == context), active)
+    return Cluster(api, namespace or chosen.get("context", {}).get("namespace") or DEFAULT_NAMESPACE)
+
+
+def _artifact_folder(pod: Mapping[str, Any]) -> str:
+    """Return where the artifact is mounted in Triton's container."""
+    for container in pod["spec"]["containers"]:
+        for mount in container.get("volumeMounts", ()):
+            if container["name"] == CONTAINER and mount["name"] == ARTIFACT_VOLUME:
+                return str(mount["mountPath"])
+    raise ClusterError(f"pod {pod['metadata']['name']} mounts no artifact; it is none of a VisionModel")
+
+
+def _refused(error: ApiException, what: str) -> ClusterError:
+    if error.status == 404:
+        return ClusterError(f"{what} was not found")
+    if error.status in (401, 403):
+        return ClusterError(f"{what}: access was refused (HTTP {error.status}); ask for the right to read it")
+    return ClusterError(f"{what}: the API server answered HTTP {error.status} {error.reason}")
+
+
+def _unreachable(api: ApiClient, error: Exception) -> ClusterError:
+    return ClusterError(f"{api.configuration.host} does not answer: {error}")

@@ -1,0 +1,114 @@
+"""The commands. Each reads the cluster, turns what it found into a document or a table, and prints that.
+
+Exit codes, for scripts: 0 as asked, 1 what was asked for does not exist or failed, 2 the words of the call are wrong.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console, RenderableType
+
+from visionmodel_cli.cluster import Cluster, ClusterError, connect
+from visionmodel_cli.comparison import comparison_table
+from visionmodel_cli.reports import report_view
+
+FAILED = 1
+
+app = typer.Typer(
+    name="kubectl-visionmodel",
+    help="Look at VisionModels: what was made of a model, and how well it does.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Output(StrEnum):
+    """How an answer is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Name = Annotated[str, typer.Argument(help="Name of the VisionModel.", show_default=False)]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Its namespace; the context's when unset.")]
+Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig file; KUBECONFIG when unset.", dir_okay=False)]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
+Format = Annotated[Output, typer.Option("--output", "-o", help="Form of the answer.")]
+Revision = Annotated[str | None, typer.Option(help="Revision; the stable one when unset.")]
+
+
+@app.callback()
+def root() -> None:
+    """Keep `report` a command of its own, however many there are."""
+
+
+@app.command()
+def report(
+    name: Name,
+    namespace: Namespace = None,
+    revision: Revision = None,
+    output: Format = Output.TEXT,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Print the conversion report and the provenance of the artifact that a revision serves."""
+    cluster = _connected(kubeconfig, context, namespace)
+    try:
+        documents = cluster.artifact_documents(name, revision)
+    except ClusterError as error:
+        raise _failure(error) from error
+    _print(documents, output, lambda: report_view(documents))
+
+
+@app.command()
+def compare(
+    name: Name,
+    namespace: Namespace = None,
+    output: Format = Output.TEXT,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Print the table of precisions that the newest conversion measured, and why one was chosen."""
+    cluster = _connected(kubeconfig, context, namespace)
+    try:
+        rows = cluster.candidates(name)
+    except ClusterError as error:
+        raise _failure(error) from error
+    _print(
+        [row.model_dump(mode="json", by_alias=True, exclude_none=True) for row in rows],
+        output,
+        lambda: comparison_table(rows),
+    )
+
+
+def _connected(kubeconfig: Path | None, context: str | None, namespace: str | None) -> Cluster:
+    try:
+        return connect(kubeconfig, context, namespace)
+    except ClusterError as error:
+        raise _failure(error) from error
+
+
+def _failure(error: ClusterError) -> typer.Exit:
+    Console(stderr=True, soft_wrap=True).print(str(error), style="red", markup=False, highlight=False)
+    return typer.Exit(FAILED)
+
+
+def _print(document: Any, output: Output, text: Any) -> None:
+    console = Console(soft_wrap=output != Output.TEXT)
+    match output:
+        case Output.JSON:
+            console.print_json(data=document)
+        case Output.YAML:
+            console.print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), markup=False, end="")
+        case Output.TEXT:
+            view: RenderableType = text()
+            console.print(view)
+
+
+def main() -> None:
+    """Entry point of the `kubectl-visionmodel` script."""
+    app()

@@ -1,0 +1,186 @@
+"""Build a TensorRT engine from a prepared ONNX file: the only module that imports tensorrt, and not before it must.
+
+One way for TensorRT 10.16 and 11: the network is strongly typed, so precision is what the graph says, and no builder
+flag asks for any. Whatever TensorRT answers with null instead of an error is turned into one here. A contract test
+checks every name and signature used below against the real bindings of both versions.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from visionmodel_contract.build import EngineOptions, HardwareCompatibility
+from visionmodel_converter.engines.profiles import ShapeBounds
+from visionmodel_converter.failures import ConversionFailure, Reason
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+SUPPORTED_MAJORS: Final = (10, 11)
+MAX_REMEMBERED_MESSAGES: Final = 20
+Progress = Callable[[str, int, int], bool]
+"""Told the phase, the steps done and all steps; False asks TensorRT to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A built engine.
+
+    Attributes:
+        plan: the serialized engine, for this TensorRT, platform and GPU only.
+        timing_cache: to start the next build from; for the same TensorRT, CUDA and GPU only.
+        layers: the inspector's JSON of all layers.
+        device_memory_bytes: activations that one execution context needs.
+        version: of TensorRT.
+    """
+
+    plan: bytes
+    timing_cache: bytes
+    layers: str
+    device_memory_bytes: int
+    version: str
+
+
+def tensorrt_module() -> Any:
+    """Import tensorrt and check its version. Raises LoaderNotInstalled or BadRequest."""
+    try:
+        import tensorrt as trt
+    except ImportError as error:
+        raise ConversionFailure(
+            Reason.TENSORRT_MISSING,
+            f"this image has no TensorRT ({error}); the platform team must set the TensorRT converter image",
+        ) from error
+    if int(trt.__version__.split(".")[0]) not in SUPPORTED_MAJORS:
+        raise ConversionFailure(
+            Reason.TENSORRT_MISSING,
+            f"TensorRT {trt.__version__} is not supported; use an image with {' or '.join(map(str, SUPPORTED_MAJORS))}",
+        )
+    return trt
+
+
+def engine_from_onnx(
+    model: bytes,
+    profile: Mapping[str, ShapeBounds],
+    options: EngineOptions,
+    *,
+    timing_cache: bytes = b"",
+    progress: Progress = lambda phase, done, steps: True,
+) -> Engine:
+    """Build, reload and inspect an engine on this machine's GPU.
+
+    Raises ConversionFailure: EngineRefused with TensorRT's own words when the graph cannot be parsed, built or loaded
+    again.
+    """
+    trt = tensorrt_module()
+    logger = _logger(trt)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(model):
+        raise _refused("parse the graph", _parser_errors(parser) or logger.messages)
+    config = builder.create_builder_config()
+    _configure(trt, config, options)
+    _add_profile(builder, config, profile)
+    cache = config.create_timing_cache(timing_cache)
+    # a cache of another device or version would be taken at the price of wrong timings: never ignore a mismatch
+    config.set_timing_cache(cache, False)
+    config.progress_monitor = _monitor(trt, progress)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise _refused("build the engine", logger.messages)
+    built = bytes(plan)
+    engine = trt.Runtime(logger).deserialize_cuda_engine(built)
+    if engine is None:
+        raise _refused("load the engine that it has just built", logger.messages)
+    return Engine(
+        plan=built,
+        timing_cache=_serialized(config.get_timing_cache()),
+        layers=_layers(trt, engine),
+        device_memory_bytes=int(engine.device_memory_size_v2),
+        version=trt.__version__,
+    )
+
+
+def _configure(trt: Any, config: "trt.IBuilderConfig", options: EngineOptions) -> None:
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+    config.builder_optimization_level = options.optimization_level
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    config.hardware_compatibility_level = {
+        HardwareCompatibility.NONE: trt.HardwareCompatibilityLevel.NONE,
+        HardwareCompatibility.AMPERE_PLUS: trt.HardwareCompatibilityLevel.AMPERE_PLUS,
+        HardwareCompatibility.SAME_COMPUTE_CAPABILITY: trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY,
+    }[options.hardware_compatibility]
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.refittable:
+        config.set_flag(trt.BuilderFlag.REFIT)
+    if options.sparse_weights:
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+    # TF32 would make what is called FP32 less exact than the source that it is compared with
+    config.clear_flag(trt.BuilderFlag.TF32)
+
+
+def _add_profile(builder: "trt.Builder", config: "trt.IBuilderConfig", bounds: Mapping[str, ShapeBounds]) -> None:
+    profile = builder.create_optimization_profile()
+    for name, shape in bounds.items():
+        profile.set_shape(name, shape.min, shape.opt, shape.max)
+    if config.add_optimization_profile(profile) < 0:
+        raise _refused("take the optimization profile", [f"{name}: {shape}" for name, shape in bounds.items()])
+
+
+def _layers(trt: Any, engine: "trt.ICudaEngine") -> str:
+    inspector = engine.create_engine_inspector()
+    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def _serialized(cache: "trt.ITimingCache") -> bytes:
+    return bytes(cache.serialize())
+
+
+def _parser_errors(parser: "trt.OnnxParser") -> list[str]:
+    found = []
+    for index in range(parser.num_errors):
+        error: trt.ParserError = parser.get_error(index)
+        found.append(f"node {error.node_name()!r} ({error.node_operator()}): {error.desc()}")
+    return found
+
+
+def _logger(trt: Any) -> Any:
+    """Return a logger that remembers the last warnings and errors: TensorRT says why only there."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.messages: list[str] = []
+
+        def log(self, severity: "trt.ILogger.Severity", message: str) -> None:
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                self.messages = [*self.messages, message][-MAX_REMEMBERED_MESSAGES:]
+
+    return Logger()
+
+
+def _monitor(trt: Any, progress: Progress) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.steps[phase_name] = num_steps
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.steps.pop(phase_name, None)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            return progress(phase_name, step + 1, self.steps.get(phase_name, step + 1))
+
+    return Monitor()
+
+
+def _refused(what: str, messages: list[str]) -> ConversionFailure:
+    words = "; ".join(" ".join(message.split())[:300] for message in messages[:3]) or "it gave no reason"
+    return ConversionFailure(
+        Reason.ENGINE_REFUSED,
+        f"TensorRT could not {what}: {words}. Change the node in the export, or serve with backend ONNXRuntime",
+    )

@@ -1,0 +1,65 @@
+"""The optimization profile of an engine: the range of every input's shape; pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from visionmodel_contract.build import DynamicAxis, EngineOptions, ShapeRange
+from visionmodel_contract.report import TensorSpec
+from visionmodel_converter.failures import ConversionFailure, Reason
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeBounds:
+    """Smallest, most usual and largest shape of one input, batch included."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+
+def profile_of(inputs: tuple[TensorSpec, ...], options: EngineOptions) -> dict[str, ShapeBounds]:
+    """Return the bounds of every input by name.
+
+    Raises ConversionFailure BadRequest: a free axis without a range, a range for an axis that is fixed or not there.
+    """
+    ranges = {(axis.input, axis.axis): axis.range for axis in options.dynamic_shapes}
+    _refuse_unknown(inputs, options.dynamic_shapes)
+    bounds = {}
+    for spec in inputs:
+        axes = list(_axes(spec, options.batch, ranges))
+        bounds[spec.name] = ShapeBounds(
+            min=tuple(axis.min for axis in axes),
+            opt=tuple(axis.opt for axis in axes),
+            max=tuple(axis.max for axis in axes),
+        )
+    return bounds
+
+
+def _axes(spec: TensorSpec, batch: ShapeRange, ranges: Mapping[tuple[str, int], ShapeRange]) -> Iterator[ShapeRange]:
+    for index, length in enumerate(spec.dims):
+        if index == 0 and length < 0:
+            yield batch
+        elif length >= 0:
+            yield ShapeRange(min=length, opt=length, max=length)
+        elif (spec.name, index) in ranges:
+            yield ranges[spec.name, index]
+        else:
+            raise ConversionFailure(
+                Reason.BAD_REQUEST,
+                f"input {spec.name!r} has shape {list(spec.dims)} and axis {index} is free; an engine needs its range:"
+                " add it to conversion.dynamicShapes, or export the model with a fixed size",
+            )
+
+
+def _refuse_unknown(inputs: tuple[TensorSpec, ...], axes: tuple[DynamicAxis, ...]) -> None:
+    free = {(spec.name, index) for spec in inputs for index, length in enumerate(spec.dims) if length < 0 and index}
+    for axis in axes:
+        if (axis.input, axis.axis) not in free:
+            shapes = ", ".join(f"{spec.name!r} {list(spec.dims)}" for spec in inputs)
+            raise ConversionFailure(
+                Reason.BAD_REQUEST,
+                f"conversion.dynamicShapes: axis {axis.axis} of input {axis.input!r} is no free axis of the model,"
+                f" whose inputs are {shapes} (-1 is free)",
+            )

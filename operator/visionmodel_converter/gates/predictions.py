@@ -1,0 +1,98 @@
+"""From a network's raw outputs to what it says of each sample, by serving's own decoders."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionmodel_converter.gates.tasks import DetectionPlan
+from visionmodel_pipeline.detections import detect
+from visionmodel_pipeline.geometry import Geometry
+
+Outputs = Mapping[str, NDArray[Any]]
+
+EVALUATION_SCORE: Final = 0.05
+"""Average precision ranks by score, so it needs the detections below serving's threshold too."""
+EVALUATION_DETECTIONS: Final = 300
+"""Of one image, at least; serving's number where that is larger."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes:
+    """Detections of one sample, best first: boxes [n, 4] in pixels of the source, scores [n], class numbers [n]."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def first(self, count: int) -> "Boxes":
+        """Return the best ones."""
+        return Boxes(self.boxes[:count], self.scores[:count], self.classes[:count])
+
+
+def detections_of(outputs: Outputs, geometries: Sequence[Geometry], plan: DetectionPlan) -> list[Boxes]:
+    """Return the detections of a batch, down to EVALUATION_SCORE."""
+    # without names a class is called by its number
+    settings = replace(
+        plan.settings,
+        score_threshold=min(EVALUATION_SCORE, plan.settings.score_threshold),
+        max_detections=most_detections(plan),
+        labels=(),
+    )
+    return [
+        _boxes({decoded: outputs[raw][row] for decoded, raw in plan.outputs.items()}, geometry, settings)
+        for row, geometry in enumerate(geometries)
+    ]
+
+
+def most_detections(plan: DetectionPlan) -> int:
+    """Return how many detections of one image count."""
+    return max(EVALUATION_DETECTIONS, plan.settings.max_detections)
+
+
+def _boxes(arrays: Outputs, geometry: Geometry, settings: Any) -> Boxes:
+    found = detect(arrays, geometry, settings)
+    kept = slice(found.count)
+    return Boxes(
+        found.boxes[kept], found.scores[kept], np.array([int(label) for label in found.labels[kept]], np.int64)
+    )
+
+
+def served(boxes: Boxes, plan: DetectionPlan) -> Boxes:
+    """Return the detections that serving would answer with.
+
+    Suppression is greedy by score, so the best detections above a threshold do not depend on what lies below it.
+    """
+    above = int(np.count_nonzero(boxes.scores >= plan.settings.score_threshold))
+    return boxes.first(min(above, plan.settings.max_detections))
+
+
+def ranked(scores: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Return the `count` best classes of each row [n, classes], best first; of equal ones the lower number."""
+    return np.asarray(np.argsort(-scores.astype(np.float64), axis=1, kind="stable")[:, :count], np.int64)
+
+
+def mask_of(output: NDArray[Any], geometry: Geometry, input_size: tuple[int, int]) -> NDArray[np.int64]:
+    """Return the class of every pixel of the source image, -1 where the network did not see it.
+
+    Args:
+        output: scores [classes, h, w] of one sample, at any stride of the network's input.
+        geometry: where the source lies in the input.
+        input_size: height and width of the input.
+    """
+    classes = output.argmax(axis=0)
+    rows = _cells(geometry.source_height, geometry.scale_y, geometry.offset_y, input_size[0], classes.shape[0])
+    columns = _cells(geometry.source_width, geometry.scale_x, geometry.offset_x, input_size[1], classes.shape[1])
+    seen = (rows >= 0)[:, None] & (columns >= 0)[None, :]
+    return np.where(seen, classes[np.maximum(rows, 0)[:, None], np.maximum(columns, 0)[None, :]], -1)
+
+
+def _cells(source: int, scale: float, offset: float, side: int, cells: int) -> NDArray[np.int64]:
+    """Return the output cell of each source pixel's centre along one axis, -1 outside."""
+    places = ((np.arange(source) + 0.5) * scale + offset) / side * cells
+    return np.where((places >= 0) & (places < cells), np.floor(places), -1).astype(np.int64)

@@ -1,0 +1,192 @@
+"""The conversion's part of the spec: what the artifact shall be, and what it must prove before it serves."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
+from visionmodel_operator.api.base import ApiModel, Duration, Quantity, rule
+
+SOURCE_SCHEMES = ("s3", "gs", "abfs", "https", "hf", "oci", "pvc", "mlflow")
+URI_PATTERN = r"^((s3|gs|https|hf|oci|pvc|mlflow)://[!-.0-?A-~]+|abfs://[!-.0-?A-~]+@[!-.0-?A-~]+)/[!-~]+$"
+"""Printable ASCII only: what else a URI holds must be percent-encoded, and regular expressions differ on spaces.
+
+No `@` before the first slash: a password has no place in a spec. Only Azure's form has one, behind the container.
+"""
+
+Uri = Annotated[str, Field(pattern=URI_PATTERN, max_length=2048)]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+
+
+class WantedPrecision(StrEnum):
+    """Precision asked for; Auto measures several and lets the goals choose."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+    AUTO = "Auto"
+
+
+MetricName = Literal[
+    "top1",
+    "top5",
+    "top1Agreement",
+    "top5Agreement",
+    "map50",
+    "map50_95",
+    "mapAgreement",
+    "maskIou",
+    "cosine",
+    "maxAbsError",
+    "maxRelativeError",
+]
+LABELLED_METRICS = ("top1", "top5", "map50", "map50_95", "maskIou")
+LABELS_MESSAGE = f"{', '.join(LABELLED_METRICS)} need labelled data: set datasetUri"
+
+
+class MetricGoal(ApiModel):
+    """One goal of the parity gate, in Olive's words."""
+
+    name: MetricName = Field(
+        description="Metric. Against the dataset's labels: top1, top5, map50, map50_95, maskIou. Against the source's"
+        " predictions for real samples: top1Agreement, top5Agreement, mapAgreement. Against the source's outputs:"
+        " cosine, maxAbsError, maxRelativeError."
+    )
+    goal: Goal = Field(
+        description="threshold: an absolute limit. max-degradation, min-improvement: against the source model, in the"
+        " metric's unit; with percent- in percent of the source's value."
+    )
+    value: float = Field(ge=0, le=1e12, description="The limit, in the metric's own unit or in percent.")
+
+
+class ParityGate(ApiModel):
+    """Proof that the artifact is still right, on the user's data or against the source."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    f"!has(self.metrics) || !self.metrics.exists(m, m.name in {list(LABELLED_METRICS)})"
+                    " || has(self.datasetUri)",
+                    LABELS_MESSAGE,
+                )
+            ]
+        },
+    )
+
+    dataset_uri: Uri | None = Field(
+        default=None,
+        description="Evaluation data: tensors as .npz or, for image tasks, a .zip, .tar or .tar.gz of images with"
+        " annotations.json (COCO), labels.csv, labels.json, masks or one folder per class. Read with the model's"
+        " credentials.",
+    )
+    metrics: Annotated[list[MetricGoal], Field(max_length=16)] = Field(
+        default=[],
+        description="Goals that must all be met. Empty: fp32 must agree with its source; fp16 too, and may lose 0.005"
+        " of the task's metric where there are labels; int8 may lose 0.01, or must predict what the source does.",
+    )
+
+    @model_validator(mode="after")
+    def _labelled_metrics_need_data(self) -> Self:
+        if self.dataset_uri is None and any(m.name in LABELLED_METRICS for m in self.metrics):
+            raise ValueError(LABELS_MESSAGE)
+        return self
+
+
+class LatencyGate(ApiModel):
+    """Longest time of one run of the network, measured in the conversion Job with the serving pod's threads."""
+
+    percentile: Literal["p50", "p90", "p95", "p99"] = Field(default="p99", description="Percentile that is limited.")
+    batch: BatchSize = Field(default=1, description="Samples per run.")
+    max: Duration = Field(description="Longest time at that percentile.")
+
+
+class ThroughputGate(ApiModel):
+    """Fewest samples per second of the network alone."""
+
+    batch: BatchSize = Field(default=1, description="Samples per run.")
+    min: Annotated[float, Field(gt=0, le=1e9)] = Field(description="Fewest samples per second.")
+
+
+class MemoryGate(ApiModel):
+    """Most memory that loading and running the network may take."""
+
+    max: Quantity = Field(description="Peak memory of the process beyond an empty runtime.")
+
+
+class Gates(ApiModel):
+    """Checks that an artifact must pass before it may serve."""
+
+    parity: ParityGate = Field(default=ParityGate(), description="Proof of right results.")
+    latency: Annotated[list[LatencyGate], Field(max_length=8)] = Field(
+        default=[], description="Limits of the time of one run."
+    )
+    throughput: Annotated[list[ThroughputGate], Field(max_length=8)] = Field(
+        default=[], description="Limits of the samples per second."
+    )
+    memory: MemoryGate | None = Field(default=None, description="Limit of the peak memory.")
+
+
+class Calibration(ApiModel):
+    """Sample inputs from which the scales of INT8 are chosen."""
+
+    storage_uri: Uri = Field(
+        description="Samples, in a form that gates.parity.datasetUri takes too; labels are not needed. Read with the"
+        " model's credentials, through the serving pre-processing."
+    )
+    samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=512, description="Most samples that are used, evenly spread over the data."
+    )
+    method: CalibrationMethod = Field(
+        default=CalibrationMethod.AUTO,
+        description="How scales are chosen; Auto tries all methods and keeps the one with the best task metric.",
+    )
+
+
+CANDIDATES_MESSAGE = "candidates belong to precision Auto"
+
+
+class Conversion(ApiModel):
+    """How the source becomes the artifact that is served."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!has(self.candidates) || size(self.candidates) == 0 || self.precision == 'Auto'",
+                    CANDIDATES_MESSAGE,
+                )
+            ]
+        },
+    )
+
+    backend: Backend = Field(default=Backend.ONNX_RUNTIME, description="What executes the artifact in Triton.")
+    precision: WantedPrecision = Field(
+        default=WantedPrecision.FP32,
+        description="Numeric precision of the artifact, made and proven or refused. Auto: several are made and"
+        " measured, and the fastest that meets every goal serves.",
+    )
+    candidates: Annotated[list[Precision], Field(max_length=3)] = Field(
+        default=[],
+        description="Precisions that Auto tries; empty: fp32 and fp16, and int8 where calibration is set.",
+    )
+    min_improvement: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=5,
+        description="Percent by which a lower precision must be faster than a higher one for Auto to take it.",
+    )
+    simplify: bool = Field(default=True, description="Simplify the graph, verified numerically.")
+    calibration: Calibration | None = Field(
+        default=None, description="Sample inputs for INT8; not needed by a model that is quantised already."
+    )
+    gates: Gates = Field(default=Gates(), description="Checks before the artifact may serve.")
+    deadline: Duration = Field(default="60m", description="Time after which a running conversion is given up.")
+    auto_apply: bool = Field(default=True, description="false: convert and report, serve nothing new.")
+
+    @model_validator(mode="after")
+    def _candidates_are_for_auto(self) -> Self:
+        if self.candidates and self.precision != WantedPrecision.AUTO:
+            raise ValueError(CANDIDATES_MESSAGE)
+        return self

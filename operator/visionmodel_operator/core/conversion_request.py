@@ -1,0 +1,145 @@
+"""From a spec to what the prepare Job is asked, and to the keys under which its answer is remembered."""
+
+from math import ceil
+
+from visionmodel_contract.conversion import (
+    CalibrationOptions,
+    ConversionOptions,
+    ConversionRequest,
+    GatesRequest,
+    LatencyGoal,
+    MetricGoal,
+    ParityRequest,
+    PublishTarget,
+    SourceInput,
+    SourceRequest,
+    SpeedRequest,
+    ThroughputGoal,
+)
+from visionmodel_contract.formats import SourceFormat, format_of_name
+from visionmodel_contract.keys import gate_key, prepare_key
+from visionmodel_contract.precision import Precision
+from visionmodel_operator.api.base import duration_seconds
+from visionmodel_operator.api.spec import Conversion, VisionModelSpec, WantedPrecision
+from visionmodel_operator.core.image_task import image_task
+from visionmodel_operator.core.quantity import amount
+from visionmodel_operator.core.snapshot import Platform
+from visionmodel_operator.core.threads import instance_options
+
+
+def conversion_request(
+    spec: VisionModelSpec,
+    *,
+    namespace: str,
+    name: str,
+    revision: str,
+    platform: Platform,
+    passed_gate_keys: tuple[str, ...] = (),
+) -> ConversionRequest:
+    """Return what the prepare Job of a revision is asked to do."""
+    return ConversionRequest(
+        namespace=namespace,
+        name=name,
+        revision=revision,
+        source=SourceRequest(
+            uri=spec.model.storage_uri,
+            format=source_format(spec),
+            digest=spec.model.digest,
+            inputs=source_inputs(spec),
+            trust_pickle=spec.model.trust_pickle,
+        ),
+        options=conversion_options(spec),
+        task=image_task(spec.task),
+        gates=gates_request(spec),
+        publish=PublishTarget(repository=platform.artifact_repository, insecure=platform.artifact_repository_insecure),
+        passed_gate_keys=passed_gate_keys,
+    )
+
+
+def source_format(spec: VisionModelSpec) -> SourceFormat | None:
+    """Return the format that the source must have: as asked, or as its name promises, or None: as it turns out."""
+    asked = spec.model.model_format
+    return format_of_name(spec.model.storage_uri) if asked is None else asked.name
+
+
+def source_inputs(spec: VisionModelSpec) -> tuple[SourceInput, ...]:
+    """Return the shapes that the user has declared for the source."""
+    return tuple(SourceInput(name=one.name, dtype=one.dtype, dims=tuple(one.dims)) for one in spec.model.inputs)
+
+
+def conversion_options(spec: VisionModelSpec) -> ConversionOptions:
+    """Return the options that change the artifact's bytes."""
+    wanted = spec.conversion
+    calibration = wanted.calibration
+    return ConversionOptions(
+        backend=wanted.backend,
+        precisions=precisions_of(wanted),
+        min_improvement_percent=wanted.min_improvement,
+        simplify=wanted.simplify,
+        calibration=None
+        if calibration is None
+        else CalibrationOptions(
+            dataset_uri=calibration.storage_uri, samples=calibration.samples, method=calibration.method
+        ),
+    )
+
+
+def precisions_of(conversion: Conversion) -> tuple[Precision, ...]:
+    """Return the precisions to make, the highest first and each once."""
+    if conversion.precision != WantedPrecision.AUTO:
+        return (Precision(conversion.precision.value),)
+    possible = [one for one in Precision if one != Precision.INT8 or conversion.calibration is not None]
+    wanted = conversion.candidates or possible
+    return tuple(one for one in Precision if one in wanted)
+
+
+def gates_request(spec: VisionModelSpec) -> GatesRequest:
+    """Return the goals that the artifact must meet before it may serve."""
+    parity = spec.conversion.gates.parity
+    goals = tuple(MetricGoal(name=m.name, goal=m.goal, value=m.value) for m in parity.metrics)
+    return GatesRequest(parity=ParityRequest(dataset_uri=parity.dataset_uri, metrics=goals), speed=_speed_request(spec))
+
+
+def _speed_request(spec: VisionModelSpec) -> SpeedRequest:
+    """Return the limits; how serving will run the network only where something is measured by it.
+
+    Otherwise an edit of the pod's CPUs would ask for a new verdict that nothing depends on.
+    """
+    gates = spec.conversion.gates
+    is_measured = gates.latency or gates.throughput or gates.memory or len(precisions_of(spec.conversion)) > 1
+    if not is_measured:
+        return SpeedRequest()
+    return SpeedRequest(
+        latency=tuple(
+            LatencyGoal(percentile=goal.percentile, batch=goal.batch, max_ms=1000 * duration_seconds(goal.max))
+            for goal in gates.latency
+        ),
+        throughput=tuple(ThroughputGoal(batch=goal.batch, min_per_second=goal.min) for goal in gates.throughput),
+        max_memory_bytes=None if gates.memory is None else ceil(amount(gates.memory.max)),
+        threads=instance_options(spec).threads,
+        max_batch=max(1, spec.serving.batching.max_batch_size),
+    )
+
+
+def artifact_key(spec: VisionModelSpec, resolved_digest: str | None = None) -> str | None:
+    """Return the key of the artifact that a spec needs, or None while the source's digest is unknown.
+
+    Args:
+        spec: the spec; its own `model.digest` wins.
+        resolved_digest: digest that an earlier stage found for the unpinned source.
+    """
+    digest = spec.model.digest or resolved_digest
+    if digest is None:
+        return None
+    return prepare_key(
+        digest,
+        conversion_options(spec),
+        inputs=source_inputs(spec),
+        task=image_task(spec.task),
+        gates=gates_request(spec),
+    )
+
+
+def gate_key_of(spec: VisionModelSpec, key: str) -> str:
+    """Return the key of the verdict that this spec's gates give over the artifact `key`."""
+    return gate_key(key, gates_request(spec), task=image_task(spec.task))

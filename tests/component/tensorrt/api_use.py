@@ -1,0 +1,213 @@
+"""What a module uses of TensorRT, found in its syntax tree and checked against the real bindings.
+
+Types are followed as far as the bindings tell them: pybind11 writes every signature into the docstring, so the type
+of `builder.create_network(...)` is what the docstring of `Builder.create_network` says it returns. Run by the test
+in a process of its own, because the bindings of one version can be loaded once per process:
+`python api_use.py MODULE` prints one JSON object.
+"""
+
+import ast
+import importlib
+import inspect
+import json
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ALIAS = "trt"
+SIGNATURE = re.compile(r"^(?:\d+\. )?(?P<name>\w+)\((?P<parameters>.*)\)(?: -> (?P<result>[\w.]+))?", re.MULTILINE)
+
+
+@dataclass
+class Report:
+    """Uses that were checked, and those that the bindings do not have."""
+
+    version: str
+    checked: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One overload: parameter names after self, how many have no default, and the class it returns."""
+
+    names: tuple[str, ...]
+    required: int
+    result: str | None
+    takes_any: bool
+
+    def accepts(self, positional: int, keywords: set[str]) -> bool:
+        """Return whether a call of this shape fits."""
+        if self.takes_any:
+            return True
+        return self.required <= positional + len(keywords) <= len(self.names) and keywords <= set(
+            self.names[positional:]
+        )
+
+
+def signatures(member: Any) -> tuple[Signature, ...]:
+    """Return the overloads that a docstring of pybind11 lists."""
+    found = []
+    for match in SIGNATURE.finditer(inspect.getdoc(member) or ""):
+        parts = [part.strip() for part in _split(match["parameters"])]
+        parameters = [part for part in parts if part and not part.startswith("self")]
+        found.append(
+            Signature(
+                names=tuple(part.split(":")[0].split("=")[0].strip() for part in parameters),
+                required=sum("=" not in part for part in parameters),
+                result=(match["result"] or "").rpartition(".")[2] or None,
+                takes_any="*args" in match["parameters"],
+            )
+        )
+    specific = tuple(signature for signature in found if not signature.takes_any)
+    return specific or tuple(found)
+
+
+def _split(parameters: str) -> list[str]:
+    """Split at commas outside of brackets."""
+    parts, depth = [""], 0
+    for character in parameters:
+        depth += (character in "[(") - (character in "])")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+class Checker(ast.NodeVisitor):
+    """Walks one function after the other; `known` holds the TensorRT class of each local name."""
+
+    def __init__(self, bindings: Any, report: Report) -> None:
+        self.bindings, self.report = bindings, report
+        self.known: dict[str, Any] = {}
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        """Take the classes of annotated parameters, then the body."""
+        outer, self.known = self.known, dict(self.known)
+        for argument in node.args.args:
+            if argument.annotation is not None:
+                self.known[argument.arg] = self._annotated(argument.annotation)
+        self.generic_visit(node)
+        self.known = outer
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        """Remember what a name holds; setting an attribute needs a property of that name."""
+        self.visit(node.value)
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                self.known[target.id] = self.type_of(node.value)
+            else:
+                self.visit(target)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        """An annotation names the class where the bindings' docstring does not."""
+        if node.value is not None:
+            self.visit(node.value)
+        if isinstance(node.target, ast.Name):
+            self.known[node.target.id] = self._annotated(node.annotation)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        """A class derived from one of TensorRT's overrides methods that it calls, with as many parameters."""
+        for base in node.bases:
+            owner = self._owner(base)
+            for method in (one for one in node.body if isinstance(one, ast.FunctionDef)):
+                if owner is not None and not method.name.startswith("_"):
+                    self._overridden(owner, method)
+        self.generic_visit(node)
+
+    def _overridden(self, owner: Any, method: ast.FunctionDef) -> None:
+        use = f"{owner.__name__}.{method.name}"
+        member = getattr(owner, method.name, None)
+        if member is None:
+            self._fault(method, f"{use} does not exist")
+            return
+        self.report.checked.append(use)
+        count = len(method.args.args) - 1
+        if not any(len(overload.names) == count for overload in signatures(member)):
+            self._fault(method, f"{use} has {signatures(member)}, overridden with {count} parameters")
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        """Check one step of an attribute chain."""
+        self.generic_visit(node)
+        self._member(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Check the shape of a call."""
+        self.generic_visit(node)
+        member = self._member(node.func) if isinstance(node.func, ast.Attribute) else None
+        if member is None or inspect.isclass(member):
+            return
+        positional = len(node.args) - self._is_unbound(node.func)
+        keywords = {keyword.arg for keyword in node.keywords if keyword.arg}
+        overloads = signatures(member)
+        if overloads and not any(overload.accepts(positional, keywords) for overload in overloads):
+            self._fault(node, f"{ast.unparse(node.func)} takes {overloads}, called with {positional} and {keywords}")
+
+    def _is_unbound(self, function: ast.expr) -> int:
+        """Return 1 for Class.method(self, ...), whose first argument is the object."""
+        owner = function.value if isinstance(function, ast.Attribute) else None
+        return int(isinstance(owner, ast.Attribute) and inspect.isclass(self._member(owner)))
+
+    def type_of(self, node: ast.expr) -> Any:
+        """Return the TensorRT class of an expression, None where it is none."""
+        if isinstance(node, ast.Name):
+            return self.known.get(node.id)
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            return None
+        member = self._member(node.func)
+        if inspect.isclass(member):
+            return member
+        results = {overload.result for overload in signatures(member)} if member is not None else set()
+        return getattr(self.bindings, next(iter(results)) or "", None) if len(results) == 1 else None
+
+    def _member(self, node: ast.Attribute) -> Any:
+        owner = self._owner(node.value)
+        if owner is None:
+            return None
+        use = f"{getattr(owner, '__name__', owner)}.{node.attr}"
+        if not hasattr(owner, node.attr):
+            self._fault(node, f"{use} does not exist")
+            return None
+        self.report.checked.append(use)
+        return getattr(owner, node.attr)
+
+    def _owner(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.Name) and node.id == ALIAS:
+            return self.bindings
+        if isinstance(node, ast.Attribute):
+            found = self._member(node)
+            return found if inspect.isclass(found) else None
+        return self.type_of(node)
+
+    def _annotated(self, annotation: ast.expr) -> Any:
+        """Return the class that an annotation names, quoted or not; None where it is none of TensorRT's."""
+        path = str(annotation.value) if isinstance(annotation, ast.Constant) else ast.unparse(annotation)
+        if not path.startswith(f"{ALIAS}."):
+            return None
+        owner = self.bindings
+        for name in path.split(".")[1:]:
+            if not hasattr(owner, name):
+                self._fault(annotation, f"{path} does not exist")
+                return None
+            owner = getattr(owner, name)
+        return owner
+
+    def _fault(self, node: ast.AST, text: str) -> None:
+        self.report.faults.append(f"line {getattr(node, 'lineno', 0)}: {text}")
+
+
+def check(source: str, bindings: Any) -> Report:
+    """Return what a source uses of the bindings."""
+    report = Report(bindings.__version__)
+    Checker(bindings, report).visit(ast.parse(source))
+    report.checked = sorted(set(report.checked))
+    report.faults = sorted(set(report.faults))
+    return report
+
+
+if __name__ == "__main__":
+    result = check(Path(sys.argv[1]).read_text(encoding="utf-8"), importlib.import_module("tensorrt_bindings"))
+    print(json.dumps(vars(result)))

@@ -1,0 +1,62 @@
+"""Bounds of an engine's inputs from the model's shapes and the ranges asked for."""
+
+import pytest
+
+from visionmodel_contract.build import DynamicAxis, EngineOptions, ShapeRange
+from visionmodel_contract.report import TensorSpec
+from visionmodel_converter.engines.profiles import ShapeBounds, profile_of
+from visionmodel_converter.failures import ConversionFailure, Reason
+
+BATCH = ShapeRange(min=1, opt=8, max=32)
+SIDES = ShapeRange(min=320, opt=640, max=1280)
+
+
+def image(*dims: int) -> TensorSpec:
+    return TensorSpec(name="images", dtype="float32", dims=dims)
+
+
+def options(*axes: DynamicAxis) -> EngineOptions:
+    return EngineOptions(batch=BATCH, dynamic_shapes=axes)
+
+
+def axis(index: int, name: str = "images") -> DynamicAxis:
+    return DynamicAxis(input=name, axis=index, range=SIDES)
+
+
+@pytest.mark.parametrize(
+    ("dims", "axes", "bounds"),
+    [
+        pytest.param((-1, 3, 64, 64), (), ((1, 3, 64, 64), (8, 3, 64, 64), (32, 3, 64, 64)), id="batch"),
+        pytest.param((1, 3, 64, 64), (), ((1, 3, 64, 64),) * 3, id="all fixed"),
+        pytest.param(
+            (-1, 3, -1, -1),
+            (axis(2), axis(3)),
+            ((1, 3, 320, 320), (8, 3, 640, 640), (32, 3, 1280, 1280)),
+            id="image sizes",
+        ),
+    ],
+)
+def test_bounds(dims: tuple[int, ...], axes: tuple[DynamicAxis, ...], bounds: tuple[tuple[int, ...], ...]) -> None:
+    assert profile_of((image(*dims),), options(*axes)) == {"images": ShapeBounds(*bounds)}
+
+
+@pytest.mark.parametrize(
+    ("dims", "axes", "words"),
+    [
+        pytest.param((-1, 3, -1, 64), (), "axis 2 is free", id="no range"),
+        pytest.param((-1, 3, 64, 64), (axis(2),), "axis 2 of input 'images'", id="range of a fixed axis"),
+        pytest.param((-1, 3, -1, 64), (axis(2), axis(2, "other")), "input 'other'", id="unknown input"),
+        pytest.param((-1, 3, -1, 64), (axis(2), axis(9)), "axis 9", id="unknown axis"),
+    ],
+)
+def test_refused(dims: tuple[int, ...], axes: tuple[DynamicAxis, ...], words: str) -> None:
+    with pytest.raises(ConversionFailure, match=words) as refusal:
+        profile_of((image(*dims),), options(*axes))
+    assert refusal.value.reason == Reason.BAD_REQUEST
+    assert "dynamicShapes" in refusal.value.message
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2), (2, 1, 3), (1, 3, 2)])
+def test_ranges_are_ordered_and_positive(numbers: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match=r"not in order|greater than or equal"):
+        ShapeRange(min=numbers[0], opt=numbers[1], max=numbers[2])
