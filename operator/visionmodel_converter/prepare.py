@@ -32,7 +32,7 @@ from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import open_session
 from visionmodel_converter.graph.simplify import Simplified, simplify
 from visionmodel_converter.journal import Journal
-from visionmodel_converter.provenance import package_versions, packages_of, provenance_statement
+from visionmodel_converter.provenance import installed_loaders, package_versions, packages_of, provenance_statement
 from visionmodel_converter.report import EdgeCaseResult, FullReport
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri, fetch
 from visionmodel_converter.stages import Stage, stages_after_lookup
@@ -130,9 +130,9 @@ def _run(
     model_file = job.work / MODEL_FILE
     model_file.write_bytes(artifact)
     report = _report(job, key, source, checked, made, artifact, verdict)
-    statement = provenance_statement(
-        job.request, report, command=job.command, versions=package_versions(packages_of(job.request.options.backend))
-    )
+    loaders = installed_loaders() if Stage.LOAD in plan else ()
+    versions = package_versions((*packages_of(job.request.options.backend), *loaders))
+    statement = provenance_statement(job.request, report, command=job.command, versions=versions)
     published, cached = publish(job.registry, model=model_file, report=report, provenance=statement, work=job.work)
     return verdict, published, cached
 

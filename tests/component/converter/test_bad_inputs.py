@@ -68,7 +68,7 @@ CORPUS = [
     ),
     Bad("no-loader", "LoaderNotInstalled", E.LOADER_MISSING, (M, "converter.images.keras"), files.HDF5),
     Bad("saved-model-file", "DamagedArchive", E.INVALID_MODEL, (M, "without its variables"), b"\x08\x01\x12\x00"),
-    Bad("zipped-pictures", "FormatMismatch", E.INVALID_MODEL, (M, "'a.jpg'"), files.zip_bytes({"a.jpg": b""})),
+    Bad("zipped-pictures", "FormatMismatch", E.BAD_REQUEST, (M, "'a.jpg'"), files.zip_bytes({"a.jpg": b""})),
     Bad("random-bytes", "NotOnnx", E.INVALID_MODEL, (M,), np.random.default_rng(1).bytes(4096)),
     Bad("empty", "EmptySource", E.INVALID_MODEL, (M, "empty file", "upload it again"), b""),
     Bad(
@@ -239,7 +239,7 @@ CORPUS = [
     Bad(
         "another-format-than-declared",
         "FormatMismatch",
-        E.INVALID_MODEL,
+        E.BAD_REQUEST,
         (M, "declared to be torchscript"),
         request={"source": {"format": "torchscript"}},
     ),

@@ -26,17 +26,13 @@ def zip_bytes(members: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def tarred(path: Path, members: Mapping[str, bytes], *, links: Mapping[str, str] | None = None) -> Path:
-    """A tar archive, compressed when the name ends in gz, with members and symbolic links."""
+def tarred(path: Path, members: Mapping[str, bytes]) -> Path:
+    """A tar archive, compressed when the name ends in gz."""
     with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-        for name, target in (links or {}).items():
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = tarfile.SYMTYPE, target
-            archive.addfile(info)
     return path
 
 

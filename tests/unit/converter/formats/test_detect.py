@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from unit.converter import tiny_models
+from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.formats import SourceFormat, format_of_name
-from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.failures import EXIT_CODES, ConversionFailure, Reason
 from visionmodel_converter.formats.detect import detect
 
 from . import files
@@ -156,6 +157,11 @@ def test_refusals_name_what_was_found_and_what_to_do(
         detect(make(tmp_path), shown="s3://models/it", **arguments)  # type: ignore[arg-type]
     assert (caught.value.reason, [words for words in says if words not in caught.value.message]) == (reason, [])
     assert "s3://models/it" in caught.value.message or reason is Reason.UNSUPPORTED_SOURCE
+
+
+def test_a_wrong_declaration_is_not_remembered_for_the_content() -> None:
+    """The key of an artifact does not hold the declared format: its failures must depend on the content alone."""
+    assert EXIT_CODES[Reason.FORMAT_MISMATCH] is ExitCode.BAD_REQUEST
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,12 @@ def test_every_bad_end_has_its_reason(
     assert caught.value.message.isprintable()
 
 
+def test_memory_is_limited_by_what_is_used_and_not_by_what_is_mapped(tmp_path: Path) -> None:
+    with pytest.raises(ConversionFailure):
+        run(tmp_path, "eat_memory", {"memory_bytes": 64 * MEBIBYTE})
+    assert 8 < len((tmp_path / "work" / "out" / "had").read_text()) < 64
+
+
 def test_the_log_is_shown_without_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConversionFailure):
         run(tmp_path, "raise_error")
