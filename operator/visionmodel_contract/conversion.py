@@ -107,6 +107,8 @@ class GatesRequest(ContractModel):
 
     parity: ParityRequest = ParityRequest()
     speed: SpeedRequest = SpeedRequest()
+    accelerated: bool = False
+    """Serving runs on devices that the prepare Job has not: executed precision and time cannot be proven in it."""
 
 
 class CalibrationOptions(ContractModel):

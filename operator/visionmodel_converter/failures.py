@@ -46,6 +46,7 @@ class Reason(StrEnum):
     UNSUPPORTED_QUANTIZATION = "UnsupportedQuantization"
     PRECISION_IMPOSSIBLE = "PrecisionImpossible"
     DATASET_INVALID = "DatasetInvalid"
+    CALIBRATION_MISSING = "CalibrationMissing"
     CALIBRATION_INVALID = "CalibrationInvalid"
     PARITY_FAILED = "ParityFailed"
     GATE_FAILED = "GateFailed"
@@ -112,6 +113,7 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.UNSUPPORTED_QUANTIZATION: ExitCode.UNSUPPORTED_MODEL,
     Reason.PRECISION_IMPOSSIBLE: ExitCode.UNSUPPORTED_MODEL,
     Reason.DATASET_INVALID: ExitCode.DATASET_INVALID,
+    Reason.CALIBRATION_MISSING: ExitCode.BAD_REQUEST,
     Reason.CALIBRATION_INVALID: ExitCode.DATASET_INVALID,
     Reason.PARITY_FAILED: ExitCode.PARITY_FAILED,
     Reason.GATE_FAILED: ExitCode.GATE_FAILED,

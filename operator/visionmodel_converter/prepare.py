@@ -1,7 +1,8 @@
-"""The prepare Job: fetch, look up, check, simplify, compare, judge, publish.
+"""The prepare Job: fetch, look up, check, simplify, try each precision, choose, publish.
 
-`prepare` reads top to bottom as the stages do; which of them run is decided in `stages`. Every effect arrives as
-an argument (registry, environment, journal), every known failure is a ConversionFailure.
+`prepare` reads top to bottom as the stages do; which of them run is decided in `stages`, and what a candidate must
+prove in `candidates` and `trials`. Every effect arrives as an argument (registry, environment, journal), every known
+failure is a ConversionFailure.
 """
 
 from collections.abc import Sequence
@@ -13,32 +14,37 @@ import onnxruntime
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
 from visionmodel_contract.formats import SourceFormat
 from visionmodel_contract.keys import gate_key, prepare_key
-from visionmodel_contract.precision import Precision
 from visionmodel_contract.report import GateResult, ReportSummary
+from visionmodel_converter.candidates import Bench
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.formats.confinement import Limits
 from visionmodel_converter.formats.detect import detect
 from visionmodel_converter.formats.load import Surroundings, load_as_onnx
 from visionmodel_converter.formats.source import fetch_source
-from visionmodel_converter.gates.data_checks import CheckedSamples, Role, check_samples, refuse_bad_data
+from visionmodel_converter.gates.data_checks import (
+    CheckedSamples,
+    Role,
+    check_overlap,
+    check_samples,
+    refuse_bad_data,
+)
 from visionmodel_converter.gates.dataset import load_samples
-from visionmodel_converter.gates.edge_cases import check_edge_cases, refuse_failed_edge_cases
-from visionmodel_converter.gates.goals import Measured, goals_of, judge, refuse_impossible_goals, refuse_missed_goals
-from visionmodel_converter.gates.parity import measure
-from visionmodel_converter.gates.tasks import class_names, kind_of
-from visionmodel_converter.graph.backends import open_compared
+from visionmodel_converter.gates.goals import refuse_impossible_goals
+from visionmodel_converter.gates.tasks import class_names
 from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import open_session
 from visionmodel_converter.graph.simplify import Simplified, simplify
 from visionmodel_converter.journal import Journal
+from visionmodel_converter.precision.sparsity import sparsity_of
 from visionmodel_converter.provenance import installed_loaders, package_versions, packages_of, provenance_statement
-from visionmodel_converter.report import EdgeCaseResult, FullReport
+from visionmodel_converter.report import DataFinding, FullReport, row_of
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri, fetch
 from visionmodel_converter.stages import Stage, stages_after_lookup
 from visionmodel_converter.store.image import MODEL_FILE, sha256_of
 from visionmodel_converter.store.publish import Published, find, publish
 from visionmodel_converter.store.registry import Registry
+from visionmodel_converter.trials import Outcome, try_precisions, try_published
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +63,27 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """The source's graph and, if goals need one, the dataset, both fit to run."""
+class Data:
+    """One dataset, fit to be used, and the file that it came in."""
 
-    model: CheckedModel
-    dataset: CheckedSamples | None
-    dataset_file: Fetched | None
+    checked: CheckedSamples
+    file: Fetched
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Measured agreement, the goals' results and the edge cases'; all of them were met."""
+class Checked:
+    """The source's graph, and the data to judge and to calibrate by, all of them fit to be used."""
 
-    measured: dict[str, Measured]
-    gates: tuple[GateResult, ...]
-    edge_cases: tuple[EdgeCaseResult, ...]
+    model: CheckedModel
+    evaluation: Data | None
+    calibration: Data | None
+    findings: tuple[DataFinding, ...]
 
 
 def prepare(job: Job) -> ReportSummary:
     """Run the stages of a request; returns the summary of an artifact that is published and meets its goals."""
     request, journal = job.request, job.journal
-    refuse_impossible_goals(request.gates.parity)
+    refuse_impossible_goals(request.gates.parity, has_calibration=request.options.calibration is not None)
 
     journal.begin(Stage.FETCH, f"reading {display_uri(request.source.uri)}")
     source = _fetch_source(job)
@@ -97,44 +103,53 @@ def prepare(job: Job) -> ReportSummary:
     )
     if Stage.LOAD in plan:
         source = _load(job, source, found)
-    verdict, published, cached = _run(job, plan, key, source, known)
+    outcome, published, cached = _run(job, plan, key, source, known)
     journal.end(f"{'found' if cached else 'published'} {published.info.image}")
+    results = outcome.results if outcome else published.report.candidates
     return ReportSummary(
         result="Succeeded",
         source_digest=source.digest,
         artifact=published.info,
         gate_key=goal_key,
-        gates=verdict.gates if verdict else (),
+        gates=_gates(outcome),
+        candidates=tuple(row_of(result) for result in results) if len(request.options.precisions) > 1 else (),
         cached=cached,
     )
 
 
+def _gates(outcome: Outcome | None) -> tuple[GateResult, ...]:
+    return outcome.chosen.result.gates if outcome else ()
+
+
 def _run(
     job: Job, plan: tuple[Stage, ...], key: str, source: Fetched, known: Published | None
-) -> tuple[Verdict | None, Published, bool]:
+) -> tuple[Outcome | None, Published, bool]:
     if known is not None and not plan:
         return None, known, True
-    job.journal.begin(Stage.CHECK, "checking the graph and the dataset")
+    job.journal.begin(Stage.CHECK, "checking the graph and the data")
     checked = _check(job, source)
     if known is not None:
-        return _verdict(job, checked, known.model.read_bytes(), checked.model, key), known, True
+        made = load_checked(known.model, shown="the published model", limits=limits_of(onnxruntime.__version__))
+        return try_published(_bench(job, checked, made, key), known.info.precision, job.journal), known, True
 
-    made = Simplified(checked.model, applied=False, note="not asked for")
+    simplified = Simplified(checked.model, applied=False, note="not asked for")
     if Stage.SIMPLIFY in plan:
         job.journal.begin(Stage.SIMPLIFY, f"simplifying {checked.model.nodes} nodes")
-        made = simplify(checked.model, threads=job.threads, seed=_seed(key))
-    artifact = made.model.serialized()
-    verdict = _verdict(job, checked, artifact, made.model, key)
+        simplified = simplify(checked.model, threads=job.threads, seed=_seed(key))
+    outcome = try_precisions(_bench(job, checked, simplified.model, key), job.journal)
+    published, cached = _publish(job, plan, _report(key, source, checked, simplified, outcome))
+    return outcome, published, cached
 
+
+def _publish(job: Job, plan: tuple[Stage, ...], made: tuple[bytes, FullReport]) -> tuple[Published, bool]:
     job.journal.begin(Stage.PUBLISH, f"pushing to {job.request.publish.repository}")
+    artifact, report = made
     model_file = job.work / MODEL_FILE
     model_file.write_bytes(artifact)
-    report = _report(job, key, source, checked, made, artifact, verdict)
     loaders = installed_loaders() if Stage.LOAD in plan else ()
     versions = package_versions((*packages_of(job.request.options.backend), *loaders))
     statement = provenance_statement(job.request, report, command=job.command, versions=versions)
-    published, cached = publish(job.registry, model=model_file, report=report, provenance=statement, work=job.work)
-    return verdict, published, cached
+    return publish(job.registry, model=model_file, report=report, provenance=statement, work=job.work)
 
 
 def _load(job: Job, source: Fetched, found: SourceFormat) -> Fetched:
@@ -165,87 +180,73 @@ def _fetch_source(job: Job) -> Fetched:
 
 
 def _check(job: Job, source: Fetched) -> Checked:
-    limits = limits_of(onnxruntime.__version__)
-    model = load_checked(source.path, shown=source.uri, limits=limits)
-    dataset_uri = job.request.gates.parity.dataset_uri
-    if dataset_uri is None:
-        return Checked(model, None, None)
-    file = fetch(
-        dataset_uri,
-        job.work / "dataset",
-        environment=job.environment,
-        max_bytes=job.environment.max_dataset_bytes,
-        retry=job.retry,
-    )
+    model = load_checked(source.path, shown=source.uri, limits=limits_of(onnxruntime.__version__))
+    wanted, uri = job.request.options.calibration, job.request.gates.parity.dataset_uri
+    evaluation = None if uri is None else _data(job, uri, "dataset", Role.EVALUATION, model)
+    calibration = None
+    if wanted is not None:
+        calibration = _data(job, wanted.dataset_uri, "calibration", Role.CALIBRATION, model, wanted.samples)
+    findings = tuple(finding for data in (evaluation, calibration) if data for finding in data.checked.findings)
+    if evaluation is not None and calibration is not None:
+        findings += check_overlap(calibration.checked, evaluation.checked)
+    refuse_bad_data(findings)
+    return Checked(model, evaluation, calibration, findings)
+
+
+def _data(job: Job, uri: str, name: str, role: Role, model: CheckedModel, limit: int | None = None) -> Data:
+    limit_bytes = job.environment.max_dataset_bytes
+    file = fetch(uri, job.work / name, environment=job.environment, max_bytes=limit_bytes, retry=job.retry)
     task = job.request.task
-    samples = load_samples(
-        file.path, model.inputs, task=task, shown=file.uri, max_bytes=job.environment.max_dataset_bytes
-    )
-    dataset = check_samples(samples, role=Role.EVALUATION, shown=file.uri, names=class_names(task))
-    refuse_bad_data(dataset.findings)
-    return Checked(model, dataset, file)
+    samples = load_samples(file.path, model.inputs, task=task, shown=file.uri, max_bytes=limit_bytes, limit=limit)
+    return Data(check_samples(samples, role=role, shown=file.uri, names=class_names(task)), file)
 
 
-def _verdict(job: Job, checked: Checked, artifact: bytes, artifact_model: CheckedModel, key: str) -> Verdict:
-    job.journal.begin(Stage.PARITY, "comparing the artifact with its source")
-    task, inputs, outputs = job.request.task, artifact_model.inputs, artifact_model.outputs
-    samples = checked.dataset.samples if checked.dataset else None
-    labelled = samples.labelled if samples else frozenset()
-    kind = kind_of(task, outputs, labelled)
-    precision = job.request.options.precisions[0]
-    goals = goals_of(job.request.gates.parity, precision, kind, has_labels=kind in labelled)
-    run_source = open_session(checked.model.serialized(), shown="the source model", threads=job.threads)
-    run_artifact = open_compared(job.request.options.backend, artifact, shown="the artifact", threads=job.threads)
-    measured = measure(
-        run_source,
-        run_artifact,
-        samples,
-        goals,
-        inputs=inputs,
-        outputs=outputs,
-        task=task,
+def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:
+    evaluation = checked.evaluation.checked.samples if checked.evaluation else None
+    calibration = checked.calibration.checked.samples if checked.calibration else None
+    return Bench(
+        request=job.request,
+        base=base,
+        run_source=open_session(checked.model.serialized(), shown="the source model", threads=job.threads),
+        samples=evaluation or calibration,
+        calibration=calibration,
+        threads=job.threads,
         seed=_seed(key),
-        random_counts=precision is not Precision.INT8,
     )
-    edge_cases = check_edge_cases(run_source, run_artifact, inputs=inputs, outputs=outputs, task=task)
-    job.journal.begin(Stage.GATE, f"judging {len(goals)} goal(s)")
-    gates = judge(goals, measured)
-    refuse_missed_goals(gates)
-    refuse_failed_edge_cases(edge_cases)
-    return Verdict(measured, gates, edge_cases)
 
 
 def _report(
-    job: Job,
-    key: str,
-    source: Fetched,
-    checked: Checked,
-    made: Simplified,
-    artifact: bytes,
-    verdict: Verdict,
-) -> FullReport:
-    dataset = checked.dataset_file
-    return FullReport(
+    key: str, source: Fetched, checked: Checked, simplified: Simplified, outcome: Outcome
+) -> tuple[bytes, FullReport]:
+    chosen, dataset = outcome.chosen, checked.evaluation.file if checked.evaluation else None
+    model = chosen.variant.model
+    artifact = model.serialized()
+    return artifact, FullReport(
         key=key,
         pipeline_version=PIPELINE_VERSION,
         source_uri=source.uri,
         source_digest=source.digest,
         dataset_uri=dataset.uri if dataset else None,
         dataset_digest=dataset.digest if dataset else None,
-        precision=job.request.options.precisions[0],
+        precision=chosen.variant.precision,
         model_digest=sha256_of(artifact),
         size_bytes=len(artifact),
-        opset=made.model.opset,
-        parameters=made.model.parameters,
+        opset=model.opset,
+        parameters=model.parameters,
         nodes_before=checked.model.nodes,
-        nodes_after=made.model.nodes,
-        inputs=made.model.inputs,
-        outputs=made.model.outputs,
-        simplification=made.note,
-        gates=verdict.gates,
-        agreement={name: measured.value for name, measured in sorted(verdict.measured.items())},
-        data=checked.dataset.findings if checked.dataset else (),
-        edge_cases=verdict.edge_cases,
+        nodes_after=model.nodes,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        simplification=simplified.note,
+        gates=chosen.result.gates,
+        agreement={name: measured.value for name, measured in sorted(chosen.measured.items())},
+        data=checked.findings,
+        edge_cases=chosen.edge_cases,
+        candidates=outcome.results,
+        kept_fp32=chosen.variant.kept_fp32,
+        notes=chosen.variant.notes,
+        sensitivity=chosen.sensitivity,
+        sparse_share=sparsity_of(simplified.model).share,
     )
 
 

@@ -7,6 +7,8 @@ from visionmodel_contract.precision import Precision
 from visionmodel_contract.report import (
     SUMMARY_LIMIT_BYTES,
     ArtifactInfo,
+    CandidateResult,
+    CandidateRow,
     Failure,
     GateResult,
     ReportSummary,
@@ -14,6 +16,8 @@ from visionmodel_contract.report import (
 )
 
 SHORT_MESSAGE_CHARACTERS = 400
+MAX_ROW_TEXT = 240
+"""Three such reasons fit into the summary beside the artifact; the whole ones are in the report."""
 ELLIPSIS = "… (shortened; the whole text is in the Job's log)"
 
 
@@ -34,6 +38,14 @@ class EdgeCaseResult(ContractModel):
     name: str
     outcome: Literal["answered", "refused", "failed"]
     detail: str = ""
+
+
+class NodeSensitivity(ContractModel):
+    """What quantising one node alone does to the outputs: squared error over squared size, the worst output."""
+
+    node: str
+    operator: str
+    loss: float
 
 
 class FullReport(ContractModel):
@@ -60,6 +72,34 @@ class FullReport(ContractModel):
     agreement: dict[str, float]
     data: tuple[DataFinding, ...] = ()
     edge_cases: tuple[EdgeCaseResult, ...] = ()
+    candidates: tuple[CandidateResult, ...] = ()
+    """Every precision that was tried, the one that was published among them."""
+    kept_fp32: tuple[str, ...] = ()
+    """Nodes left in FP32, in the graph's order."""
+    notes: tuple[str, ...] = ()
+    sensitivity: tuple[NodeSensitivity, ...] = ()
+    """The most sensitive nodes of an INT8 artifact, the worst first."""
+    sparse_share: float = 0.0
+    """Share of the weights, by count, that have the 2:4 pattern which sparse kernels need."""
+
+
+def row_of(candidate: CandidateResult) -> CandidateRow:
+    """Return the line of the table that people compare precisions by."""
+    by_batch = {result.batch: result for result in candidate.speed}
+    single, largest = by_batch.get(1), by_batch[max(by_batch)] if by_batch else None
+    return CandidateRow(
+        precision=candidate.precision,
+        method=candidate.method,
+        size_bytes=candidate.size_bytes,
+        nodes=candidate.nodes,
+        metrics={gate.metric: gate.value for gate in candidate.gates if _is_finite(gate) and "[" not in gate.metric},
+        p50_ms=single.p50_ms if single else None,
+        p99_ms=single.p99_ms if single else None,
+        per_second=largest.per_second if largest else None,
+        peak_memory_bytes=candidate.peak_memory_bytes,
+        chosen=candidate.chosen,
+        refused=candidate.refused and candidate.refused[:MAX_ROW_TEXT],
+    )
 
 
 def artifact_info(report: FullReport, *, image: str, digest: str, report_digest: str) -> ArtifactInfo:
@@ -83,9 +123,9 @@ def artifact_info(report: FullReport, *, image: str, digest: str, report_digest:
 def termination_message(summary: ReportSummary, limit: int = SUMMARY_LIMIT_BYTES) -> str:
     """Return the summary as JSON of at most `limit` bytes.
 
-    What people read is shortened first (the failure's message), then passed gates go, then all gates: artifact,
-    tensors and digests are what the operator serves by and are never cut. Gates whose value is no finite number
-    cannot travel as JSON numbers and are left to the message.
+    What people read is shortened first (the failure's message), then passed gates go, then all gates, then the
+    candidates: artifact, tensors and digests are what the operator serves by and are never cut. Gates whose value is
+    no finite number cannot travel as JSON numbers and are left to the message.
     """
     summary = summary.model_copy(update={"gates": tuple(gate for gate in summary.gates if _is_finite(gate))})
     for attempt in (
@@ -93,7 +133,8 @@ def termination_message(summary: ReportSummary, limit: int = SUMMARY_LIMIT_BYTES
         _with_short_message(summary, SHORT_MESSAGE_CHARACTERS),
         _with_gates(summary, tuple(gate for gate in summary.gates if not gate.passed)[:8]),
         _with_gates(summary, ()),
-        _with_gates(_with_short_message(summary, 80), ()),
+        _with_gates(summary.model_copy(update={"candidates": ()}), ()),
+        _with_gates(_with_short_message(summary.model_copy(update={"candidates": ()}), 80), ()),
     ):
         text = attempt.to_json()
         if len(text.encode()) <= limit:

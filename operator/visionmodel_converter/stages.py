@@ -13,6 +13,7 @@ class Stage(StrEnum):
     CHECK = "Check"
     SIMPLIFY = "Simplify"
     PARITY = "Parity"
+    SPEED = "Speed"
     GATE = "Gate"
     PUBLISH = "Publish"
 
@@ -26,9 +27,10 @@ STARTS_AT: Final[dict[Stage, int]] = {
     Stage.LOAD: 32,
     Stage.CHECK: 35,
     Stage.SIMPLIFY: 50,
-    Stage.PARITY: 60,
-    Stage.GATE: 75,
-    Stage.PUBLISH: 85,
+    Stage.PARITY: 55,
+    Stage.SPEED: 75,
+    Stage.GATE: 85,
+    Stage.PUBLISH: 90,
 }
 """Progress in percent at which a stage starts; skipped stages make it jump, it never falls."""
 DONE: Final = 100

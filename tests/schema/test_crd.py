@@ -176,8 +176,16 @@ def test_size() -> None:
     assert len(crd_yaml(CRD).encode()) < CRD_LIMIT_BYTES
 
 
-def test_name_limit_is_the_one_that_children_need() -> None:
-    assert len(names.prepare_job("a" * OBJECT_NAME_MAX_LENGTH, "0" * 10, 1)) <= 65
+@pytest.mark.parametrize("attempt", [1, 2, 999])
+@pytest.mark.parametrize("length", [1, 40, 44, OBJECT_NAME_MAX_LENGTH])
+def test_name_limit_is_the_one_that_children_need(length: int, attempt: int) -> None:
+    """Names of Services and of Jobs, which become labels of their pods, have at most 63 characters."""
+    name, other = "a" * length, "a" * (length - 1) + "b"
+    job = names.prepare_job(name, "0" * 10, attempt)
+    assert len(job) <= 63
+    assert len(names.revision_service(name, "0" * 10)) <= 63
+    assert job != names.prepare_job(other, "0" * 10, attempt)
+    assert job.startswith(name[:30])
 
 
 def test_corpus_knows_every_pattern_and_rule() -> None:

@@ -1,4 +1,4 @@
-"""What an archive of images says of them: COCO JSON, a list of labels, one folder per class, masks, or nothing.
+"""What a folder of images says of them: COCO JSON, a list of labels, one folder per class, masks, or nothing.
 
 Only names and numbers are read here, never a picture.
 
@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.gates.archive import Archive, without_root
+from visionmodel_converter.gates.folder import Folder, common_root
 from visionmodel_converter.gates.samples import TrueBoxes
 
 COCO_FILE: Final = "annotations.json"
@@ -37,7 +37,7 @@ PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageRecord:
-    """One image of the archive and what is known of it; None where nothing is."""
+    """One image of the folder and what is known of it; None where nothing is."""
 
     name: str
     label: int | None = None
@@ -70,20 +70,20 @@ class _Coco(BaseModel):
     categories: Annotated[list[_CocoCategory], Field(min_length=1)]
 
 
-def read_records(archive: Archive, names: Sequence[str]) -> list[ImageRecord]:
+def read_records(folder: Folder, names: Sequence[str]) -> list[ImageRecord]:
     """Return a record per image, in the order of their names; `names` are the task's labels by class number.
 
     Raises DatasetInvalid: no image at all, or annotations that are broken, incomplete or contradictory.
     """
-    files = [name for name in archive.entries if not _is_hidden(name)]
+    files = [name for name in folder.sizes if not _is_hidden(name)]
     base = _base(files)
     pictures = sorted(
         name for name in files if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(base + MASKS_FOLDER)
     )
-    reader = _Reader(archive, base, names, frozenset(files))
-    if base + COCO_FILE in archive.entries:
+    reader = _Reader(folder, base, names, frozenset(files))
+    if base + COCO_FILE in folder.sizes:
         labelled = _coco(reader)
-    elif base + CSV_FILE in archive.entries or base + JSON_FILE in archive.entries:
+    elif base + CSV_FILE in folder.sizes or base + JSON_FILE in folder.sizes:
         labelled = _listed(reader)
     elif any(name.startswith(base + MASKS_FOLDER) for name in files):
         labelled = _masked(reader, pictures)
@@ -92,7 +92,7 @@ def read_records(archive: Archive, names: Sequence[str]) -> list[ImageRecord]:
     # an image that the annotations do not mention is a sample without ground truth
     records = {name: ImageRecord(name) for name in pictures} | labelled
     if not records:
-        raise _invalid(archive.shown, "it holds no image; pack JPEG, PNG, WebP or BMP files, or write tensors as .npz")
+        raise _invalid(folder.shown, "it holds no image; pack JPEG, PNG, WebP or BMP files, or write tensors as .npz")
     return [records[name] for name in sorted(records)]
 
 
@@ -104,7 +104,7 @@ def _is_hidden(name: str) -> bool:
 def _base(files: Iterable[str]) -> str:
     """Return the folder that the layout starts in: packing a folder puts its name before every file."""
     known = list(files)
-    root = without_root(known)
+    root = common_root(known)
     marks = (COCO_FILE, CSV_FILE, JSON_FILE)
     if any(mark in known for mark in marks):
         return ""
@@ -115,26 +115,26 @@ def _base(files: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    archive: Archive
+    folder: Folder
     base: str
     names: Sequence[str]
     files: frozenset[str]
 
     def text(self, name: str) -> bytes:
-        entry = self.archive.entries[self.base + name]
-        if entry.size > MAX_ANNOTATION_BYTES:
-            raise self.invalid(name, f"it has {entry.size} bytes; at most {MAX_ANNOTATION_BYTES} are read")
-        return self.archive.read(self.base + name, entry.size)
+        size = self.folder.sizes[self.base + name]
+        if size > MAX_ANNOTATION_BYTES:
+            raise self.invalid(name, f"it has {size} bytes; at most {MAX_ANNOTATION_BYTES} are read")
+        return self.folder.read(self.base + name, size)
 
     def image(self, named: str, where: str) -> str:
         plain = named.removeprefix("./")
         for name in (self.base + plain, self.base + IMAGES_FOLDER + plain):
             if name in self.files:
                 return name
-        raise self.invalid(where, f"it names the image {named[:200]!r}, which the archive does not hold")
+        raise self.invalid(where, f"it names the image {named[:200]!r}, which the dataset does not hold")
 
     def invalid(self, where: str, what: str) -> ConversionFailure:
-        return _invalid(self.archive.shown, f"{where}: {what}")
+        return _invalid(self.folder.shown, f"{where}: {what}")
 
 
 def _numbers(reader: _Reader, found: Sequence[str], where: str) -> dict[str, int]:
@@ -198,7 +198,7 @@ def _objects(annotations: Sequence[_CocoAnnotation], number_of: Callable[[int], 
 
 
 def _listed(reader: _Reader) -> dict[str, ImageRecord]:
-    is_csv = reader.base + CSV_FILE in reader.archive.entries
+    is_csv = reader.base + CSV_FILE in reader.folder.sizes
     where = CSV_FILE if is_csv else JSON_FILE
     pairs = _csv_pairs(reader) if is_csv else _json_pairs(reader)
     numbers = _numbers(reader, sorted({label for _, label in pairs}), where)

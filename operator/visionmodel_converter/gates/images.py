@@ -14,7 +14,7 @@ from visionmodel_contract.conversion import ImageTask
 from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.annotations import ImageRecord, read_records
-from visionmodel_converter.gates.archive import Archive, Reader
+from visionmodel_converter.gates.folder import Folder
 from visionmodel_converter.gates.samples import Batch, Truth, chosen
 from visionmodel_converter.gates.tasks import TaskKind, class_names, pre_settings
 from visionmodel_pipeline.decoding import BadImage, Pixels, decode_image
@@ -28,9 +28,9 @@ MASK_MODES: Final = ("L", "P")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageSamples:
-    """Images of an archive, read anew in every pass."""
+    """Images of a folder, read anew in every pass."""
 
-    archive: Archive
+    folder: Folder
     records: Sequence[ImageRecord]
     settings: PreSettings
     input_name: str
@@ -64,26 +64,24 @@ class ImageSamples:
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield all images in the order of their names. Raises DatasetInvalid for one that cannot be read."""
-        with self.archive.opened() as read:
-            for start in range(0, self.count, size):
-                records = self.records[start : start + size]
-                prepared = [self._prepared(record.name, read) for record in records]
-                yield Batch(
-                    {self.input_name: np.stack([tensor for tensor, _ in prepared])},
-                    tuple(record.name for record in records),
-                    tuple(self._truth(record, read) for record in records),
-                    tuple(geometry for _, geometry in prepared),
-                )
+        for start in range(0, self.count, size):
+            records = self.records[start : start + size]
+            prepared = [self._prepared(record.name) for record in records]
+            yield Batch(
+                {self.input_name: np.stack([tensor for tensor, _ in prepared])},
+                tuple(record.name for record in records),
+                tuple(self._truth(record) for record in records),
+                tuple(geometry for _, geometry in prepared),
+            )
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Yield name and bytes of every image; of one that serving refuses for its size, one byte more than that."""
-        with self.archive.opened() as read:
-            for record in self.records:
-                yield record.name, read(record.name, self.settings.max_bytes + 1)
+        for record in self.records:
+            yield record.name, self._file(record.name)
 
     def pixels(self, name: str) -> Pixels:
         """Return a decoded image. Raises BadImage or DatasetInvalid."""
-        return self.decoded(self.archive.read(name, self.settings.max_bytes + 1))
+        return self.decoded(self._file(name))
 
     def decoded(self, data: bytes) -> Pixels:
         """Decode as serving does. Raises BadImage."""
@@ -93,20 +91,22 @@ class ImageSamples:
         """Return the same samples but for some."""
         return replace(self, records=[record for record in self.records if record.name not in names])
 
-    def _prepared(self, name: str, read: Reader) -> tuple[Tensor, Geometry]:
+    def _file(self, name: str) -> bytes:
+        return self.folder.read(name, self.settings.max_bytes + 1)
+
+    def _prepared(self, name: str) -> tuple[Tensor, Geometry]:
         try:
-            return prepare(read(name, self.settings.max_bytes + 1), self.settings)
+            return prepare(self._file(name), self.settings)
         except BadImage as error:
             raise self._invalid(name, f"{error}; remove it or store it again") from error
 
-    def _truth(self, record: ImageRecord, read: Reader) -> Truth:
-        mask = None if record.mask is None else self._mask(record.mask, read)
+    def _truth(self, record: ImageRecord) -> Truth:
+        mask = None if record.mask is None else self._mask(record.mask)
         return Truth(record.label, record.objects, mask)
 
-    def _mask(self, name: str, read: Reader) -> NDArray[np.uint8]:
-        data = read(name, self.settings.max_bytes + 1)
+    def _mask(self, name: str) -> NDArray[np.uint8]:
         try:
-            with Image.open(BytesIO(data), formats=["PNG"]) as image:
+            with Image.open(BytesIO(self._file(name)), formats=["PNG"]) as image:
                 kind = f"{image.mode} {image.width} x {image.height}"
                 is_mask = image.mode in MASK_MODES and image.width * image.height <= self.settings.max_pixels
                 mask = np.array(image, dtype=np.uint8) if is_mask else None
@@ -118,22 +118,22 @@ class ImageSamples:
         return mask
 
     def _invalid(self, name: str, what: str) -> ConversionFailure:
-        return ConversionFailure(Reason.DATASET_INVALID, f"dataset {self.archive.shown}, file {name!r}: {what}")
+        return ConversionFailure(Reason.DATASET_INVALID, f"dataset {self.folder.shown}, file {name!r}: {what}")
 
 
 def load_images(
-    archive: Archive, specs: tuple[TensorSpec, ...], *, task: ImageTask | None, limit: int | None = None
+    folder: Folder, specs: tuple[TensorSpec, ...], *, task: ImageTask | None, limit: int | None = None
 ) -> ImageSamples:
-    """Return the images of an archive, none of them decoded yet.
+    """Return the images of a folder, none of them decoded yet.
 
     Raises DatasetInvalid (no images, broken annotations, no image task) or BadRequest (a task that does not fit).
     """
     if task is None:
         raise ConversionFailure(
             Reason.DATASET_INVALID,
-            f"dataset {archive.shown} holds files, but for task type Tensor nobody knows how an image becomes the "
+            f"dataset {folder.shown} holds files, but for task type Tensor nobody knows how an image becomes the "
             "model's input; store the tensors as .npz, or set an image task",
         )
     settings = pre_settings(task, specs)
-    records = read_records(archive, class_names(task))
-    return ImageSamples(archive, [records[index] for index in chosen(len(records), limit)], settings, specs[0].name)
+    records = read_records(folder, class_names(task))
+    return ImageSamples(folder, [records[index] for index in chosen(len(records), limit)], settings, specs[0].name)

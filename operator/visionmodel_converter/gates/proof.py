@@ -19,12 +19,20 @@ from typing import Any, Final
 
 import onnxruntime
 
-from visionmodel_contract.precision import Precision
+from visionmodel_contract.precision import Backend, Precision
 from visionmodel_contract.report import PrecisionShare
 from visionmodel_contract.runtime import RuntimeOptions
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.graph.openvino import OpenVinoModel
-from visionmodel_converter.graph.session import CPU_PROVIDER, Tensors, load_session, run_of, session_options
+from visionmodel_converter.graph.onnx_model import CheckedModel
+from visionmodel_converter.graph.openvino import OpenVinoModel, compile_openvino
+from visionmodel_converter.graph.session import (
+    CPU_PROVIDER,
+    Tensors,
+    load_session,
+    random_inputs,
+    run_of,
+    session_options,
+)
 
 DEFAULT_MINIMUM: Final = {Precision.FP32: 1.0, Precision.FP16: 0.9, Precision.INT8: 0.8}
 """Least share of the compute, by promise. FP32 is never lowered by anything we do, so all of it. FP16 leaves out what
@@ -233,3 +241,22 @@ REMEDIES: Final[Mapping[Precision, str]] = {
     "FP32 scales, and after a ReLU unsigned activations with a zero point; OpenVINO takes TensorRT's symmetric layout "
     "too); quantize for this backend, use the other one, or ask for fp32",
 }
+
+
+def prove_precision(backend: Backend, model: CheckedModel, precision: Precision, *, seed: int) -> PrecisionShare:
+    """Run a model once where it will be served and return the share that ran as promised.
+
+    Raises PrecisionNotReached, and what opening the model in that runtime raises.
+    """
+    inputs = random_inputs(model.inputs, batch=1, seed=seed)
+    shown = f"the {precision} graph"
+    match backend:
+        case Backend.ONNX_RUNTIME:
+            layers = executed_onnxruntime(model.serialized(), inputs, shown=shown)
+            runtime = onnxruntime_words()
+        case Backend.OPENVINO:
+            compiled = compile_openvino(model.serialized(), shown=shown, options=RuntimeOptions(threads=1))
+            layers, runtime = executed_openvino(compiled, inputs), compiled.version
+    share = precision_share(layers, precision, runtime=runtime)
+    refuse_missing_precision(share, layers)
+    return share

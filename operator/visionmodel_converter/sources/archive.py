@@ -19,23 +19,32 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.sources.names import clash_of, fault_of, shown_name
+from visionmodel_converter.sources.names import fault_of, shown_name
 
 SUFFIXES: Final = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar.gz", ".tgz": "tar.gz"}
 READ_BYTES: Final = 256 * 1024
 LONGEST_READ: Final = 1024 * 1024
-"""No library may ask for more at once: a zip's directory and a tar's extended headers are read in one piece."""
+"""No library may ask for more at once, unless many files are expected: a zip's directory and a tar's extended headers
+are read in one piece."""
 RATIO_FREE_BYTES: Final = 16 * 1024 * 1024
 """Below this a small archive of constants may unpack to many times its size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may come out of an archive; `max_ratio` is unpacked bytes per packed byte."""
+    """How much may come out of an archive.
+
+    Attributes:
+        max_bytes: of all files together.
+        max_files: entries of any kind.
+        max_ratio: unpacked bytes per packed byte.
+        longest_read: bytes that a library may ask for at once, which bounds a zip's directory: about 80 per file.
+    """
 
     max_bytes: int
     max_files: int = 1000
     max_ratio: int = 100
+    longest_read: int = LONGEST_READ
 
 
 def archive_kind(path: str) -> str | None:
@@ -56,12 +65,13 @@ def unpack(archive: Path, target: Path, *, kind: str, shown: str, limits: Limits
         members = zip_members(raw, budget) if kind == "zip" else tar_members(raw, budget, packed=kind != "tar")
         for name, content in members:
             names.append(name)
-            clash = clash_of(names)
-            if clash is not None:
-                raise unsafe(shown, clash, "is there twice, or as a file and a folder at once")
             path = target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file:
+            try:  # the folder is ours and was empty, so what is in the way came from this archive
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = path.open("xb")
+            except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+                raise unsafe(shown, name, "is there twice, or as a file and a folder at once") from error
+            with file:
                 while chunk := content.read(READ_BYTES):
                     budget.spend(len(chunk))
                     file.write(chunk)
@@ -72,8 +82,7 @@ def unsafe(shown: str, name: str, fault: str) -> ConversionFailure:
     """Return the failure for an entry that must not be unpacked."""
     return ConversionFailure(
         Reason.UNSAFE_ARCHIVE,
-        f"{shown}: entry {shown_name(name)} {fault}; pack the model's own files, with plain relative names and nothing "
-        "else",
+        f"{shown}: entry {shown_name(name)} {fault}; pack regular files alone, with plain relative names",
     )
 
 
@@ -82,6 +91,7 @@ class Budget:
 
     def __init__(self, shown: str, limits: Limits, packed_bytes: int) -> None:
         self.shown, self._limits = shown, limits
+        self.longest_read = limits.longest_read
         self._bytes = self._entries = 0
         self._allowed = min(limits.max_bytes, max(RATIO_FREE_BYTES, limits.max_ratio * packed_bytes))
 
@@ -101,9 +111,9 @@ class Budget:
             )
 
     def exceeded(self, what: str) -> ConversionFailure:
-        """Return the failure for an archive that is a bomb or holds far more than a model."""
+        """Return the failure for an archive that is a bomb or holds far more than is needed."""
         return ConversionFailure(
-            Reason.ARCHIVE_TOO_LARGE, f"{self.shown} {what}; pack the model alone, or publish it unpacked"
+            Reason.ARCHIVE_TOO_LARGE, f"{self.shown} {what}; pack what is needed alone, or publish it unpacked"
         )
 
 
@@ -114,10 +124,11 @@ class _ShortReads(io.RawIOBase):
         self._file, self._budget = file, budget
 
     def read(self, size: int | None = -1) -> bytes:
-        wanted = LONGEST_READ + 1 if size is None or size < 0 else size  # zipfile reads "the rest" from near the end
-        data = self._file.read(min(wanted, LONGEST_READ + 1))
-        if len(data) > LONGEST_READ:
-            raise self._budget.exceeded("has a directory or header of more than 1 MiB")
+        longest = self._budget.longest_read
+        wanted = longest + 1 if size is None or size < 0 else size  # zipfile reads "the rest" from near the end
+        data = self._file.read(min(wanted, longest + 1))
+        if len(data) > longest:
+            raise self._budget.exceeded(f"has a directory or header of more than {longest // 1024**2} MiB")
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -150,7 +161,7 @@ def zip_members(raw: IO[bytes], budget: Budget) -> Iterator[tuple[str, IO[bytes]
             if info.flag_bits & 0x1:
                 raise ConversionFailure(
                     Reason.ENCRYPTED_ARCHIVE,
-                    f"{budget.shown}: entry {shown_name(name)} is encrypted; pack the model without a password "
+                    f"{budget.shown}: entry {shown_name(name)} is encrypted; pack it without a password "
                     "and keep it in a private store",
                 )
             if not info.is_dir():

@@ -1,7 +1,7 @@
 """Hugging Face repositories: `hf://<org>/<repo>[@<revision>]/<path>`, data as `hf://datasets/<org>/<repo>/...`.
 
 Two documented calls of the Hub: the repository's info at a revision gives the commit and every file, `resolve` gives
-a file at that commit. Through our own HTTP client and not huggingface_hub, for the reasons of ADR 0008.
+a file at that commit. Through our own HTTP client and not huggingface_hub, for the reasons of ADR 0009.
 """
 
 import re

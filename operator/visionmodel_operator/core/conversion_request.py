@@ -97,7 +97,11 @@ def gates_request(spec: VisionModelSpec) -> GatesRequest:
     """Return the goals that the artifact must meet before it may serve."""
     parity = spec.conversion.gates.parity
     goals = tuple(MetricGoal(name=m.name, goal=m.goal, value=m.value) for m in parity.metrics)
-    return GatesRequest(parity=ParityRequest(dataset_uri=parity.dataset_uri, metrics=goals), speed=_speed_request(spec))
+    return GatesRequest(
+        parity=ParityRequest(dataset_uri=parity.dataset_uri, metrics=goals),
+        speed=_speed_request(spec),
+        accelerated=bool(spec.accelerators),
+    )
 
 
 def _speed_request(spec: VisionModelSpec) -> SpeedRequest:

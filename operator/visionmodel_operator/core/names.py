@@ -1,5 +1,6 @@
 """Every child's name, label and annotation, and the limits behind them. One home, so that nothing is spelled twice."""
 
+from visionmodel_contract.keys import digest_of
 from visionmodel_operator.api.base import GROUP
 
 FIELD_MANAGER = "visionmodel-operator"
@@ -16,6 +17,9 @@ ANNOTATION_ABORT = f"{GROUP}/abort"
 ANNOTATION_RETRY = f"{GROUP}/retry"
 ANNOTATION_PAUSE = f"{GROUP}/pause"
 ANNOTATION_TEMPLATE_DIGEST = f"{GROUP}/template-digest"
+
+MAX_LABEL_LENGTH = 63
+DIGEST_DIGITS = 6
 
 REVISION_HEADER = "x-visionmodel-revision"
 
@@ -43,8 +47,19 @@ def deployment(name: str, revision: str, index: int) -> str:
 
 
 def prepare_job(name: str, revision: str, attempt: int) -> str:
-    """Name of the prepare Job; a retry is a new Job, so that a failed one stays readable until it is recorded."""
-    return f"{name}-{revision}-prepare" if attempt <= 1 else f"{name}-{revision}-prepare-{attempt}"
+    """Name of the prepare Job; a retry is a new Job, so that a failed one stays readable until it is recorded.
+
+    It becomes a label of the Job's pods, so a long name of a VisionModel is cut and told apart by its digest.
+    """
+    suffix = f"-{revision}-prepare" if attempt <= 1 else f"-{revision}-prepare-{attempt}"
+    return _fitted(name, MAX_LABEL_LENGTH - len(suffix)) + suffix
+
+
+def _fitted(name: str, length: int) -> str:
+    if len(name) <= length:
+        return name
+    digest = digest_of(name)[:DIGEST_DIGITS]
+    return f"{name[: length - DIGEST_DIGITS - 1].rstrip('-')}-{digest}"
 
 
 def artifact_config(key: str) -> str:

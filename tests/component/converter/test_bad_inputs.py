@@ -1,6 +1,7 @@
-"""Twenty-odd ways to bring something that must not be served: each has its own reason, words and remedy."""
+"""Forty-odd ways to bring something that must not be served: each has its own reason, words and remedy."""
 
 import hashlib
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from unit.converter import tiny_models
 from unit.converter.formats import files
+from unit.converter.sources import hostile_archives
 from unit.converter.tiny_models import npz
 from visionmodel_contract.exits import ExitCode
 
@@ -19,6 +21,7 @@ from .conftest import JobRunner, S3Server, TlsServer
 SCRIPT = files.zip_bytes(files.TORCHSCRIPT)
 GOOD = tiny_models.to_bytes(tiny_models.classifier())
 NONE = "0" * 64
+PASSWORD_URI = "s3://key:s3cret@models/m.onnx"
 X = np.random.default_rng(3).random((6, 4), np.float32)
 LABEL = np.zeros(6, np.int64)
 UNIT_BOXES = np.tile(np.array([0, 0, 1, 1], np.float32), (6, 1, 1))
@@ -36,6 +39,8 @@ class Bad:
     says: tuple[str, ...]
     model: bytes = GOOD
     path: str = "m.onnx"
+    packed: bytes | None = None
+    """An archive that lies at `path`."""
     request: dict[str, Any] = field(default_factory=dict)
     dataset: bytes | None = None
     metrics: tuple[dict[str, Any], ...] = (TOP1,)
@@ -243,6 +248,57 @@ CORPUS = [
         (M, "declared to be torchscript"),
         request={"source": {"format": "torchscript"}},
     ),
+    Bad(
+        "archive-traversal",
+        "UnsafeArchive",
+        E.INVALID_MODEL,
+        ("pvc://models/m.zip", "'../m.onnx'", "leads out"),
+        path="m.zip",
+        packed=hostile_archives.zip_of([("../m.onnx", GOOD)]),
+    ),
+    Bad(
+        "archive-hard-link",
+        "UnsafeArchive",
+        E.INVALID_MODEL,
+        ("pvc://models/m.tar", "'m.onnx'", "hard link"),
+        path="m.tar",
+        packed=hostile_archives.tar_of([("m.onnx", b"")], kind=tarfile.LNKTYPE),
+    ),
+    Bad(
+        "archive-bomb",
+        "ArchiveTooLarge",
+        E.INVALID_MODEL,
+        ("pvc://models/m.tgz", "100 times its own size"),
+        path="m.tgz",
+        packed=hostile_archives.tar_of([("m.onnx", bytes(40 * 1024**2))], packed=True),
+    ),
+    Bad(
+        "archive-encrypted",
+        "EncryptedArchive",
+        E.INVALID_MODEL,
+        ("'m.onnx'", "without a password"),
+        path="m.zip",
+        packed=hostile_archives.encrypted_zip(),
+    ),
+    Bad("archive-damaged", "DamagedArchive", E.INVALID_MODEL, ("pack it again",), path="m.zip", packed=b"<html>"),
+    Bad(
+        "archive-of-two-models",
+        "AmbiguousSource",
+        E.BAD_REQUEST,
+        ("holds 2 ONNX models", "exactly one .onnx"),
+        path="m.zip",
+        packed=hostile_archives.zip_of([("a.onnx", GOOD), ("b.onnx", GOOD)]),
+    ),
+    Bad(
+        "external-data-missing",
+        "SourceNotFound",
+        E.SOURCE_NOT_FOUND,
+        ("tensor 'w'", "'weights.bin'", "was not found"),
+        tiny_models.to_bytes(tiny_models.with_external_data("weights.bin")),
+    ),
+    Bad(
+        "password-in-uri", "BadRequest", E.BAD_REQUEST, ("into the Secret",), request={"source": {"uri": PASSWORD_URI}}
+    ),
     Bad("newer-request", "BadRequest", E.BAD_REQUEST, ("formatVersion",), request={"formatVersion": 2}),
 ]
 
@@ -269,6 +325,9 @@ def test_ends_with_its_own_reason_and_publishes_nothing(
     if bad.dataset is not None:
         request["gates"]["parity"]["datasetUri"] = put("eval.npz", bad.dataset)
 
+    if bad.packed is not None:
+        put(bad.path, bad.packed)
+
     before = job.tags()
     done = job.run(request) if bad in AS_PROCESSES else job.run_here(request)
     failure = done.summary.failure
@@ -279,6 +338,7 @@ def test_ends_with_its_own_reason_and_publishes_nothing(
     assert job.tags() == before == []
     assert done.progress[-1]["stage"] == bad.reason
     assert "Traceback" not in done.stderr
+    assert "s3cret" not in f"{done}"
 
 
 HTTPS_AS_PROCESSES = ("status/403", "status/503")

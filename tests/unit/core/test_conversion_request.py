@@ -97,6 +97,7 @@ def test_conversion_request() -> None:
                 threads=1,
                 max_batch=16,
             ),
+            accelerated=True,
         ),
         publish=PublishTarget(repository="registry.example/artifacts", insecure=True),
     )

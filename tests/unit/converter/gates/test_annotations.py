@@ -7,18 +7,21 @@ from typing import Any
 
 import pytest
 
-from unit.converter.gates.archives import coco, picture, stored, zip_bytes
+from unit.converter.gates.archives import coco, picture
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.annotations import ImageRecord, read_records
-from visionmodel_converter.gates.archive import open_archive
+from visionmodel_converter.gates.folder import Folder
 
 P = picture()
 SHAPES = {3: "square", 1: "circle"}
 
 
 def records(folder: Path, files: Mapping[str, bytes], names: Sequence[str] = ()) -> list[ImageRecord]:
-    archive = open_archive(stored(folder, zip_bytes(files)), shown="d.zip", max_bytes=10**7)
-    return read_records(archive, names)
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return read_records(Folder(folder, "d.zip", {name: len(data) for name, data in files.items()}), names)
 
 
 def labels(found: Sequence[ImageRecord]) -> dict[str, int | None]:

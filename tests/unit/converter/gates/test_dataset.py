@@ -1,6 +1,8 @@
 """Datasets are told apart by content; images arrive as serving would prepare them, a batch at a time."""
 
 import io
+import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -154,6 +156,62 @@ def test_a_limit_spreads_over_the_classes(tmp_path: Path) -> None:
     files = {f"{folder}/{index}.png": picture(index) for folder in "abcd" for index in range(5)}
     samples = load(tmp_path, zip_bytes(files), limit=4)
     assert [record.label for record in samples.records] == [0, 1, 2, 3]
+
+
+def test_a_folder_is_read_as_it_is(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(picture())
+    samples = load_samples(tmp_path, IMAGE_INPUT, task=image_task(), shown="d", max_bytes=10**6)
+    assert samples.count == 2
+
+
+def linked(kind: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        info = tarfile.TarInfo("a.png")
+        info.type, info.linkname = kind, "/etc/passwd"
+        archive.addfile(info)
+    return buffer.getvalue()
+
+
+BOMB = zip_bytes({"a.png": bytes(64 * 1024**2)}, zipfile.ZIP_DEFLATED)
+TWICE = tar_bytes({"a.png": b"1"})[:1024] + tar_bytes({"./a.png": b"2"})
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (zip_bytes({"../../etc/passwd": b"x"}), "leads out of its folder"),
+        (tar_bytes({"/a.png": b"x"}), "is absolute"),
+        (linked(tarfile.SYMTYPE), "is a symbolic link"),
+        (linked(tarfile.LNKTYPE), "is a hard link"),
+        (linked(tarfile.CHRTYPE), "is a device"),
+        (TWICE, "is there twice"),
+        (tar_bytes({"a": b"x", "a/b.png": b"x"}), "a file and a folder at once"),
+        (BOMB, "unpacks to more than"),
+        (tar_bytes({"a.png": bytes(64 * 1024**2)}, "w:gz"), "unpacks to more than"),
+        (tar_bytes({"a.png": bytes(2000)})[:1000], "truncated, damaged"),
+        (b"a,b\n1,2\n", "numpy.savez_compressed"),
+        (b"", "numpy.savez_compressed"),
+    ],
+    ids=[
+        *("zip-traversal", "tar-absolute", "symlink", "hard-link", "device", "twice", "file-and-folder"),
+        *("zip-bomb", "gzip-bomb", "cut-tar", "text", "empty"),
+    ],
+)
+def test_hostile_and_broken_archives_are_the_datasets_fault(tmp_path: Path, data: bytes, words: str) -> None:
+    """Whatever the reason, it must not condemn the model, whose digest is the key."""
+    with pytest.raises(ConversionFailure) as caught:
+        load(tmp_path, data)
+    assert caught.value.reason is Reason.DATASET_INVALID
+    assert words in caught.value.message
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
+
+
+def test_many_files_in_one_zip(tmp_path: Path) -> None:
+    """The directory of these names is more than a mebibyte."""
+    files = dict.fromkeys((f"images/{index:06}-{'x' * 220}.png" for index in range(4_000)), b"")
+    assert load(tmp_path, zip_bytes(files)).count == 4_000
 
 
 @pytest.mark.parametrize(

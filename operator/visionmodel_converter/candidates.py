@@ -1,0 +1,241 @@
+"""Make one precision of a source and let it prove itself: right on the data, sane on odd inputs, executed as promised.
+
+Called by `trials` for each precision. A candidate that misses its goals is repaired where that can help (nodes kept
+in FP32), within a bounded number of attempts; what it still cannot prove is its failure, kept as a value so that
+other precisions go on.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from visionmodel_contract.conversion import ConversionRequest, MetricGoal
+from visionmodel_contract.precision import Backend, Precision
+from visionmodel_contract.report import CandidateResult, GateResult, PrecisionShare
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.gates.edge_cases import check_edge_cases, refuse_failed_edge_cases
+from visionmodel_converter.gates.goals import HIGHER_IS_BETTER, Measured, goals_of, judge, refuse_missed_goals
+from visionmodel_converter.gates.parity import measure
+from visionmodel_converter.gates.proof import prove_precision
+from visionmodel_converter.gates.samples import InputBatches, Samples
+from visionmodel_converter.gates.tasks import kind_of
+from visionmodel_converter.graph.backends import open_compared
+from visionmodel_converter.graph.onnx_model import CheckedModel
+from visionmodel_converter.graph.session import Run
+from visionmodel_converter.precision.calibration import methods_of
+from visionmodel_converter.precision.fp16 import fp16_variant, fp16_within
+from visionmodel_converter.precision.int8 import calibrated, quantised
+from visionmodel_converter.precision.layout import Layout
+from visionmodel_converter.precision.overflow import overflowing_nodes
+from visionmodel_converter.precision.qdq import arrived_variant
+from visionmodel_converter.precision.sensitivity import NodeLoss, int8_within, sensitivity
+from visionmodel_converter.precision.variant import Variant
+from visionmodel_converter.report import EdgeCaseResult, NodeSensitivity
+
+BATCH: Final = 8
+OVERFLOW_BATCHES: Final = 8
+"""Batches whose values are looked at before a graph becomes FP16."""
+MOST_SENSITIVE: Final = 10
+"""Nodes named in the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every candidate of one conversion is made from and measured with.
+
+    Attributes:
+        base: the graph to make candidates from: the source, simplified where that was asked for.
+        run_source: the graph as it came, which is what candidates must agree with.
+        samples: the evaluation data; the calibration data where there is none.
+        calibration: samples for INT8 scales.
+    """
+
+    request: ConversionRequest
+    base: CheckedModel
+    run_source: Run
+    samples: Samples | None
+    calibration: Samples | None
+    threads: int
+    seed: int
+
+    @property
+    def backend(self) -> Backend:
+        """What will execute the artifact."""
+        return self.request.options.backend
+
+    @property
+    def executes_here(self) -> bool:
+        """Whether this machine runs the network as serving will."""
+        return not self.request.gates.accelerated
+
+    def goals(self, precision: Precision) -> tuple[MetricGoal, ...]:
+        """Return what a precision has to reach."""
+        labelled = self.samples.labelled if self.samples else frozenset()
+        kind = kind_of(self.request.task, self.base.outputs, labelled)
+        return goals_of(self.request.gates.parity, precision, kind, has_labels=kind in labelled)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A variant and how it did against its goals; `sensitivity` names the most sensitive nodes of an INT8 one."""
+
+    variant: Variant
+    measured: dict[str, Measured]
+    gates: tuple[GateResult, ...]
+    sensitivity: tuple[NodeSensitivity, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every goal was met."""
+        return all(gate.passed for gate in self.gates)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A precision that could be made, after its trial; `failure` is why it may not serve, None where it may."""
+
+    result: CandidateResult
+    variant: Variant
+    measured: dict[str, Measured]
+    edge_cases: tuple[EdgeCaseResult, ...] = ()
+    sensitivity: tuple[NodeSensitivity, ...] = ()
+    failure: ConversionFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Impossible:
+    """A precision that could not even be made."""
+
+    result: CandidateResult
+    failure: ConversionFailure
+
+
+def tried(bench: Bench, precision: Precision) -> Candidate | Impossible:
+    """Make a precision and try it; a known failure is the candidate's, anything else is a bug and goes on."""
+    try:
+        return proven(bench, best_of(bench, precision))
+    except ConversionFailure as failure:
+        return Impossible(CandidateResult(precision=precision, refused=failure.message), failure)
+
+
+def proven(bench: Bench, judged: Judged) -> Candidate:
+    """Return the candidate with its proofs, or with the first one that it could not give."""
+    variant, failure = judged.variant, None
+    share: PrecisionShare | None = None
+    edge_cases: tuple[EdgeCaseResult, ...] = ()
+    try:
+        refuse_missed_goals(judged.gates)
+        edge_cases = _edge_cases(bench, variant)
+        refuse_failed_edge_cases(edge_cases)
+        if bench.executes_here:
+            share = prove_precision(bench.backend, variant.model, variant.precision, seed=bench.seed)
+    except ConversionFailure as found:
+        failure = found
+    row = _row(judged, share, failure)
+    return Candidate(row, variant, judged.measured, edge_cases, judged.sensitivity, failure)
+
+
+def _edge_cases(bench: Bench, variant: Variant) -> tuple[EdgeCaseResult, ...]:
+    model, task = variant.model, bench.request.task
+    return check_edge_cases(
+        bench.run_source, _run_of(bench, variant), inputs=model.inputs, outputs=model.outputs, task=task
+    )
+
+
+def best_of(bench: Bench, precision: Precision) -> Judged:
+    """Return the best variant of a precision that could be made. Raises ConversionFailure where none could."""
+    match precision:
+        case Precision.FP32:
+            return judged_variant(bench, Variant(precision, bench.base, None, (), ()))
+        case Precision.FP16:
+            return _best_fp16(bench)
+        case Precision.INT8:
+            return _best_int8(bench)
+
+
+def _best_fp16(bench: Bench) -> Judged:
+    """Plain FP16 but for nodes whose values overflow on the samples; with more of it in FP32 where goals are missed."""
+    kept: frozenset[str] = frozenset()
+    if bench.samples is not None:
+        some = InputBatches(bench.samples, BATCH)[:OVERFLOW_BATCHES]
+        kept = overflowing_nodes(bench.base, some, threads=bench.threads)
+    plain = judged_variant(bench, fp16_variant(bench.base, kept=kept, threads=bench.threads))
+    if plain.passed:
+        return plain
+    mended = fp16_within(bench.base, lambda variant: judged_variant(bench, variant).passed, threads=bench.threads)
+    return plain if mended is None else judged_variant(bench, mended)
+
+
+def _best_int8(bench: Bench) -> Judged:
+    layout = Layout.CPU
+    arrived = arrived_variant(bench.base, layout=layout, shown=bench.request.source.uri)
+    if arrived is not None:
+        return judged_variant(bench, arrived)
+    if bench.calibration is None or bench.request.options.calibration is None:
+        raise ConversionFailure(
+            Reason.CALIBRATION_MISSING,
+            "int8 needs sample inputs to choose scales from; set conversion.calibration.storageUri, or export a model"
+            " that is quantised already",
+        )
+    samples = InputBatches(bench.calibration, BATCH)
+    tried = []
+    for method in methods_of(bench.request.options.calibration.method):
+        ready = calibrated(bench.base, samples, method, layout=layout, threads=bench.threads)
+        tried.append((ready, judged_variant(bench, quantised(ready))))
+    ready, best = max(tried, key=lambda pair: _rank(pair[1]))
+    losses = sensitivity(ready, samples)
+    if not best.passed:
+        mended = int8_within(ready, losses, lambda variant: judged_variant(bench, variant).passed)
+        best = best if mended is None else judged_variant(bench, mended)
+    return Judged(best.variant, best.measured, best.gates, tuple(_named(losses[:MOST_SENSITIVE])))
+
+
+def _rank(judged: Judged) -> tuple[int, float]:
+    """Order by the goals met, then by the value of the first one, which is the task's metric by default."""
+    met = sum(gate.passed for gate in judged.gates)
+    first = judged.gates[0]
+    value = first.value if HIGHER_IS_BETTER[first.metric] else -first.value
+    return met, -math.inf if math.isnan(value) else value
+
+
+def _named(losses: Sequence[NodeLoss]) -> Iterator[NodeSensitivity]:
+    return (NodeSensitivity(node=loss.node, operator=loss.op_type, loss=loss.loss) for loss in losses)
+
+
+def judged_variant(bench: Bench, variant: Variant) -> Judged:
+    """Measure a variant against the source and its goals.
+
+    INT8 scales are chosen for real samples: on random inputs it must stay finite, and no more.
+    """
+    goals = bench.goals(variant.precision)
+    measured = measure(
+        bench.run_source,
+        _run_of(bench, variant),
+        bench.samples,
+        goals,
+        inputs=variant.model.inputs,
+        outputs=variant.model.outputs,
+        task=bench.request.task,
+        seed=bench.seed,
+        random_counts=variant.precision is not Precision.INT8,
+    )
+    return Judged(variant, measured, judge(goals, measured))
+
+
+def _run_of(bench: Bench, variant: Variant) -> Run:
+    shown = f"the {variant.precision} graph"
+    return open_compared(bench.backend, variant.model.serialized(), shown=shown, threads=bench.threads)
+
+
+def _row(judged: Judged, share: PrecisionShare | None, failure: ConversionFailure | None) -> CandidateResult:
+    variant = judged.variant
+    return CandidateResult(
+        precision=variant.precision,
+        method=variant.method,
+        size_bytes=len(variant.model.serialized()),
+        nodes=variant.model.nodes,
+        gates=judged.gates,
+        share=share,
+        refused=failure.message if failure else None,
+    )
