@@ -13,6 +13,8 @@ UV := .tools/uv-$(UV_VERSION)/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+FORMAT_EXTRAS := torch tensorflow
+FORMATS_VENVS ?= $(VISIONMODEL_CACHE)/formats
 SOURCES := operator examples/models examples/demo tests scripts images
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
         --custom-compile-command "make lock"
@@ -44,7 +46,11 @@ venv: $(VENV)/.synced ## Install the development environment into .venv
 lock: $(UV) ## Compile the hashed requirement files
 	$(LOCK) pyproject.toml --extra operator -o requirements/operator.txt
 	$(LOCK) pyproject.toml --extra converter -o requirements/converter.txt
-	$(LOCK) pyproject.toml --all-extras --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra converter --extra torch -c requirements/converter.txt \
+	  --no-emit-package triton -o requirements/converter-torch.txt # GPU kernels' compiler: 1 GB that no export uses
+	$(LOCK) pyproject.toml --extra converter --extra tensorflow -c requirements/converter.txt \
+	  -o requirements/converter-tensorflow.txt
+	$(LOCK) pyproject.toml --extra operator --extra converter --extra openvino --extra cli --group dev -o requirements/dev.txt
 	$(LOCK) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(LOCK) --no-deps requirements/openvino.in -c requirements/dev.txt -o requirements/openvino.txt
 	$(LOCK) --no-deps requirements/triton-vendor.in -o requirements/triton-vendor.txt
@@ -83,7 +89,7 @@ programs: venv ## Install and build what the tests run: Debian packages (root), 
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests and generated files against models
-	@$(BIN)/pytest -q -m "not apiserver and not component and not lifecycle and not e2e and not gpu and not sources" tests
+	@$(BIN)/pytest -q -m "not apiserver and not component and not lifecycle and not e2e and not gpu and not sources and not formats" tests
 
 .PHONY: test-apiserver
 test-apiserver: venv ## Against a real etcd and kube-apiserver; no root needed
@@ -124,6 +130,16 @@ test-sources: venv .tools/azurite/.$(AZURITE_VERSION) .tools/mlflow/.synced ## O
 .PHONY: test-e2e
 test-e2e: venv ## The whole dev cluster: rollouts under load
 	@$(BIN)/pytest -q -m e2e --timeout 1200 tests/e2e
+
+.PHONY: test-formats
+test-formats: $(FORMAT_EXTRAS:%=$(FORMATS_VENVS)/%/.synced) ## Real torch and TensorFlow (6 GB, not in CI)
+	@VISIONMODEL_FORMATS_VENVS=$(FORMATS_VENVS) $(BIN)/pytest -q -s -m formats --timeout 600 tests
+
+$(FORMATS_VENVS)/%/.synced: requirements/converter-%.txt pyproject.toml | venv
+	@test -x $(@D)/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(@D)
+	@$(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes $<
+	@$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --editable .
+	@touch $@
 
 # ---------------------------------------------------------------------------------------------- cluster and demo
 

@@ -45,17 +45,23 @@ class BuildFailed(Exception):
 
 @dataclass(frozen=True)
 class ImageSource:
-    """What an image is made of; paths are relative to the repository's root."""
+    """What an image is made of; paths are relative to the repository's root.
+
+    Attributes:
+        layer: a second lock, whose packages the Dockerfile adds in a target of their own.
+        extra: optional dependencies of the distribution, with a lock in the place of the plain one.
+    """
 
     name: str
     inputs: tuple[str, ...]
     target: str = ""
     layer: str = ""
+    extra: str = ""
 
     @property
     def folder(self) -> Path:
-        """Folder of the Dockerfile; an image with one layer more is a target of the same file."""
-        return Path("images") / self.name.removesuffix(f"-{self.layer}")
+        """Folder of the Dockerfile; an image with one layer or extra more is built by the same file."""
+        return Path("images") / self.name.removesuffix(f"-{self.layer or self.extra}")
 
     @property
     def dockerfile(self) -> Path:
@@ -65,7 +71,7 @@ class ImageSource:
     @property
     def locks(self) -> tuple[Path, ...]:
         """The hashed requirements; the vendor's image needs none of the server's."""
-        own = "triton-vendor" if self.target == "vendor" else self.folder.name
+        own = "triton-vendor" if self.target == "vendor" else self.name if self.extra else self.folder.name
         return tuple(Path("requirements") / f"{name}.txt" for name in (own, self.layer) if name)
 
     @property
@@ -90,13 +96,14 @@ IMAGES: Mapping[str, ImageSource] = {
         ImageSource("operator", ("operator/visionmodel_contract", "operator/visionmodel_operator", _SOURCES_SCRIPT)),
         ImageSource("converter", _CONVERTER, target="onnx"),
         ImageSource("converter-openvino", _CONVERTER, target="openvino", layer="openvino"),
+        ImageSource("converter-torch", _CONVERTER, target="onnx", extra="torch"),
+        ImageSource("converter-tensorflow", _CONVERTER, target="onnx", extra="tensorflow"),
         ImageSource("triton", _TRITON, target="wheel"),
         ImageSource("triton-openvino", _TRITON, target="wheel-openvino", layer="openvino"),
     )
 }
-
-STANDARD = tuple(name for name, image in IMAGES.items() if not image.layer)
-"""What an installation needs; the others have an optional runtime more."""
+STANDARD = tuple(name for name, image in IMAGES.items() if not (image.layer or image.extra))
+"""What an installation needs; the others have an optional runtime or gigabytes of frameworks more."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,8 @@ class Engine:
             else ["--network", "host"]
         )
         arguments = {"BASE": request.base.reference, "VERSION": request.version, "REVISION": request.revision}
+        if image.extra:
+            arguments["LOCK"] = image.locks[0].stem
         return [
             *(self.program, "build", *own, "--file", str(image.dockerfile), "--tag", reference),
             *(["--target", image.target] if image.target else []),

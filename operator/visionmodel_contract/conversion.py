@@ -28,12 +28,25 @@ class ContractModel(BaseModel):
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
+class SourceInput(ContractModel):
+    """One input of a source whose format does not hold shapes (TorchScript); -1 is a free axis, the first the batch."""
+
+    name: str
+    dtype: str = "float32"
+    dims: tuple[int, ...]
+
+
 class SourceRequest(ContractModel):
     """Where the model comes from; credentials are files in a mounted folder, never in the request."""
 
     uri: str
-    format: str = "onnx"
+    format: str | None = None
+    """A name of `formats.SourceFormat` that the content must have; unset, the content decides."""
     digest: Digest | None = None
+    inputs: tuple[SourceInput, ...] = ()
+    """In the order of the network's arguments; needed where the file does not hold them."""
+    trust_pickle: bool = False
+    """Formats that can run code while they are loaded may be loaded, in a process without network and credentials."""
 
 
 class ImageTask(ContractModel):

@@ -26,6 +26,8 @@ class ExitCode(IntEnum):
     ENGINE_REFUSED = 89  # TensorRT cannot parse, build or load it
     PRECISION_NOT_REACHED = 95  # the runtime executes another precision than was promised
     RUNTIME_MISSING = 96  # this image or node lacks what was asked to run the model
+    LOADER_MISSING = 97  # this image has no loader for the source's format
+    LOADER_FAILED = 98  # the sandboxed loader crashed, met a limit, reached for the network or gave nonsense
 
 
 PERMANENT_EXIT_CODES: tuple[int, ...] = tuple(code for code in ExitCode if 80 <= code <= 113)

@@ -6,6 +6,7 @@ verdicts have a key of their own, so that changed goals rerun the gates and not 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from visionmodel_contract.conversion import (
@@ -14,6 +15,7 @@ from visionmodel_contract.conversion import (
     ConversionOptions,
     GatesRequest,
     ImageTask,
+    SourceInput,
 )
 
 KEY_HEX_DIGITS = 32
@@ -31,12 +33,18 @@ def digest_of(value: Any) -> str:
 
 
 def prepare_key(
-    source_digest: str, options: ConversionOptions, *, task: ImageTask | None = None, gates: GatesRequest = NO_GATES
+    source_digest: str,
+    options: ConversionOptions,
+    *,
+    inputs: Sequence[SourceInput] = (),
+    task: ImageTask | None = None,
+    gates: GatesRequest = NO_GATES,
 ) -> str:
     """Return the artifact key of a prepare conversion.
 
-    The pre-processing enters where it shapes the artifact, which is through calibration images; the gates and the
-    whole task where they choose between several precisions.
+    Declared inputs enter where there are any; the format does not, because the content shows it. The pre-processing
+    enters where it shapes the artifact, which is through calibration images; the gates and the whole task where they
+    choose between several precisions.
     """
     document = {
         "kind": "prepare",
@@ -44,6 +52,8 @@ def prepare_key(
         "source": source_digest,
         "options": _wire(options),
     }
+    if inputs:
+        document["inputs"] = [_wire(declared) for declared in inputs]
     if len(options.precisions) > 1:
         document |= {"gates": _wire(gates), "task": _wire(task)}
     elif options.calibration is not None and task is not None:

@@ -84,6 +84,7 @@ def _run(options: argparse.Namespace, journal: Journal, command: Sequence[str]) 
 def _prepare(
     options: argparse.Namespace, environment: Environment, journal: Journal, command: Sequence[str]
 ) -> ReportSummary:
+    from visionmodel_converter.formats.load import loader_limits
     from visionmodel_converter.graph.session import cpu_threads
     from visionmodel_converter.prepare import Job, prepare
     from visionmodel_converter.store.registry import Reference, open_registry
@@ -95,7 +96,10 @@ def _prepare(
     with open_registry(
         target.host, target.name, insecure=request.publish.insecure, environment=environment
     ) as registry:
-        return prepare(Job(request, options.work, environment, registry, journal, threads, command))
+        job = Job(
+            request, options.work, environment, registry, journal, threads, command, loader_limits=loader_limits(CGROUP)
+        )
+        return prepare(job)
 
 
 def _request(path: Path) -> ConversionRequest:

@@ -58,6 +58,23 @@ class Reason(StrEnum):
     PROVIDER_NOT_USED = "ProviderNotUsed"
     ENGINE_REFUSED = "EngineRefused"
     TENSORRT_MISSING = "TensorRTMissing"
+    FORMAT_MISMATCH = "FormatMismatch"
+    TRUST_NEEDED = "TrustNeeded"
+    UNSAFE_PICKLE = "UnsafePickle"
+    NO_GRAPH = "NoGraph"
+    INPUT_SHAPES_NEEDED = "InputShapesNeeded"
+    LAMBDA_LAYER = "LambdaLayer"
+    PYTHON_FUNCTION = "PythonFunction"
+    UNSUPPORTED_PROGRAM = "UnsupportedProgram"
+    LOADER_NOT_INSTALLED = "LoaderNotInstalled"
+    LOADER_REFUSES = "LoaderRefuses"
+    EXPORT_FAILED = "ExportFailed"
+    LOADER_DISAGREES = "LoaderDisagrees"
+    LOADER_TRIED_NETWORK = "LoaderTriedNetwork"
+    LOADER_LIMIT = "LoaderLimit"
+    LOADER_CRASHED = "LoaderCrashed"
+    LOADER_RESULT_INVALID = "LoaderResultInvalid"
+    SANDBOX_UNAVAILABLE = "SandboxUnavailable"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
     REGISTRY_FORBIDDEN = "RegistryForbidden"
     ARTIFACT_CORRUPT = "ArtifactCorrupt"
@@ -108,6 +125,23 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.PROVIDER_NOT_USED: ExitCode.RUNTIME_MISSING,
     Reason.ENGINE_REFUSED: ExitCode.ENGINE_REFUSED,
     Reason.TENSORRT_MISSING: ExitCode.RUNTIME_MISSING,
+    Reason.FORMAT_MISMATCH: ExitCode.BAD_REQUEST,
+    Reason.TRUST_NEEDED: ExitCode.BAD_REQUEST,
+    Reason.UNSAFE_PICKLE: ExitCode.INVALID_MODEL,
+    Reason.NO_GRAPH: ExitCode.INVALID_MODEL,
+    Reason.INPUT_SHAPES_NEEDED: ExitCode.BAD_REQUEST,
+    Reason.LAMBDA_LAYER: ExitCode.UNSUPPORTED_MODEL,
+    Reason.PYTHON_FUNCTION: ExitCode.UNSUPPORTED_MODEL,
+    Reason.UNSUPPORTED_PROGRAM: ExitCode.UNSUPPORTED_MODEL,
+    Reason.LOADER_NOT_INSTALLED: ExitCode.LOADER_MISSING,
+    Reason.LOADER_REFUSES: ExitCode.INVALID_MODEL,
+    Reason.EXPORT_FAILED: ExitCode.UNSUPPORTED_MODEL,
+    Reason.LOADER_DISAGREES: ExitCode.PARITY_FAILED,
+    Reason.LOADER_TRIED_NETWORK: ExitCode.LOADER_FAILED,
+    Reason.LOADER_LIMIT: ExitCode.LOADER_FAILED,
+    Reason.LOADER_CRASHED: ExitCode.LOADER_FAILED,
+    Reason.LOADER_RESULT_INVALID: ExitCode.LOADER_FAILED,
+    Reason.SANDBOX_UNAVAILABLE: ExitCode.LOADER_FAILED,
     Reason.REGISTRY_UNAVAILABLE: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.REGISTRY_FORBIDDEN: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.ARTIFACT_CORRUPT: ExitCode.REGISTRY_UNAVAILABLE,

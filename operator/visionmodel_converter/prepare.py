@@ -6,18 +6,21 @@ failure is a ConversionFailure.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 import onnxruntime
 
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
+from visionmodel_contract.formats import SourceFormat
 from visionmodel_contract.keys import gate_key, prepare_key
 from visionmodel_contract.report import GateResult, ReportSummary
 from visionmodel_converter.candidates import Bench
 from visionmodel_converter.environment import Environment
-from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.formats.confinement import Limits
+from visionmodel_converter.formats.detect import detect
+from visionmodel_converter.formats.load import Surroundings, load_as_onnx
+from visionmodel_converter.formats.source import fetch_source
 from visionmodel_converter.gates.data_checks import (
     CheckedSamples,
     Role,
@@ -34,17 +37,14 @@ from visionmodel_converter.graph.session import open_session
 from visionmodel_converter.graph.simplify import Simplified, simplify
 from visionmodel_converter.journal import Journal
 from visionmodel_converter.precision.sparsity import sparsity_of
-from visionmodel_converter.provenance import package_versions, packages_of, provenance_statement
+from visionmodel_converter.provenance import installed_loaders, package_versions, packages_of, provenance_statement
 from visionmodel_converter.report import DataFinding, FullReport, row_of
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri, fetch
-from visionmodel_converter.sources.onnx_files import fetch_onnx
 from visionmodel_converter.stages import Stage, stages_after_lookup
 from visionmodel_converter.store.image import MODEL_FILE, sha256_of
 from visionmodel_converter.store.publish import Published, find, publish
 from visionmodel_converter.store.registry import Registry
 from visionmodel_converter.trials import Outcome, try_precisions, try_published
-
-SUPPORTED_FORMATS: Final = ("onnx",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class Job:
     threads: int
     command: Sequence[str]
     retry: Retry = DEFAULT_RETRY
+    loader_limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +83,15 @@ class Checked:
 def prepare(job: Job) -> ReportSummary:
     """Run the stages of a request; returns the summary of an artifact that is published and meets its goals."""
     request, journal = job.request, job.journal
-    _refuse_unknown_format(request)
     refuse_impossible_goals(request.gates.parity, has_calibration=request.options.calibration is not None)
 
     journal.begin(Stage.FETCH, f"reading {display_uri(request.source.uri)}")
     source = _fetch_source(job)
-    key = prepare_key(source.digest, request.options, task=request.task, gates=request.gates)
+    asked = request.source
+    key = prepare_key(source.digest, request.options, inputs=asked.inputs, task=request.task, gates=request.gates)
     goal_key = gate_key(key, request.gates, task=request.task)
     journal.source_digest, journal.gate_key = source.digest, goal_key
+    found = detect(source.path, shown=source.uri, declared=asked.format, trust_pickle=asked.trust_pickle)
 
     journal.begin(Stage.LOOKUP, f"looking for prepare-{key} in {request.publish.repository}")
     known = find(job.registry, key, job.work / "published")
@@ -97,7 +99,10 @@ def prepare(job: Job) -> ReportSummary:
         published=known is not None,
         gate_passed=goal_key in request.passed_gate_keys,
         simplify=request.options.simplify,
+        is_onnx=found is SourceFormat.ONNX,
     )
+    if Stage.LOAD in plan:
+        source = _load(job, source, found)
     outcome, published, cached = _run(job, plan, key, source, known)
     journal.end(f"{'found' if cached else 'published'} {published.info.image}")
     results = outcome.results if outcome else published.report.candidates
@@ -132,31 +137,40 @@ def _run(
         job.journal.begin(Stage.SIMPLIFY, f"simplifying {checked.model.nodes} nodes")
         simplified = simplify(checked.model, threads=job.threads, seed=_seed(key))
     outcome = try_precisions(_bench(job, checked, simplified.model, key), job.journal)
-    published, cached = _publish(job, _report(key, source, checked, simplified, outcome))
+    published, cached = _publish(job, plan, _report(key, source, checked, simplified, outcome))
     return outcome, published, cached
 
 
-def _publish(job: Job, made: tuple[bytes, FullReport]) -> tuple[Published, bool]:
+def _publish(job: Job, plan: tuple[Stage, ...], made: tuple[bytes, FullReport]) -> tuple[Published, bool]:
     job.journal.begin(Stage.PUBLISH, f"pushing to {job.request.publish.repository}")
     artifact, report = made
     model_file = job.work / MODEL_FILE
     model_file.write_bytes(artifact)
-    versions = package_versions(packages_of(job.request.options.backend))
+    loaders = installed_loaders() if Stage.LOAD in plan else ()
+    versions = package_versions((*packages_of(job.request.options.backend), *loaders))
     statement = provenance_statement(job.request, report, command=job.command, versions=versions)
     return publish(job.registry, model=model_file, report=report, provenance=statement, work=job.work)
 
 
-def _refuse_unknown_format(request: ConversionRequest) -> None:
-    if request.source.format not in SUPPORTED_FORMATS:
-        raise ConversionFailure(
-            Reason.UNSUPPORTED_SOURCE,
-            f"model format {request.source.format!r} is not supported yet; export the model to onnx",
-        )
+def _load(job: Job, source: Fetched, found: SourceFormat) -> Fetched:
+    """Put the ONNX graph in the place of the source; the digest stays that of what was fetched."""
+    job.journal.begin(Stage.LOAD, f"converting {found.value} to ONNX")
+    environment = job.environment
+    around = Surroundings(
+        work=job.work,
+        limits=job.loader_limits,
+        threads=job.threads,
+        runtime=limits_of(onnxruntime.__version__),
+        hidden=(environment.source_credentials, environment.registry_credentials, environment.pvc_root),
+    )
+    loaded = load_as_onnx(source.path, found, job.request.source, around, shown=source.uri)
+    return replace(source, path=loaded.path)
 
 
 def _fetch_source(job: Job) -> Fetched:
-    return fetch_onnx(
+    return fetch_source(
         job.request.source.uri,
+        job.request.source.format,
         job.work,
         environment=job.environment,
         max_bytes=job.environment.max_model_bytes,

@@ -5,7 +5,7 @@ conversion gives the same bytes.
 """
 
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
@@ -22,6 +22,8 @@ RECORDED_PACKAGES: Final = (
     "obstore",
     "httpx",
 )
+LOADER_PACKAGES: Final = ("torch", "torchvision", "onnxscript", "tensorflow-cpu", "keras", "tf2onnx")
+"""What makes an ONNX graph of another format; an image has those of one framework, or none."""
 BUILD_TYPE: Final = "https://visionmodel.dev/build-types/prepare/v1"
 BUILDER_ID: Final = "https://visionmodel.dev/builders/visionmodel-convert"
 
@@ -29,6 +31,19 @@ BUILDER_ID: Final = "https://visionmodel.dev/builders/visionmodel-convert"
 def packages_of(backend: Backend) -> tuple[str, ...]:
     """Return what is recorded for an artifact that this backend was judged in."""
     return (*RECORDED_PACKAGES, "openvino") if backend is Backend.OPENVINO else RECORDED_PACKAGES
+
+
+def installed_loaders() -> tuple[str, ...]:
+    """Return the packages of the framework that this image has."""
+    return tuple(name for name in LOADER_PACKAGES if _is_installed(name))
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def package_versions(names: Sequence[str] = RECORDED_PACKAGES) -> dict[str, str]:

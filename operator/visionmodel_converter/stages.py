@@ -9,6 +9,7 @@ class Stage(StrEnum):
 
     FETCH = "Fetch"
     LOOKUP = "Lookup"
+    LOAD = "Load"
     CHECK = "Check"
     SIMPLIFY = "Simplify"
     PARITY = "Parity"
@@ -23,6 +24,7 @@ FIRST_STAGES: Final = (Stage.FETCH, Stage.LOOKUP)
 STARTS_AT: Final[dict[Stage, int]] = {
     Stage.FETCH: 0,
     Stage.LOOKUP: 30,
+    Stage.LOAD: 32,
     Stage.CHECK: 35,
     Stage.SIMPLIFY: 50,
     Stage.PARITY: 55,
@@ -34,13 +36,17 @@ STARTS_AT: Final[dict[Stage, int]] = {
 DONE: Final = 100
 
 
-def stages_after_lookup(*, published: bool, gate_passed: bool, simplify: bool) -> tuple[Stage, ...]:
+def stages_after_lookup(
+    *, published: bool, gate_passed: bool, simplify: bool, is_onnx: bool = True
+) -> tuple[Stage, ...]:
     """Return the stages left once the key and the registry's answer are known.
 
     A published artifact is not made again: with a known verdict nothing is left, with changed goals only the
-    gates are. Gates come before Publish, so that what misses a goal never becomes visible.
+    gates are. Gates come before Publish, so that what misses a goal never becomes visible. A source that is no ONNX
+    file is loaded whenever its graph is needed.
     """
+    reading = (Stage.CHECK,) if is_onnx else (Stage.LOAD, Stage.CHECK)
     if published:
-        return () if gate_passed else (Stage.CHECK, Stage.PARITY, Stage.GATE)
-    making = (Stage.CHECK, Stage.SIMPLIFY) if simplify else (Stage.CHECK,)
+        return () if gate_passed else (*reading, Stage.PARITY, Stage.GATE)
+    making = (*reading, Stage.SIMPLIFY) if simplify else reading
     return (*making, Stage.PARITY, Stage.GATE, Stage.PUBLISH)

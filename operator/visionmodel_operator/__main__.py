@@ -69,6 +69,7 @@ def platform_from(settings: Settings, server_version: tuple[int, int], *, gatewa
         },
         default_runtime=settings.default_runtime,
         converter_image=settings.converter_image,
+        converter_images=settings.converter_images,
         artifact_repository=settings.artifact_repository,
         artifact_repository_insecure=settings.artifact_repository_insecure,
         push_secret=settings.push_secret,

@@ -3,8 +3,10 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from visionmodel_contract.formats import SourceFormat
 
 PREFIX = "VISIONMODEL_"
 T = TypeVar("T")
@@ -28,6 +30,7 @@ class Settings:
 
     Attributes:
         runtimes: by release, such as 24.10.
+        converter_images: by source format, for those that the plain converter image cannot load.
         converter_openvino_image: None: the converter's image has OpenVINO too, or nobody may ask for it.
         image_volumes: None: by the server's version (1.35 and newer have them).
         watch_namespaces: empty: all.
@@ -42,6 +45,7 @@ class Settings:
     runtimes: Mapping[str, RuntimeSetting]
     default_runtime: str
     artifact_repository: str
+    converter_images: Mapping[str, str] = field(default_factory=dict)
     artifact_repository_insecure: bool = False
     push_secret: str | None = None
     pull_secret: str | None = None
@@ -114,6 +118,9 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         runtimes=runtimes,
         default_runtime=default_runtime,
         artifact_repository=read.text("ARTIFACT_REPOSITORY"),
+        converter_images=read.parsed(
+            "CONVERTER_IMAGES", "{}", _images, f"a JSON object of images by format ({', '.join(SourceFormat)})"
+        ),
         artifact_repository_insecure=read.flag("ARTIFACT_REPOSITORY_INSECURE", default=False),
         push_secret=read.optional("PUSH_SECRET"),
         pull_secret=read.optional("PULL_SECRET"),
@@ -146,6 +153,11 @@ def _runtimes(text: str) -> dict[str, RuntimeSetting]:
     if not runtimes:
         raise ValueError("empty")
     return runtimes
+
+
+def _images(text: str) -> dict[str, str]:
+    table: dict[str, Any] = json.loads(text)
+    return {SourceFormat(name).value: str(image) for name, image in table.items() if image}
 
 
 def _flag(text: str) -> bool:

@@ -252,9 +252,10 @@ def _numbers(schema: Json) -> Iterator[Value]:
 def _lists(schema: Json, sample: list[Json]) -> Iterator[Value]:
     limit, least = schema["maxItems"], schema.get("minItems", 0)
     keyed = schema["x-kubernetes-list-type"] == "map"
+    distinct = keyed or any("exists_one" in rule["rule"] for rule in schema.get("x-kubernetes-validations", ()))
     for count in sorted({0, max(0, least - 1), least, limit, limit + 1}):
         items = [copy.deepcopy(sample[0]) for _ in range(count)]
-        if keyed:
+        if distinct:
             items = [item | {"name": f"{item['name']}{i}"} for i, item in enumerate(items)]
         yield f"{count} entries", items, least <= count <= limit
     if keyed:

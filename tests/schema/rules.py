@@ -23,7 +23,47 @@ class RuleCases:
     refused: dict[str, Json]
 
 
+_MODEL = ("model",)
+_SCRIPT: Json = {
+    "storageUri": "s3://models/net.pt",
+    "modelFormat": {"name": "torchscript"},
+    "digest": "sha256:" + "0a" * 32,
+    "trustPickle": True,
+    "inputs": [{"name": "image", "dims": [-1, 3, 64, 64]}],
+}
+
+
+def _script(*absent: str, **changed: Json) -> Json:
+    return edited(_MODEL, {key: value for key, value in (_SCRIPT | changed).items() if key not in absent})
+
+
+_PROGRAM: Json = {"modelFormat": {"name": "torch-export"}}
+
 RULES: dict[str, RuleCases] = {
+    "trustPickle trusts one content: set digest": RuleCases(
+        {"script with a digest": _script(), "no trust, no digest": edited((*_MODEL, "trustPickle"), False)},
+        {"no digest": _script("digest")},
+    ),
+    "torchscript and torch-export can run code of the file while they are loaded: set trustPickle": RuleCases(
+        {
+            "trusted program": _script("inputs", **_PROGRAM),
+            "keras needs none": edited((*_MODEL, "modelFormat", "name"), "keras"),
+            "no format": _script("modelFormat", "trustPickle"),
+        },
+        {
+            "untrusted script": _script(trustPickle=False),
+            "script without a word": _script("trustPickle"),
+            "untrusted program": _script("trustPickle", **_PROGRAM),
+        },
+    ),
+    "inputs need distinct names": RuleCases(
+        {"two inputs": edited((*_MODEL, "inputs"), [{"name": name, "dims": [-1]} for name in ("a", "b")])},
+        {"twice": edited((*_MODEL, "inputs"), [{"name": "a", "dims": [-1]}] * 2)},
+    ),
+    "torchscript does not hold the shapes of its inputs: set inputs": RuleCases(
+        {"program without inputs": _script("inputs", **_PROGRAM)},
+        {"no inputs": _script("inputs"), "empty inputs": _script(inputs=[])},
+    ),
     "labels, input and output belong to task type Detection": RuleCases(
         {
             "tensors alone": edited(_TASK, {"type": "Tensor"}),

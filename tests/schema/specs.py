@@ -16,6 +16,8 @@ FULL: Json = {
         "modelFormat": {"name": "onnx"},
         "digest": "sha256:" + "0a" * 32,
         "secretRef": {"name": "models-s3"},
+        "trustPickle": False,
+        "inputs": [{"name": "image", "dtype": "uint8", "dims": [-1, 3, 64, 96]}],
     },
     "task": {
         "type": "Detection",

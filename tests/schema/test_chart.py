@@ -230,6 +230,7 @@ def test_the_operator_reads_the_full_values(helm: Path) -> None:
     assert settings_of(rendered(helm, values=FULL)) == Settings(
         prometheus_url="http://prometheus.monitoring:9090",
         converter_image="registry.example/visionmodel-converter:0.1.0",
+        converter_images={"torchscript": "registry.example/visionmodel-converter-torch:0.1.0"},
         runtimes={
             "24.10": RuntimeSetting("registry.example/triton-cpu:24.10", "2.51.0"),
             "26.07": RuntimeSetting("registry.example/triton:26.07", "2.71.0"),

@@ -25,6 +25,7 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "field", "expected"),
     [
+        ("CONVERTER_IMAGES", '{"keras": "tf:1", "tflite": ""}', "converter_images", {"keras": "tf:1"}),
         ("IMAGE_VOLUMES", "auto", "image_volumes", None),
         ("IMAGE_VOLUMES", "False", "image_volumes", False),
         ("ARTIFACT_REPOSITORY_INSECURE", "true", "artifact_repository_insecure", True),
@@ -48,6 +49,8 @@ def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: 
     [
         ("PROMETHEUS_URL", "prometheus:9090"),
         ("CONVERTER_IMAGE", ""),
+        ("CONVERTER_IMAGES", "tf:1"),
+        ("CONVERTER_IMAGES", '{"caffe": "caffe:1"}'),
         ("RUNTIMES", "{}"),
         ("RUNTIMES", "[]"),
         ("RUNTIMES", "26.07"),

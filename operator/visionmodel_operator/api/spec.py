@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from visionmodel_contract.precision import Backend
-from visionmodel_operator.api.base import BY_NAME, ApiModel, Digest, Duration, Name, Quantity, distinct_names, rule
+from visionmodel_operator.api.base import BY_NAME, ApiModel, Duration, Name, Quantity, distinct_names, rule
 from visionmodel_operator.api.conversion import (
     SOURCE_SCHEMES,
     URI_PATTERN,
@@ -37,6 +37,7 @@ from visionmodel_operator.api.rollout import (
     Strategy,
     ThresholdRange,
 )
+from visionmodel_operator.api.source import LocalObjectReference, ModelFormat, ModelInput, ModelSource
 from visionmodel_operator.api.task import (
     ColorSpace,
     Decoder,
@@ -75,6 +76,7 @@ __all__ = [
     "MetricGoal",
     "MetricType",
     "ModelFormat",
+    "ModelInput",
     "ModelSource",
     "OnInconclusive",
     "OnMissingMetrics",
@@ -100,40 +102,6 @@ __all__ = [
 
 LabelMap = Annotated[dict[str, Annotated[str, Field(max_length=253)]], Field(max_length=32)]
 """Map of at most 32 short strings, as Kubernetes labels, annotations and node selectors are."""
-
-
-class LocalObjectReference(ApiModel):
-    """Reference to an object of the VisionModel's own namespace."""
-
-    name: Name = Field(description="Name of the object in the VisionModel's namespace.")
-
-
-class ModelFormat(ApiModel):
-    """Format of the source file."""
-
-    name: Literal["onnx"] = Field(description="Format of the source: onnx.")
-
-
-class ModelSource(ApiModel):
-    """Where the trained model lies and how it may be read."""
-
-    storage_uri: Uri = Field(
-        description="Model file or archive of one: s3://bucket/key, gs://bucket/name,"
-        " abfs://container@account.dfs.core.windows.net/path, https://host/path, hf://org/repo[@revision]/path,"
-        " oci://host/repository[:tag][@digest][#path], pvc://claim/path or mlflow://model/version-or-@alias."
-    )
-    model_format: ModelFormat | None = Field(
-        default=None, description="Format of the source; taken from the file name when it ends in .onnx."
-    )
-    digest: Digest | None = Field(
-        default=None,
-        description="Refuse anything but this content; without it the digest is resolved once per revision.",
-    )
-    secret_ref: LocalObjectReference | None = Field(
-        default=None,
-        description="Secret with credentials for the store; mounted into the conversion Job by the kubelet,"
-        " never read by the operator.",
-    )
 
 
 class Toleration(ApiModel):

@@ -11,10 +11,12 @@ from visionmodel_contract.conversion import (
     MetricGoal,
     ParityRequest,
     PublishTarget,
+    SourceInput,
     SourceRequest,
     SpeedRequest,
     ThroughputGoal,
 )
+from visionmodel_contract.formats import SourceFormat, format_of_name
 from visionmodel_contract.keys import gate_key, prepare_key
 from visionmodel_contract.precision import Precision
 from visionmodel_operator.api.base import duration_seconds
@@ -35,15 +37,16 @@ def conversion_request(
     passed_gate_keys: tuple[str, ...] = (),
 ) -> ConversionRequest:
     """Return what the prepare Job of a revision is asked to do."""
-    model_format = spec.model.model_format
     return ConversionRequest(
         namespace=namespace,
         name=name,
         revision=revision,
         source=SourceRequest(
             uri=spec.model.storage_uri,
-            format="onnx" if model_format is None else model_format.name,
+            format=source_format(spec),
             digest=spec.model.digest,
+            inputs=source_inputs(spec),
+            trust_pickle=spec.model.trust_pickle,
         ),
         options=conversion_options(spec),
         task=image_task(spec.task),
@@ -51,6 +54,17 @@ def conversion_request(
         publish=PublishTarget(repository=platform.artifact_repository, insecure=platform.artifact_repository_insecure),
         passed_gate_keys=passed_gate_keys,
     )
+
+
+def source_format(spec: VisionModelSpec) -> SourceFormat | None:
+    """Return the format that the source must have: as asked, or as its name promises, or None: as it turns out."""
+    asked = spec.model.model_format
+    return format_of_name(spec.model.storage_uri) if asked is None else asked.name
+
+
+def source_inputs(spec: VisionModelSpec) -> tuple[SourceInput, ...]:
+    """Return the shapes that the user has declared for the source."""
+    return tuple(SourceInput(name=one.name, dtype=one.dtype, dims=tuple(one.dims)) for one in spec.model.inputs)
 
 
 def conversion_options(spec: VisionModelSpec) -> ConversionOptions:
@@ -121,7 +135,13 @@ def artifact_key(spec: VisionModelSpec, resolved_digest: str | None = None) -> s
     digest = spec.model.digest or resolved_digest
     if digest is None:
         return None
-    return prepare_key(digest, conversion_options(spec), task=image_task(spec.task), gates=gates_request(spec))
+    return prepare_key(
+        digest,
+        conversion_options(spec),
+        inputs=source_inputs(spec),
+        task=image_task(spec.task),
+        gates=gates_request(spec),
+    )
 
 
 def gate_key_of(spec: VisionModelSpec, key: str) -> str:

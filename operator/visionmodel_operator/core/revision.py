@@ -60,11 +60,15 @@ DEFAULTS_V1: Final[dict[str, Any]] = {
     "serving.pod.imagePullSecrets": [],
     "serving.pod.env": [],
     "serving.pod.env[].value": "",
+    "model.inputs": [],
+    "model.inputs[].dtype": "float32",
+    "model.inputs[].dims": [],
 }
 """Values that scheme 1 leaves out of the hash, by path; a map or list is compared as a whole, as the API server
 defaults it as a whole. Frozen: a field that is new in the API gets a new row, an existing row never changes. A
 changed row would rename every revision in every cluster and start a canary for each."""
 
+_UNIDENTIFYING_MODEL_FIELDS = ("secretRef", "trustPickle")
 _CONVERSION_FIELDS = ("backend", "precision", "simplify", "calibration")
 _AUTO_FIELDS = ("candidates", "minImprovement", "gates")
 """What chooses between several precisions, and so what is served; elsewhere goals only allow or refuse."""
@@ -88,7 +92,7 @@ def revision_document(spec: VisionModelSpec) -> dict[str, Any]:
     wire = spec.to_wire()
     is_auto = spec.conversion.precision == WantedPrecision.AUTO
     conversion_fields = (*_CONVERSION_FIELDS, *(_AUTO_FIELDS if is_auto else ()))
-    model = {key: value for key, value in wire["model"].items() if key != "secretRef"}
+    model = {key: value for key, value in wire["model"].items() if key not in _UNIDENTIFYING_MODEL_FIELDS}
     if "digest" in model:
         del model["storageUri"]
     document = _without_defaults(

@@ -167,6 +167,7 @@ class Platform:
 
     Attributes:
         runtimes: by `serving.runtimeVersion`.
+        converter_images: by source format, for formats that the plain converter image cannot load.
         artifact_repository: OCI repository for artifacts, e.g. registry:5000/visionmodel/artifacts.
         converter_openvino_image: image of Jobs for backend OpenVINO; the converter's where unset.
         image_volumes: the cluster mounts OCI images (Kubernetes ≥ 1.35).
@@ -177,6 +178,7 @@ class Platform:
     default_runtime: str
     converter_image: str
     artifact_repository: str
+    converter_images: Mapping[str, str] = field(default_factory=dict)
     artifact_repository_insecure: bool = False
     push_secret: str | None = None
     pull_secret: str | None = None

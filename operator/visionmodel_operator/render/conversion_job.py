@@ -97,7 +97,7 @@ def _pod(action: StartConversion, platform: Platform) -> Json:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": dict(RESTRICTED_POD),
-        "containers": [_converter(_image(action.spec, platform), platform, mounts)],
+        "containers": [_converter(_image(action, platform), platform, mounts)],
         "volumes": [volume for volume, _, _ in mounts],
     }
     if platform.pull_secret is not None:
@@ -134,9 +134,15 @@ def _claims(spec: VisionModelSpec) -> list[tuple[str, str]]:
     return [(claim, f"{CLAIM_FOLDER}/{claim}") for claim in dict.fromkeys(claims)]
 
 
-def _image(spec: VisionModelSpec, platform: Platform) -> str:
-    """Return the converter that has the backend's runtime; one that lacks it says so and ends for good."""
-    if spec.conversion.backend is Backend.OPENVINO and platform.converter_openvino_image is not None:
+def _image(action: StartConversion, platform: Platform) -> str:
+    """Return the converter that can load the format, or has the backend's runtime; one that lacks it says so for good.
+
+    The format first: the backend's runtime is missed in the end, the loader at once.
+    """
+    by_format = platform.converter_images.get(action.request.source.format or "")
+    if by_format is not None:
+        return by_format
+    if action.spec.conversion.backend is Backend.OPENVINO and platform.converter_openvino_image is not None:
         return platform.converter_openvino_image
     return platform.converter_image
 

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from unit.converter import tiny_models
+from unit.converter.formats import files
 from unit.converter.sources import hostile_archives
 from unit.converter.tiny_models import npz
 from visionmodel_contract.exits import ExitCode
 
 from .conftest import JobRunner, S3Server, TlsServer
 
+SCRIPT = files.zip_bytes(files.TORCHSCRIPT)
 GOOD = tiny_models.to_bytes(tiny_models.classifier())
 NONE = "0" * 64
 PASSWORD_URI = "s3://key:s3cret@models/m.onnx"
@@ -49,7 +51,29 @@ CORPUS = [
     Bad("truncated", "NotOnnx", E.INVALID_MODEL, (M, "truncated", "upload it again"), GOOD[:-40]),
     Bad("html-page", "NotOnnx", E.INVALID_MODEL, (M, "HTML"), b"<!DOCTYPE html><h1>Sign in</h1>"),
     Bad("lfs-pointer", "NotOnnx", E.INVALID_MODEL, (M, "git lfs pull"), LFS),
-    Bad("pytorch", "NotOnnx", E.INVALID_MODEL, (M, "export the model to ONNX"), b"PK\x03\x04" + b"\0" * 64),
+    Bad("truncated-zip", "DamagedArchive", E.INVALID_MODEL, (M, "truncated"), b"PK\x03\x04" + b"\0" * 64),
+    Bad("state-dict", "TrustNeeded", E.BAD_REQUEST, (M, "would not help", "torch.export"), files.STATE_DICT),
+    Bad(
+        "trusted-state-dict",
+        "NoGraph",
+        E.INVALID_MODEL,
+        (M, "weights without a graph"),
+        files.STATE_DICT,
+        request={"source": {"trustPickle": True}},
+    ),
+    Bad("pickle-attack", "UnsafePickle", E.INVALID_MODEL, (M, "'posix.system'", "nothing of it was run"), files.ATTACK),
+    Bad("untrusted-torchscript", "TrustNeeded", E.BAD_REQUEST, (M, "trustPickle: true"), SCRIPT),
+    Bad(
+        "torchscript-without-shapes",
+        "InputShapesNeeded",
+        E.BAD_REQUEST,
+        (M, "spec.model.inputs"),
+        SCRIPT,
+        request={"source": {"trustPickle": True}},
+    ),
+    Bad("no-loader", "LoaderNotInstalled", E.LOADER_MISSING, (M, "converter.images.keras"), files.HDF5),
+    Bad("saved-model-file", "DamagedArchive", E.INVALID_MODEL, (M, "without its variables"), b"\x08\x01\x12\x00"),
+    Bad("zipped-pictures", "FormatMismatch", E.BAD_REQUEST, (M, "'a.jpg'"), files.zip_bytes({"a.jpg": b""})),
     Bad("random-bytes", "NotOnnx", E.INVALID_MODEL, (M,), np.random.default_rng(1).bytes(4096)),
     Bad("empty", "EmptySource", E.INVALID_MODEL, (M, "empty file", "upload it again"), b""),
     Bad(
@@ -214,7 +238,14 @@ CORPUS = [
         "unknown-format",
         "UnsupportedSource",
         E.BAD_REQUEST,
-        ("'torchscript'",),
+        ("'caffe'", "torchscript"),
+        request={"source": {"format": "caffe"}},
+    ),
+    Bad(
+        "another-format-than-declared",
+        "FormatMismatch",
+        E.BAD_REQUEST,
+        (M, "declared to be torchscript"),
         request={"source": {"format": "torchscript"}},
     ),
     Bad(

@@ -30,11 +30,18 @@ def test_plan(published: bool, gate_passed: bool, simplify: bool, stages: tuple[
     assert stages_after_lookup(published=published, gate_passed=gate_passed, simplify=simplify) == stages
 
 
-def test_every_plan_rises_and_judges_before_it_publishes() -> None:
+def test_other_formats_are_loaded_whenever_their_graph_is_needed() -> None:
     for published, passed, simplify in product((True, False), repeat=3):
+        plain = stages_after_lookup(published=published, gate_passed=passed, simplify=simplify)
+        loaded = stages_after_lookup(published=published, gate_passed=passed, simplify=simplify, is_onnx=False)
+        assert loaded == ((Stage.LOAD, *plain) if CHECK in plain else ())
+
+
+def test_every_plan_rises_and_judges_before_it_publishes() -> None:
+    for published, passed, simplify, is_onnx in product((True, False), repeat=4):
         plan = (
             *FIRST_STAGES,
-            *stages_after_lookup(published=published, gate_passed=passed, simplify=simplify),
+            *stages_after_lookup(published=published, gate_passed=passed, simplify=simplify, is_onnx=is_onnx),
         )
         assert all(STARTS_AT[earlier] < STARTS_AT[later] for earlier, later in pairwise(plan))
         assert PUBLISH not in plan or plan.index(GATE) < plan.index(PUBLISH)

@@ -15,6 +15,7 @@ from visionmodel_contract.conversion import (
     MetricGoal,
     ParityRequest,
     PublishTarget,
+    SourceInput,
     SourceRequest,
     SpeedRequest,
     ThroughputGoal,
@@ -28,12 +29,15 @@ from visionmodel_operator.core.conversion_request import (
     conversion_request,
     gate_key_of,
     gates_request,
+    source_format,
 )
 from visionmodel_operator.core.image_task import image_task
 from visionmodel_operator.core.snapshot import Platform
 
 DIGEST = "sha256:" + "0a" * 32
 OTHER_DIGEST = "sha256:" + "0b" * 32
+
+INPUTS = (SourceInput(name="image", dtype="uint8", dims=(-1, 3, 64, 96)),)
 
 PLATFORM = Platform(
     runtimes={},
@@ -51,7 +55,7 @@ def test_conversion_request() -> None:
         namespace="demo",
         name="shapes",
         revision="91be04c7aa",
-        source=SourceRequest(uri="s3://models/shapes/7/model.onnx", format="onnx", digest=DIGEST),
+        source=SourceRequest(uri="s3://models/shapes/7/model.onnx", format="onnx", digest=DIGEST, inputs=INPUTS),
         options=ConversionOptions(
             backend=Backend.ONNX_RUNTIME,
             precisions=(Precision.FP32, Precision.INT8),
@@ -117,7 +121,9 @@ def test_request_of_the_smallest_spec_asks_for_agreement_with_the_source() -> No
 )
 def test_artifact_key(spec: Any, resolved: str | None, digest: str) -> None:
     known = parse_spec(spec)
-    expected = prepare_key(digest, conversion_options(known), task=image_task(known.task), gates=gates_request(known))
+    expected = prepare_key(
+        digest, conversion_options(known), inputs=INPUTS, task=image_task(known.task), gates=gates_request(known)
+    )
     assert artifact_key(known, resolved) == expected
 
 
@@ -168,3 +174,23 @@ def test_images_of_the_calibration_enter_the_key_of_what_they_shape() -> None:
     int8 = {"conversion": {"precision": "int8", "calibration": {"storageUri": "s3://a/b"}}}
     assert artifact_key(parse_spec(detector)) == artifact_key(parse_spec(stretched))
     assert artifact_key(parse_spec(detector | int8)) != artifact_key(parse_spec(stretched | int8))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"storageUri": "s3://m/net.keras"}, "keras"),
+        ({"storageUri": "s3://m/net.pt"}, None),
+        ({"storageUri": "s3://m/net.onnx", "modelFormat": {"name": "tflite"}}, "tflite"),
+    ],
+    ids=["by the name", "left to the content", "what is asked wins"],
+)
+def test_source_format(model: Any, expected: str | None) -> None:
+    assert source_format(parse_spec({**MINIMAL, "model": model})) == expected
+
+
+def test_declared_inputs_enter_the_key_and_trust_does_not() -> None:
+    without_inputs = without(("model", "inputs"))
+    other_dims = edited(("model", "inputs", 0, "dims", 3), 64)
+    assert len({artifact_key(parse_spec(spec)) for spec in (FULL, without_inputs, other_dims)}) == 3
+    assert artifact_key(parse_spec(edited(("model", "trustPickle"), True))) == artifact_key(parse_spec(FULL))

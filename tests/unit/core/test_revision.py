@@ -25,10 +25,13 @@ DIGEST = "sha256:" + "0a" * 32
 OTHER_DIGEST = "sha256:" + "0b" * 32
 IDENTIFYING = ("model", "task", "conversion", "accelerators", "serving")
 
+PLAIN = without(("model", "inputs"))
+
 GOLDEN = {
     "minimal": (MINIMAL, "38d996a408"),
-    "full, tensors": ({**FULL, "task": {"type": "Tensor"}}, "7618b84b9e"),
-    "full, images": (FULL, "83dd45e3c2"),
+    "full, tensors": ({**PLAIN, "task": {"type": "Tensor"}}, "7618b84b9e"),
+    "full, images": (PLAIN, "83dd45e3c2"),
+    "full, inputs": (FULL, "4d7caaf5eb"),
     "smallest detector": ({**MINIMAL, "task": {"type": "Detection", "output": {"decoder": "Grid"}}}, "5ea1930c66"),
     "one default GPU": ({**MINIMAL, "accelerators": [{}]}, "48583b7244"),
 }
@@ -45,7 +48,7 @@ def test_document_of_the_smallest_spec() -> None:
 
 def test_document_holds_what_differs() -> None:
     assert revision_document(parse_spec(FULL)) == {
-        "model": {"digest": DIGEST},
+        "model": {"digest": DIGEST, "inputs": FULL["model"]["inputs"]},
         "task": {k: v for k, v in FULL["task"].items() if k != "input"}
         | {"input": {k: v for k, v in FULL["task"]["input"].items() if k != "dtype"}},
         "conversion": {k: v for k, v in FULL["conversion"].items() if k not in ("backend", "deadline", "autoApply")},
@@ -57,6 +60,7 @@ def test_document_holds_what_differs() -> None:
 UNCHANGED = {
     "secret": edited(("model", "secretRef", "name"), "other"),
     "no secret": without(("model", "secretRef")),
+    "trust": edited(("model", "trustPickle"), True),
     "uri beside a digest": edited(("model", "storageUri"), "s3://elsewhere/m.onnx"),
     "format by name": without(("model", "modelFormat")),
     "deadline": edited(("conversion", "deadline"), "5m"),
@@ -84,6 +88,9 @@ CHANGED = {
     "resize": edited(("task", "input", "resize"), "Letterbox"),
     "digest": edited(("model", "digest"), OTHER_DIGEST),
     "digest unpinned": without(("model", "digest")),
+    "format": edited(("model", "modelFormat", "name"), "keras"),
+    "inputs": without(("model", "inputs")),
+    "dims": edited(("model", "inputs", 0, "dims", 3), 64),
     "simplify": edited(("conversion", "simplify"), True),
     "no accelerators": edited(("accelerators",), []),
     "two accelerators": edited(("accelerators",), FULL["accelerators"] * 2),
@@ -140,7 +147,7 @@ def paths(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
 
 def test_every_default_of_an_identifying_field_has_a_row() -> None:
     """A new field with a default and without a row would rename the revisions of all stored objects."""
-    left_out = ("conversion.deadline", "conversion.autoApply")
+    left_out = ("conversion.deadline", "conversion.autoApply", "model.trustPickle")
     expected = {p for p in paths("", spec_schema()) if p.startswith(IDENTIFYING) and not p.startswith(left_out)}
     # no default of the API: the format is derived from the file's name, and onnx says what is derived anyway
     assert DEFAULTS_V1.keys() == expected | {"model.modelFormat.name"}
@@ -151,10 +158,12 @@ def test_table_is_frozen() -> None:
     tasks = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("task.")}
     auto = ("conversion.candidates", "conversion.minImprovement", "conversion.calibration", "conversion.gates")
     precisions = {path: value for path, value in DEFAULTS_V1.items() if path.startswith(auto)}
-    first = {path: value for path, value in DEFAULTS_V1.items() if path not in tasks | precisions}
+    inputs = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("model.inputs")}
+    first = {path: value for path, value in DEFAULTS_V1.items() if path not in tasks | precisions | inputs}
     assert digest_of(first) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
     assert digest_of(tasks) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
     assert digest_of(precisions) == "f049c163e0aea36c51b9d76714094b6c9452911f2fe4b2e84a75b4067d1f1e4d"
+    assert digest_of(inputs) == "e8ac56833efb41b45f0be76e299a9ee90f8b64de7ff07f1be0ee18f0b3858661"
 
 
 def explicit(spec: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from images.build import IMAGES, ROOT, Base, Engine, Request, _prune, final_reference, input_digest
+from images.build import IMAGES, ROOT, STANDARD, Base, Engine, Request, _prune, final_reference, input_digest
 
 REQUEST = Request(Base("localhost/base:1", "base-1", "3.11"), "1.2.3", "abc")
 OPERATOR = IMAGES["operator"]
@@ -93,6 +93,19 @@ def test_build_with_buildah() -> None:
         *("--build-context", "wheels=/wheels"),
         *("--build-arg", "BASE=localhost/base:1", "--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=abc", "."),
     ]
+
+
+def test_an_extra_has_a_lock_in_the_place_of_the_plain_one() -> None:
+    image = IMAGES["converter-torch"]
+    command = Engine("docker").build(image, "localhost/c:1", REQUEST, None)
+    assert "images/converter/Dockerfile" in command
+    assert "LOCK=converter-torch" in command
+    assert [path.as_posix() for path in image.locks] == ["requirements/converter-torch.txt"]
+    assert (ROOT / image.locks[0]).is_file()
+
+
+def test_heavy_images_are_built_only_when_they_are_named() -> None:
+    assert STANDARD == ("operator", "converter", "triton")
 
 
 def test_build_with_docker_and_no_wheelhouse() -> None:

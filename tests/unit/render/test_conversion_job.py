@@ -127,5 +127,20 @@ def test_plain_http_is_the_platforms_choice(allowed: bool, value: str) -> None:
     assert container["env"] == [{"name": "VISIONMODEL_ALLOW_HTTP", "value": value}]
 
 
+@pytest.mark.parametrize(
+    ("source_format", "image"),
+    [("keras", "tf:1"), ("onnx", PLATFORM.converter_image), (None, PLATFORM.converter_image)],
+    ids=["its own", "plain", "left to the content"],
+)
+def test_the_format_picks_the_image(source_format: str | None, image: str) -> None:
+    asked = request()
+    asked = asked.model_copy(update={"source": asked.source.model_copy(update={"format": source_format})})
+    platform = replace(PLATFORM, converter_images={"keras": "tf:1"})
+    (operation,) = operations(StartConversion("job", asked, CPU_SPEC), snapshot(platform=platform))
+    assert isinstance(operation, Create)
+    (container,) = operation.manifest["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == image
+
+
 def test_delete() -> None:
     assert operations(DeleteJob("j"), snapshot()) == (Delete("batch/v1", "Job", "j"),)
