@@ -126,9 +126,7 @@ def hints(platform: Platform) -> None:
 def main() -> int:
     """Tell the story."""
     parser = argparse.ArgumentParser(prog="visionmodel_demo", description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "demo-out", help="folder for the drawing and the statuses"
-    )
+    parser.add_argument("--out", type=Path, default=ROOT / "demo-out", help="folder for the drawing and the statuses")
     arguments = parser.parse_args()
     began = time.monotonic()
     arguments.out.mkdir(parents=True, exist_ok=True)
