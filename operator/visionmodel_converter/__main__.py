@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,18 +21,22 @@ from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_converter.environment import Environment, environment_from
-from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.failures import ConversionFailure, Reason, validation_words
 from visionmodel_converter.journal import Journal
 from visionmodel_converter.report import failed_summary, termination_message
 
 CGROUP = Path("/sys/fs/cgroup")
+COMMANDS = ("convert", "prepare", "fetch-artifact")
 DEFAULT_TERMINATION_MESSAGE = Path("/dev/termination-log")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code (contract.exits)."""
     command = sys.argv if arguments is None else ["visionmodel-convert", *arguments]
-    options = _parser().parse_args(command[1:])
+    words = command[1:]
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        words = ["convert", *words]
+    options = _parser().parse_args(words)
     signal.signal(signal.SIGTERM, _stop)
     journal = Journal(sys.stdout, lambda: datetime.now(UTC))  # noqa: TID251 - the edge: this is the clock
     try:
@@ -40,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failure = _failure_of(error)
         if not isinstance(error, ConversionFailure):
             traceback.print_exc()
+        if options.command == "convert":
+            print(f"{failure.reason}: {failure.message}", file=sys.stderr)  # noqa: T201 - for the person who asked
+            return failure.exit_code
         journal.fail(failure.reason, failure.message)
         gates = error.gates if isinstance(error, ConversionFailure) else ()
         _leave(
@@ -55,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="visionmodel-convert", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_convert(commands)
     prepare = commands.add_parser("prepare", help="convert a model, prove it and publish the artifact")
     prepare.add_argument("--request", type=Path, required=True, help="ConversionRequest as JSON")
     prepare.add_argument("--work", type=Path, required=True, help="empty scratch folder on local disk")
@@ -67,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_convert(commands: Any) -> None:
+    """Declare the command for people; the image of the Job has what it imports too."""
+    from visionmodel_converter.standalone import add_arguments
+
+    add_arguments(commands.add_parser("convert", help="convert a model on this machine; the word may be left out"))
+
+
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     """End on SIGTERM: as process 1 of a container the default action would be ignored."""
     raise SystemExit(128 + signal.SIGTERM)
@@ -74,11 +90,24 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 def _run(options: argparse.Namespace, journal: Journal, command: Sequence[str]) -> ReportSummary | None:
     environment = _environment()
+    if options.command == "convert":
+        _convert(options, environment, journal, command)
+        return None
     if options.command == "prepare":
         return _prepare(options, environment, journal, command)
     _fetch_artifact(options, environment)
     journal.end(f"unpacked {options.image}")
     return None
+
+
+def _convert(options: argparse.Namespace, environment: Environment, journal: Journal, command: Sequence[str]) -> None:
+    from visionmodel_converter.formats.load import loader_limits
+    from visionmodel_converter.graph.session import cpu_threads
+    from visionmodel_converter.standalone import Machine, convert
+
+    threads = cpu_threads(CGROUP, len(os.sched_getaffinity(0)))
+    machine = Machine(environment, threads, loader_limits(CGROUP), journal.now)
+    print(convert(options, machine, command))  # noqa: T201 - the answer, for scripts
 
 
 def _prepare(
@@ -87,6 +116,7 @@ def _prepare(
     from visionmodel_converter.formats.load import loader_limits
     from visionmodel_converter.graph.session import cpu_threads
     from visionmodel_converter.prepare import Job, prepare
+    from visionmodel_converter.store.publish import RegistryStore
     from visionmodel_converter.store.registry import Reference, open_registry
 
     request = _request(options.request)
@@ -97,7 +127,14 @@ def _prepare(
         target.host, target.name, insecure=request.publish.insecure, environment=environment
     ) as registry:
         job = Job(
-            request, options.work, environment, registry, journal, threads, command, loader_limits=loader_limits(CGROUP)
+            request,
+            options.work,
+            environment,
+            RegistryStore(registry),
+            journal,
+            threads,
+            command,
+            loader_limits=loader_limits(CGROUP),
         )
         return prepare(job)
 
@@ -106,13 +143,10 @@ def _request(path: Path) -> ConversionRequest:
     try:
         return ConversionRequest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
-        )
         raise ConversionFailure(
             Reason.BAD_REQUEST,
-            f"the conversion request cannot be read ({problems}); operator and converter differ: use the images "
-            "of one release",
+            f"the conversion request cannot be read ({validation_words(error)}); operator and converter differ: use "
+            "the images of one release",
         ) from error
 
 

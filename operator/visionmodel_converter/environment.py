@@ -28,6 +28,8 @@ class Environment:
     registry_credentials: Path
     pvc_root: Path
     allow_http: bool
+    allow_files: bool
+    """file:// may be read: a person runs this on their own machine."""
     ca_file: Path | None
     max_model_bytes: int
     max_dataset_bytes: int
@@ -54,6 +56,7 @@ def environment_from(variables: Mapping[str, str]) -> Environment:
         registry_credentials=folder("VISIONMODEL_REGISTRY_CREDENTIALS", DEFAULT_REGISTRY_CREDENTIALS),
         pvc_root=folder("VISIONMODEL_PVC_ROOT", DEFAULT_PVC_ROOT),
         allow_http=variables.get("VISIONMODEL_ALLOW_HTTP", "").lower() == "true",
+        allow_files=False,
         ca_file=Path(ca_file) if ca_file else None,
         max_model_bytes=mebibytes("VISIONMODEL_MAX_MODEL_MIB", DEFAULT_MAX_MODEL_MIB),
         max_dataset_bytes=mebibytes("VISIONMODEL_MAX_DATASET_MIB", DEFAULT_MAX_DATASET_MIB),

@@ -7,6 +7,8 @@ file, node, tensor or array and says what to do. A failure that is not in this l
 from enum import StrEnum
 from typing import Final
 
+from pydantic import ValidationError
+
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import GateResult
 
@@ -168,3 +170,9 @@ def first_line(error: BaseException) -> str:
     """Return the first line of a library's message, at most 300 characters, for use inside our sentence."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:300]
+
+
+def validation_words(error: ValidationError) -> str:
+    """Return what is wrong with each field, by its path."""
+    faults = error.errors()
+    return "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in faults)

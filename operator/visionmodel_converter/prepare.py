@@ -1,13 +1,14 @@
 """The prepare Job: fetch, look up, check, simplify, try each precision, choose, publish.
 
 `prepare` reads top to bottom as the stages do; which of them run is decided in `stages`, and what a candidate must
-prove in `candidates` and `trials`. Every effect arrives as an argument (registry, environment, journal), every known
+prove in `candidates` and `trials`. Every effect arrives as an argument (store, environment, journal), every known
 failure is a ConversionFailure.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import onnxruntime
 
@@ -40,11 +41,14 @@ from visionmodel_converter.precision.sparsity import sparsity_of
 from visionmodel_converter.provenance import installed_loaders, package_versions, packages_of, provenance_statement
 from visionmodel_converter.report import DataFinding, FullReport, row_of
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri, fetch
+from visionmodel_converter.sources.tree import fetch_tree
 from visionmodel_converter.stages import Stage, stages_after_lookup
 from visionmodel_converter.store.image import MODEL_FILE, sha256_of
-from visionmodel_converter.store.publish import Published, find, publish
-from visionmodel_converter.store.registry import Registry
+from visionmodel_converter.store.port import ArtifactStore
+from visionmodel_converter.store.published import Published, tag_of
 from visionmodel_converter.trials import Outcome, try_precisions, try_published
+
+MAX_IMAGES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Job:
     request: ConversionRequest
     work: Path
     environment: Environment
-    registry: Registry
+    store: ArtifactStore
     journal: Journal
     threads: int
     command: Sequence[str]
@@ -93,8 +97,8 @@ def prepare(job: Job) -> ReportSummary:
     journal.source_digest, journal.gate_key = source.digest, goal_key
     found = detect(source.path, shown=source.uri, declared=asked.format, trust_pickle=asked.trust_pickle)
 
-    journal.begin(Stage.LOOKUP, f"looking for prepare-{key} in {request.publish.repository}")
-    known = find(job.registry, key, job.work / "published")
+    journal.begin(Stage.LOOKUP, f"looking for {tag_of(key)} in {job.store.shown}")
+    known = job.store.find(key, job.work / "published")
     plan = stages_after_lookup(
         published=known is not None,
         gate_passed=goal_key in request.passed_gate_keys,
@@ -142,14 +146,14 @@ def _run(
 
 
 def _publish(job: Job, plan: tuple[Stage, ...], made: tuple[bytes, FullReport]) -> tuple[Published, bool]:
-    job.journal.begin(Stage.PUBLISH, f"pushing to {job.request.publish.repository}")
+    job.journal.begin(Stage.PUBLISH, f"publishing in {job.store.shown}")
     artifact, report = made
     model_file = job.work / MODEL_FILE
     model_file.write_bytes(artifact)
     loaders = installed_loaders() if Stage.LOAD in plan else ()
     versions = package_versions((*packages_of(job.request.options.backend), *loaders))
     statement = provenance_statement(job.request, report, command=job.command, versions=versions)
-    return publish(job.registry, model=model_file, report=report, provenance=statement, work=job.work)
+    return job.store.publish(model=model_file, report=report, provenance=statement, work=job.work)
 
 
 def _load(job: Job, source: Fetched, found: SourceFormat) -> Fetched:
@@ -195,10 +199,20 @@ def _check(job: Job, source: Fetched) -> Checked:
 
 def _data(job: Job, uri: str, name: str, role: Role, model: CheckedModel, limit: int | None = None) -> Data:
     limit_bytes = job.environment.max_dataset_bytes
-    file = fetch(uri, job.work / name, environment=job.environment, max_bytes=limit_bytes, retry=job.retry)
+    file = _fetch_data(job, uri, job.work / name, limit_bytes)
     task = job.request.task
     samples = load_samples(file.path, model.inputs, task=task, shown=file.uri, max_bytes=limit_bytes, limit=limit)
     return Data(check_samples(samples, role=role, shown=file.uri, names=class_names(task)), file)
+
+
+def _fetch_data(job: Job, uri: str, target: Path, limit_bytes: int) -> Fetched:
+    """Fetch a file, or below a URI that ends in a slash a folder of images."""
+    if not display_uri(uri).endswith("/"):
+        return fetch(uri, target, environment=job.environment, max_bytes=limit_bytes, retry=job.retry)
+    tree = fetch_tree(
+        uri, target, environment=job.environment, max_bytes=limit_bytes, max_files=MAX_IMAGES, retry=job.retry
+    )
+    return Fetched(tree.path, tree.digest, tree.size_bytes, tree.uri)
 
 
 def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:
@@ -208,7 +222,7 @@ def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:
         request=job.request,
         base=base,
         run_source=open_session(checked.model.serialized(), shown="the source model", threads=job.threads),
-        samples=evaluation or calibration,
+        samples=calibration if evaluation is None else evaluation,
         calibration=calibration,
         threads=job.threads,
         seed=_seed(key),

@@ -20,7 +20,7 @@ from visionmodel_devcluster.tools import tool_of
 from visionmodel_operator.adapters.managed_fields import is_applied
 from visionmodel_operator.api.base import API_VERSION, KIND
 from visionmodel_operator.core.names import FIELD_MANAGER
-from visionmodel_operator.core.operations import Apply, Create, Manifest, Operation
+from visionmodel_operator.core.operations import Apply, ApplyWhole, Create, Manifest, Operation
 from visionmodel_operator.render import operations
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "visionmodel-operator"
@@ -58,7 +58,7 @@ class Cluster:
         match operation:
             case Create(manifest):
                 self.create(manifest, f"--as={ACCOUNT}", f"--field-manager={FIELD_MANAGER}")
-            case Apply(manifest):
+            case Apply(manifest) | ApplyWhole(manifest):
                 options = (
                     "--server-side",
                     "--force-conflicts",
@@ -141,14 +141,14 @@ def test_rendered_manifests_are_stored_as_they_are(cluster: Cluster, case: str) 
     try:
         for operation in written:
             cluster.as_operator(operation)
-            assert isinstance(operation, Create | Apply)
+            assert isinstance(operation, Create | Apply | ApplyWhole)
             manifest = operation.manifest
             assert is_applied(manifest, cluster.live(manifest)), f"{manifest['kind']} would be applied in every pass"
             if "template" in manifest.get("spec", {}):
                 admit(cluster, manifest["spec"]["template"], REF.namespace)
     finally:
         for operation in written:
-            if isinstance(operation, Create | Apply):
+            if isinstance(operation, Create | Apply | ApplyWhole):
                 manifest = operation.manifest
                 name, options = (
                     manifest["metadata"]["name"],

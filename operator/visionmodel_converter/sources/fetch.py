@@ -16,7 +16,7 @@ from typing import Final
 
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.sources import claim, http, huggingface, mlflow, object_store, oci
+from visionmodel_converter.sources import claim, http, huggingface, local, mlflow, object_store, oci
 from visionmodel_converter.sources.http import display_uri
 from visionmodel_converter.sources.origin import Access, Located, Origin, Retry
 
@@ -35,7 +35,10 @@ LOCATORS: Final[dict[str, Callable[[str, Access], AbstractContextManager[Located
     "oci": oci.locate,
     "pvc": claim.locate,
     "mlflow": mlflow.locate,
+    "file": local.locate,
 }
+IN_JOBS: Final = tuple(scheme for scheme in LOCATORS if scheme not in ("http", "file"))
+"""Schemes to name to users; plain HTTP needs the platform team's word, and a Job has no files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def opened(
         raise ConversionFailure(
             Reason.UNSUPPORTED_SOURCE,
             f"{display_uri(uri)}: scheme {scheme!r} is not supported; use "
-            f"{', '.join(f'{name}://' for name in LOCATORS if name != 'http')}",
+            f"{', '.join(f'{name}://' for name in IN_JOBS)}",
         )
     with locate(uri, Access(environment, retry, scratch, max_bytes, whole_folder)) as found:
         yield found

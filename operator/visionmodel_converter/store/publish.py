@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from visionmodel_contract.report import ArtifactInfo
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.report import FullReport, artifact_info
 from visionmodel_converter.store.image import (
@@ -27,23 +26,10 @@ from visionmodel_converter.store.image import (
     sha256_of_file,
     unpack_layer,
 )
+from visionmodel_converter.store.published import Published, provenance_text, tag_of
 from visionmodel_converter.store.registry import Registry
 
 KEY_LABEL = "dev.visionmodel.prepare-key"
-
-
-def tag_of(key: str) -> str:
-    """Return the tag under which the artifact of a prepare key is published."""
-    return f"prepare-{key}"
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A complete artifact in the registry and its files on local disk."""
-
-    info: ArtifactInfo
-    report: FullReport
-    model: Path
 
 
 def publish(
@@ -60,7 +46,7 @@ def publish(
     """
     report_file, provenance_file = work / REPORT_FILE, work / PROVENANCE_FILE
     report_file.write_text(report.to_json(), encoding="utf-8")
-    provenance_file.write_text(json.dumps(provenance, sort_keys=True, separators=(",", ":")), encoding="utf-8")
+    provenance_file.write_text(provenance_text(provenance), encoding="utf-8")
     layer = build_layer(
         {MODEL_FILE: model, REPORT_FILE: report_file, PROVENANCE_FILE: provenance_file}, work / "layer.tar"
     )
@@ -129,3 +115,25 @@ def _corrupt(registry: Registry, what: str) -> ConversionFailure:
     return ConversionFailure(
         Reason.ARTIFACT_CORRUPT, f"registry {registry.host}, {registry.name}: {what}; delete that tag and retry"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryStore:
+    """Artifacts as images of one repository of an OCI registry, each under the tag of its key."""
+
+    registry: Registry
+
+    @property
+    def shown(self) -> str:
+        """The repository."""
+        return f"{self.registry.host}/{self.registry.name}"
+
+    def find(self, key: str, target: Path) -> Published | None:
+        """As `ArtifactStore.find`."""
+        return find(self.registry, key, target)
+
+    def publish(
+        self, *, model: Path, report: FullReport, provenance: dict[str, Any], work: Path
+    ) -> tuple[Published, bool]:
+        """As `ArtifactStore.publish`."""
+        return publish(self.registry, model=model, report=report, provenance=provenance, work=work)

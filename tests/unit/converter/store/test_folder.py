@@ -1,0 +1,97 @@
+"""Artifacts in a folder: complete or not there, never changed, and told apart from damage."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from visionmodel_contract.precision import Precision
+from visionmodel_contract.report import TensorSpec
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.report import FullReport
+from visionmodel_converter.store.folder import FolderStore
+from visionmodel_converter.store.image import sha256_of
+
+MODEL = b"a network"
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+def report(key: str = KEY, model: bytes = MODEL) -> FullReport:
+    tensor = TensorSpec(name="x", dtype="float32", dims=(-1, 4))
+    return FullReport(
+        key=key,
+        pipeline_version=2,
+        source_uri="s3://models/net.onnx",
+        source_digest=sha256_of(b"source"),
+        precision=Precision.FP32,
+        model_digest=sha256_of(model),
+        size_bytes=len(model),
+        opset=17,
+        parameters=16,
+        nodes_before=3,
+        nodes_after=2,
+        inputs=(tensor,),
+        outputs=(tensor,),
+        simplification="3 nodes became 2",
+        gates=(),
+        agreement={},
+    )
+
+
+def published(store: FolderStore, folder: Path, model: bytes = MODEL, **statement: Any) -> tuple[Any, bool]:
+    folder.mkdir(exist_ok=True)
+    file = folder / "made.onnx"
+    file.write_bytes(model)
+    return store.publish(model=file, report=report(model=model), provenance=statement, work=folder)
+
+
+def test_what_is_published_is_found(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    assert store.find(KEY, tmp_path / "a") is None
+    made, was_there = published(store, tmp_path / "work", maker="me")
+    assert not was_there
+    found = store.find(KEY, tmp_path / "b")
+    assert found == made
+    assert found is not None
+    assert found.model.read_bytes() == MODEL
+    assert json.loads((found.model.parent / "provenance.json").read_text()) == {"maker": "me"}
+    assert found.info.image == found.model.parent.as_uri()
+    assert store.shown == str(tmp_path / "store")
+
+
+def test_first_one_stays(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    first, _ = published(store, tmp_path / "one", maker="first")
+    second, was_there = published(store, tmp_path / "two", b"other bytes", maker="second")
+    assert was_there
+    assert second == first
+    assert [path.name for path in store.root.iterdir()] == [f"prepare-{KEY}"], "nothing half made is left"
+
+
+def test_leftover_of_a_killed_writer_is_no_artifact(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    (store.root / ".staging-x").mkdir(parents=True)
+    (store.root / ".staging-x" / "model.onnx").write_bytes(MODEL)
+    assert store.find(KEY, tmp_path / "a") is None
+    assert published(store, tmp_path / "work")[1] is False
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.onnx", b"changed"),
+        ("report.json", b"{}"),
+        ("report.json", report(key="f" * 32).to_json().encode()),
+        ("provenance.json", None),
+    ],
+)
+def test_damage_is_told(file: str, content: bytes | None, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    made, _ = published(store, tmp_path / "work")
+    target = made.model.parent / file
+    target.unlink() if content is None else target.write_bytes(content)
+    with pytest.raises(ConversionFailure) as refusal:
+        store.find(KEY, tmp_path / "a")
+    assert refusal.value.reason is Reason.ARTIFACT_CORRUPT
+    assert str(made.model.parent) in refusal.value.message
