@@ -129,8 +129,10 @@ def _secret(volume: str, secret: str) -> Json:
 
 def _claims(spec: VisionModelSpec) -> list[tuple[str, str]]:
     """Return each claim that a URI of the spec names, and its folder."""
-    uris = (spec.model.storage_uri, spec.conversion.gates.parity.dataset_uri or "")
-    claims = [uri.removeprefix(CLAIM_SCHEME).partition("/")[0] for uri in uris if uri.startswith(CLAIM_SCHEME)]
+    conversion = spec.conversion
+    calibration = None if conversion.calibration is None else conversion.calibration.storage_uri
+    uris = (spec.model.storage_uri, conversion.gates.parity.dataset_uri, calibration)
+    claims = [uri.removeprefix(CLAIM_SCHEME).partition("/")[0] for uri in uris if uri and uri.startswith(CLAIM_SCHEME)]
     return [(claim, f"{CLAIM_FOLDER}/{claim}") for claim in dict.fromkeys(claims)]
 
 

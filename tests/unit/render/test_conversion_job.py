@@ -105,6 +105,12 @@ def test_another_claim_for_the_dataset() -> None:
     ]
 
 
+def test_claim_of_calibration_samples_is_mounted_too() -> None:
+    pod = pod_of(spec(conversion={"precision": "int8", "calibration": {"storageUri": "pvc://samples/images/"}}))
+    mounts = pod["containers"][0]["volumeMounts"]
+    assert {"name": "claim-0", "mountPath": "/mnt/pvc/samples", "readOnly": True} in mounts
+
+
 @pytest.mark.parametrize(
     ("cpu", "memory", "expected"),
     [
