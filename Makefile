@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 export VISIONMODEL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/visionmodel
 export ORT_DISABLE_TELEMETRY := 1
-export PYTHONPATH := operator:examples/models:examples/demo:tests
+export PYTHONPATH := operator:examples/models:examples/demo:tests:.
 UV_VERSION := 0.13.8
 UV := .tools/uv-$(UV_VERSION)/bin/uv
 VENV := .venv
@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 FORMAT_EXTRAS := torch tensorflow
 FORMATS_VENVS ?= $(VISIONMODEL_CACHE)/formats
-SOURCES := operator examples/models examples/demo tests scripts images
+SOURCES := operator examples/models examples/demo tests scripts images bench
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
         --custom-compile-command "make lock"
 
@@ -158,6 +158,10 @@ images: venv ## Build the operator, converter and Triton images
 .PHONY: demo
 demo: venv ## The whole story on a real cluster; ends with a report
 	@$(BIN)/python -m visionmodel_demo
+
+.PHONY: bench
+bench: venv ## Measure conversions on this machine and write docs/benchmarks.md; takes minutes
+	@$(BIN)/python -m bench.conversion
 
 .PHONY: clean
 clean: ## Remove the environments and reports of this checkout; caches outside it stay

@@ -1,0 +1,1 @@
+"""What a conversion costs and what it gives, measured on this machine."""
