@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
 
 FORMAT_VERSION: Final = 1
-PIPELINE_VERSION = 2
+PIPELINE_VERSION = 3
 """Raised when the same source and options would give other bytes: part of the prepare key."""
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]

@@ -17,9 +17,12 @@ from visionmodel_contract.conversion import (
     ImageTask,
     SourceInput,
 )
+from visionmodel_contract.precision import Precision
 
 KEY_HEX_DIGITS = 32
 NO_GATES: Final = GatesRequest()
+EXACT: Final = (Precision.FP32,)
+"""What is made without looking at data; every other precision is searched until the goals are met."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -42,9 +45,9 @@ def prepare_key(
 ) -> str:
     """Return the artifact key of a prepare conversion.
 
-    Declared inputs enter where there are any; the format does not, because the content shows it. The pre-processing
-    enters where it shapes the artifact, which is through calibration images; the gates and the whole task where they
-    choose between several precisions.
+    Declared inputs enter where there are any; the format does not, because the content shows it. Goals and task enter
+    with every precision below FP32: which scales are taken and which nodes stay in FP32 is searched on the data until
+    the goals are met, so other goals may make another artifact.
     """
     document = {
         "kind": "prepare",
@@ -54,10 +57,8 @@ def prepare_key(
     }
     if inputs:
         document["inputs"] = [_wire(declared) for declared in inputs]
-    if len(options.precisions) > 1:
+    if options.precisions != EXACT:
         document |= {"gates": _wire(gates), "task": _wire(task)}
-    elif options.calibration is not None and task is not None:
-        document["preprocess"] = task.preprocess
     return digest_of(document)[:KEY_HEX_DIGITS]
 
 
@@ -65,10 +66,10 @@ def gate_key(artifact_key: str, gates: GatesRequest, *, task: ImageTask | None =
     """Return the key of a gate verdict over one artifact.
 
     The dataset enters by URI: like an unpinned model it is read once per verdict, and a dataset that changes
-    under the same name needs a new name to be judged again. The task enters where there is a dataset to read by it.
+    under the same name needs a new name to be judged again. The task enters, by which odd images are tried too.
     """
     document = {"artifact": artifact_key, "gates": _wire(gates)}
-    if gates.parity.dataset_uri is not None:
+    if task is not None:
         document["task"] = _wire(task)
     return digest_of(document)[:KEY_HEX_DIGITS]
 

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from pydantic import ValidationError
 
 from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure, ReportSummary
+from visionmodel_converter.command_line import add_arguments
 from visionmodel_converter.environment import Environment, environment_from
 from visionmodel_converter.failures import ConversionFailure, Reason, validation_words
 from visionmodel_converter.journal import Journal
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="visionmodel-convert", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    _add_convert(commands)
+    add_arguments(commands.add_parser("convert", help="convert a model on this machine; the word may be left out"))
     prepare = commands.add_parser("prepare", help="convert a model, prove it and publish the artifact")
     prepare.add_argument("--request", type=Path, required=True, help="ConversionRequest as JSON")
     prepare.add_argument("--work", type=Path, required=True, help="empty scratch folder on local disk")
@@ -74,13 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     for command in (prepare, fetch):
         command.add_argument("--termination-message", type=Path, default=DEFAULT_TERMINATION_MESSAGE)
     return parser
-
-
-def _add_convert(commands: Any) -> None:
-    """Declare the command for people; the image of the Job has what it imports too."""
-    from visionmodel_converter.standalone import add_arguments
-
-    add_arguments(commands.add_parser("convert", help="convert a model on this machine; the word may be left out"))
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

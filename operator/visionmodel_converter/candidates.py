@@ -8,10 +8,12 @@ other precisions go on.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from visionmodel_contract.conversion import ConversionRequest, MetricGoal
-from visionmodel_contract.precision import Backend, Precision
+from visionmodel_contract.exits import ExitCode
+from visionmodel_contract.precision import Backend, CalibrationMethod, Precision
 from visionmodel_contract.report import CandidateResult, GateResult, PrecisionShare
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.edge_cases import check_edge_cases, refuse_failed_edge_cases
@@ -25,15 +27,25 @@ from visionmodel_converter.graph.onnx_model import CheckedModel
 from visionmodel_converter.graph.session import Run
 from visionmodel_converter.precision.calibration import methods_of
 from visionmodel_converter.precision.fp16 import fp16_variant, fp16_within
-from visionmodel_converter.precision.int8 import calibrated, quantised
+from visionmodel_converter.precision.int8 import Calibrated, calibrated, quantised
 from visionmodel_converter.precision.layout import Layout
 from visionmodel_converter.precision.overflow import overflowing_nodes
 from visionmodel_converter.precision.qdq import arrived_variant
 from visionmodel_converter.precision.sensitivity import NodeLoss, int8_within, sensitivity
 from visionmodel_converter.precision.variant import Variant
-from visionmodel_converter.report import EdgeCaseResult, NodeSensitivity
+from visionmodel_converter.report import EdgeCaseResult, NodeSensitivity, is_finite
 
 BATCH: Final = 8
+OF_ONE_PRECISION: Final = frozenset(
+    (
+        ExitCode.UNSUPPORTED_MODEL,
+        ExitCode.PARITY_FAILED,
+        ExitCode.GATE_FAILED,
+        ExitCode.PRECISION_NOT_REACHED,
+    )
+)
+"""Failures that say something about one precision. Missing data or a missing runtime would refuse them all, and must
+not be remembered as if the model had missed a goal."""
 OVERFLOW_BATCHES: Final = 8
 """Batches whose values are looked at before a graph becomes FP16."""
 MOST_SENSITIVE: Final = 10
@@ -112,10 +124,12 @@ class Impossible:
 
 
 def tried(bench: Bench, precision: Precision) -> Candidate | Impossible:
-    """Make a precision and try it; a known failure is the candidate's, anything else is a bug and goes on."""
+    """Make a precision and try it; a failure that another precision would share is the conversion's and goes on."""
     try:
         return proven(bench, best_of(bench, precision))
     except ConversionFailure as failure:
+        if failure.exit_code not in OF_ONE_PRECISION:
+            raise
         return Impossible(CandidateResult(precision=precision, refused=failure.message), failure)
 
 
@@ -131,6 +145,8 @@ def proven(bench: Bench, judged: Judged) -> Candidate:
         if bench.executes_here:
             share = prove_precision(bench.backend, variant.model, variant.precision, seed=bench.seed)
     except ConversionFailure as found:
+        if found.exit_code not in OF_ONE_PRECISION:
+            raise
         failure = found
     row = _row(judged, share, failure)
     return Candidate(row, variant, judged.measured, edge_cases, judged.sensitivity, failure)
@@ -163,7 +179,7 @@ def _best_fp16(bench: Bench) -> Judged:
     plain = judged_variant(bench, fp16_variant(bench.base, kept=kept, threads=bench.threads))
     if plain.passed:
         return plain
-    mended = fp16_within(bench.base, lambda variant: judged_variant(bench, variant).passed, threads=bench.threads)
+    mended = fp16_within(bench.base, partial(_passes, bench), threads=bench.threads)
     return plain if mended is None else judged_variant(bench, mended)
 
 
@@ -179,16 +195,42 @@ def _best_int8(bench: Bench) -> Judged:
             " that is quantised already",
         )
     samples = InputBatches(bench.calibration, BATCH)
-    tried = []
-    for method in methods_of(bench.request.options.calibration.method):
-        ready = calibrated(bench.base, samples, method, layout=layout, threads=bench.threads)
-        tried.append((ready, judged_variant(bench, quantised(ready))))
-    ready, best = max(tried, key=lambda pair: _rank(pair[1]))
+    methods = methods_of(bench.request.options.calibration.method)
+    ready, best = max(_calibrated_by(bench, samples, methods), key=lambda pair: _rank(pair[1]))
     losses = sensitivity(ready, samples)
     if not best.passed:
-        mended = int8_within(ready, losses, lambda variant: judged_variant(bench, variant).passed)
+        mended = int8_within(ready, losses, partial(_passes, bench))
         best = best if mended is None else judged_variant(bench, mended)
     return Judged(best.variant, best.measured, best.gates, tuple(_named(losses[:MOST_SENSITIVE])))
+
+
+def _calibrated_by(
+    bench: Bench, samples: InputBatches, methods: Sequence[CalibrationMethod]
+) -> list[tuple[Calibrated, Judged]]:
+    """Return what each method gives; raises the last one's failure when none gives a network that runs."""
+    found: list[tuple[Calibrated, Judged]] = []
+    failure: ConversionFailure | None = None
+    for method in methods:
+        try:
+            ready = calibrated(bench.base, samples, method, layout=Layout.CPU, threads=bench.threads)
+            found.append((ready, judged_variant(bench, quantised(ready))))
+        except ConversionFailure as refusal:
+            if refusal.exit_code not in OF_ONE_PRECISION:
+                raise
+            failure = refusal
+    if not found and failure is not None:
+        raise failure
+    return found
+
+
+def _passes(bench: Bench, variant: Variant) -> bool:
+    """Whether a variant meets its goals; one that gives NaN meets none."""
+    try:
+        return judged_variant(bench, variant).passed
+    except ConversionFailure as failure:
+        if failure.exit_code not in OF_ONE_PRECISION:
+            raise
+        return False
 
 
 def _rank(judged: Judged) -> tuple[int, float]:
@@ -200,7 +242,10 @@ def _rank(judged: Judged) -> tuple[int, float]:
 
 
 def _named(losses: Sequence[NodeLoss]) -> Iterator[NodeSensitivity]:
-    return (NodeSensitivity(node=loss.node, operator=loss.op_type, loss=loss.loss) for loss in losses)
+    return (
+        NodeSensitivity(node=one.node, operator=one.op_type, loss=one.loss if math.isfinite(one.loss) else None)
+        for one in losses
+    )
 
 
 def judged_variant(bench: Bench, variant: Variant) -> Judged:
@@ -235,7 +280,7 @@ def _row(judged: Judged, share: PrecisionShare | None, failure: ConversionFailur
         method=variant.method,
         size_bytes=len(variant.model.serialized()),
         nodes=variant.model.nodes,
-        gates=judged.gates,
+        gates=tuple(gate for gate in judged.gates if is_finite(gate)),
         share=share,
         refused=failure.message if failure else None,
     )

@@ -7,6 +7,7 @@ failure is a ConversionFailure.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from visionmodel_contract.keys import gate_key, prepare_key
 from visionmodel_contract.report import GateResult, ReportSummary
 from visionmodel_converter.candidates import Bench
 from visionmodel_converter.environment import Environment
+from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.formats.confinement import Limits
 from visionmodel_converter.formats.detect import detect
 from visionmodel_converter.formats.load import Surroundings, load_as_onnx
@@ -46,7 +48,7 @@ from visionmodel_converter.stages import Stage, stages_after_lookup
 from visionmodel_converter.store.image import MODEL_FILE, sha256_of
 from visionmodel_converter.store.port import ArtifactStore
 from visionmodel_converter.store.published import Published, tag_of
-from visionmodel_converter.trials import Outcome, try_precisions, try_published
+from visionmodel_converter.trials import Outcome, refuse_unprovable, try_precisions, try_published
 
 MAX_IMAGES: Final = 100_000
 
@@ -88,6 +90,7 @@ def prepare(job: Job) -> ReportSummary:
     """Run the stages of a request; returns the summary of an artifact that is published and meets its goals."""
     request, journal = job.request, job.journal
     refuse_impossible_goals(request.gates.parity, has_calibration=request.options.calibration is not None)
+    refuse_unprovable(request, job.threads)
 
     journal.begin(Stage.FETCH, f"reading {display_uri(request.source.uri)}")
     source = _fetch_source(job)
@@ -133,16 +136,28 @@ def _run(
     job.journal.begin(Stage.CHECK, "checking the graph and the data")
     checked = _check(job, source)
     if known is not None:
-        made = load_checked(known.model, shown="the published model", limits=limits_of(onnxruntime.__version__))
-        return try_published(_bench(job, checked, made, key), known.info.precision, job.journal), known, True
+        return _judged(job, checked, known, key), known, True
 
     simplified = Simplified(checked.model, applied=False, note="not asked for")
     if Stage.SIMPLIFY in plan:
         job.journal.begin(Stage.SIMPLIFY, f"simplifying {checked.model.nodes} nodes")
         simplified = simplify(checked.model, threads=job.threads, seed=_seed(key))
     outcome = try_precisions(_bench(job, checked, simplified.model, key), job.journal)
-    published, cached = _publish(job, plan, _report(key, source, checked, simplified, outcome))
+    made = _report(key, source, checked, simplified, outcome)
+    published, cached = _publish(job, plan, made)
+    if published.info.model_digest != made[1].model_digest:  # another Job was first, with other bytes
+        outcome = _judged(job, checked, published, key)
     return outcome, published, cached
+
+
+def _judged(job: Job, checked: Checked, published: Published, key: str) -> Outcome:
+    """Judge what is published already, and keep the rest of the table that it was chosen from."""
+    made = load_checked(published.model, shown="the published model", limits=limits_of(onnxruntime.__version__))
+    outcome = try_published(_bench(job, checked, made, key), published.info.precision, job.journal)
+    (fresh,) = outcome.results
+    rows = published.report.candidates
+    merged = (fresh.model_copy(update={"method": row.method}) if row.chosen else row for row in rows)
+    return replace(outcome, results=tuple(merged) or outcome.results)
 
 
 def _publish(job: Job, plan: tuple[Stage, ...], made: tuple[bytes, FullReport]) -> tuple[Published, bool]:
@@ -206,12 +221,20 @@ def _data(job: Job, uri: str, name: str, role: Role, model: CheckedModel, limit:
 
 
 def _fetch_data(job: Job, uri: str, target: Path, limit_bytes: int) -> Fetched:
-    """Fetch a file, or below a URI that ends in a slash a folder of images."""
-    if not display_uri(uri).endswith("/"):
-        return fetch(uri, target, environment=job.environment, max_bytes=limit_bytes, retry=job.retry)
-    tree = fetch_tree(
-        uri, target, environment=job.environment, max_bytes=limit_bytes, max_files=MAX_IMAGES, retry=job.retry
-    )
+    """Fetch a file, or below a URI that ends in a slash a folder of images.
+
+    Data that is too large says nothing against the model, so its failure must not be one of the model's.
+    """
+    try:
+        if not display_uri(uri).endswith("/"):
+            return fetch(uri, target, environment=job.environment, max_bytes=limit_bytes, retry=job.retry)
+        tree = fetch_tree(
+            uri, target, environment=job.environment, max_bytes=limit_bytes, max_files=MAX_IMAGES, retry=job.retry
+        )
+    except ConversionFailure as failure:
+        if failure.reason is not Reason.SOURCE_TOO_LARGE:
+            raise
+        raise ConversionFailure(Reason.DATASET_INVALID, f"{failure.message}; or use fewer samples") from failure
     return Fetched(tree.path, tree.digest, tree.size_bytes, tree.uri)
 
 
@@ -233,6 +256,7 @@ def _report(
     key: str, source: Fetched, checked: Checked, simplified: Simplified, outcome: Outcome
 ) -> tuple[bytes, FullReport]:
     chosen, dataset = outcome.chosen, checked.evaluation.file if checked.evaluation else None
+    samples = checked.calibration.file if checked.calibration else None
     model = chosen.variant.model
     artifact = model.serialized()
     return artifact, FullReport(
@@ -242,6 +266,8 @@ def _report(
         source_digest=source.digest,
         dataset_uri=dataset.uri if dataset else None,
         dataset_digest=dataset.digest if dataset else None,
+        calibration_uri=samples.uri if samples else None,
+        calibration_digest=samples.digest if samples else None,
         precision=chosen.variant.precision,
         model_digest=sha256_of(artifact),
         size_bytes=len(artifact),
@@ -253,7 +279,9 @@ def _report(
         outputs=model.outputs,
         simplification=simplified.note,
         gates=chosen.result.gates,
-        agreement={name: measured.value for name, measured in sorted(chosen.measured.items())},
+        agreement={
+            name: measured.value for name, measured in sorted(chosen.measured.items()) if isfinite(measured.value)
+        },
         data=checked.findings,
         edge_cases=chosen.edge_cases,
         candidates=outcome.results,

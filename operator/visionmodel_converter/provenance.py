@@ -64,7 +64,7 @@ def provenance_statement(
                 "buildType": BUILD_TYPE,
                 "externalParameters": {
                     "source": report.source_uri,
-                    "options": request.options.model_dump(mode="json", by_alias=True),
+                    "options": _options(request, report),
                     "gates": [gate.model_dump(mode="json", by_alias=True) for gate in report.gates],
                 },
                 "internalParameters": {
@@ -74,7 +74,7 @@ def provenance_statement(
                 },
                 "resolvedDependencies": [
                     {"uri": report.source_uri, "digest": _digest(report.source_digest)},
-                    *_dataset(report),
+                    *_data(report),
                     *({"uri": f"pkg:pypi/{name}@{versions[name]}"} for name in sorted(versions)),
                 ],
             },
@@ -86,10 +86,18 @@ def provenance_statement(
     }
 
 
-def _dataset(report: FullReport) -> list[dict[str, Any]]:
-    if report.dataset_uri is None or report.dataset_digest is None:
-        return []
-    return [{"uri": report.dataset_uri, "digest": _digest(report.dataset_digest)}]
+def _options(request: ConversionRequest, report: FullReport) -> dict[str, Any]:
+    """Return the options with the calibration's URI as it may be shown: a signature travels in the asked one."""
+    options: dict[str, Any] = request.options.model_dump(mode="json", by_alias=True)
+    if options["calibration"] is not None:
+        options["calibration"]["datasetUri"] = report.calibration_uri
+    return options
+
+
+def _data(report: FullReport) -> list[dict[str, Any]]:
+    """Return the datasets that were read, each with the digest of what arrived."""
+    read = ((report.dataset_uri, report.dataset_digest), (report.calibration_uri, report.calibration_digest))
+    return [{"uri": uri, "digest": _digest(digest)} for uri, digest in read if uri is not None and digest is not None]
 
 
 def _digest(prefixed: str) -> dict[str, str]:

@@ -41,11 +41,14 @@ class EdgeCaseResult(ContractModel):
 
 
 class NodeSensitivity(ContractModel):
-    """What quantising one node alone does to the outputs: squared error over squared size, the worst output."""
+    """What quantising one node alone does to the outputs: squared error over squared size, the worst output.
+
+    `loss` is unset where an output is no longer finite, which is worst of all.
+    """
 
     node: str
     operator: str
-    loss: float
+    loss: float | None = None
 
 
 class FullReport(ContractModel):
@@ -58,6 +61,8 @@ class FullReport(ContractModel):
     source_digest: Digest
     dataset_uri: str | None = None
     dataset_digest: Digest | None = None
+    calibration_uri: str | None = None
+    calibration_digest: Digest | None = None
     precision: Precision
     model_digest: Digest
     size_bytes: int
@@ -92,7 +97,7 @@ def row_of(candidate: CandidateResult) -> CandidateRow:
         method=candidate.method,
         size_bytes=candidate.size_bytes,
         nodes=candidate.nodes,
-        metrics={gate.metric: gate.value for gate in candidate.gates if _is_finite(gate) and "[" not in gate.metric},
+        metrics={gate.metric: gate.value for gate in candidate.gates if is_finite(gate) and "[" not in gate.metric},
         p50_ms=single.p50_ms if single else None,
         p99_ms=single.p99_ms if single else None,
         per_second=largest.per_second if largest else None,
@@ -127,7 +132,7 @@ def termination_message(summary: ReportSummary, limit: int = SUMMARY_LIMIT_BYTES
     candidates: artifact, tensors and digests are what the operator serves by and are never cut. Gates whose value is
     no finite number cannot travel as JSON numbers and are left to the message.
     """
-    summary = summary.model_copy(update={"gates": tuple(gate for gate in summary.gates if _is_finite(gate))})
+    summary = summary.model_copy(update={"gates": tuple(gate for gate in summary.gates if is_finite(gate))})
     for attempt in (
         summary,
         _with_short_message(summary, SHORT_MESSAGE_CHARACTERS),
@@ -142,7 +147,8 @@ def termination_message(summary: ReportSummary, limit: int = SUMMARY_LIMIT_BYTES
     raise ValueError(f"the summary cannot be brought below {limit} bytes")
 
 
-def _is_finite(gate: GateResult) -> bool:
+def is_finite(gate: GateResult) -> bool:
+    """Return whether a gate can travel as JSON, which has neither NaN nor infinity."""
     numbers = (gate.value, gate.limit, gate.source_value if gate.source_value is not None else 0.0)
     return all(abs(number) < float("inf") for number in numbers)
 

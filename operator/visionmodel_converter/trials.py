@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.precision import Precision
 from visionmodel_contract.report import CandidateResult, SpeedResult
 from visionmodel_contract.runtime import RuntimeOptions
@@ -19,6 +20,7 @@ from visionmodel_converter.graph.backends import open_backend
 from visionmodel_converter.graph.session import Tensors, random_inputs
 from visionmodel_converter.journal import Journal
 from visionmodel_converter.precision.variant import Variant
+from visionmodel_converter.report import is_finite
 from visionmodel_converter.selection import with_choice
 from visionmodel_converter.stages import Stage
 
@@ -31,6 +33,31 @@ class Outcome:
 
     chosen: Candidate
     results: tuple[CandidateResult, ...]
+
+
+def refuse_unprovable(request: ConversionRequest, threads: int) -> None:
+    """Raise BadRequest, before anything is read, for what this Job cannot measure: devices and CPUs that it has not."""
+    speed, precisions = request.gates.speed, request.options.precisions
+    if (speed.latency or speed.throughput) and (speed.threads or 0) > threads:
+        raise ConversionFailure(
+            Reason.BAD_REQUEST,
+            f"serving gives an instance {speed.threads} threads and this Job has {threads}, so its times would not be"
+            " serving's; lower the serving CPUs or raise serving.instances, or have the platform team raise the Jobs'",
+        )
+    if not request.gates.accelerated:
+        return
+    if len(precisions) > 1 or speed.latency or speed.throughput or speed.max_memory_bytes is not None:
+        raise ConversionFailure(
+            Reason.BAD_REQUEST,
+            "time and memory of a network that serves on accelerators cannot be measured on the CPU of this Job; leave"
+            " accelerators empty, or leave out gates.latency, throughput and memory and ask for one precision",
+        )
+    if Precision.INT8 in precisions:
+        raise ConversionFailure(
+            Reason.BAD_REQUEST,
+            "int8 on accelerators needs an engine that is built on the device, which this version does not do yet; ask"
+            " for fp16 or fp32, or leave accelerators empty",
+        )
 
 
 def try_precisions(bench: Bench, journal: Journal, clock: Clock = time.perf_counter) -> Outcome:
@@ -59,10 +86,8 @@ def with_speed(bench: Bench, trials: Sequence[Tried], journal: Journal, clock: C
     finished = list(trials)
     if not able or not _is_timed(bench):
         return finished
-    if not bench.executes_here:
-        return [_unmeasured(one) if index in able else one for index, one in enumerate(trials)]
     journal.begin(Stage.SPEED, f"timing {len(able)} candidate(s)")
-    options = RuntimeOptions(threads=bench.request.gates.speed.threads or bench.threads)
+    options = RuntimeOptions(threads=min(bench.threads, bench.request.gates.speed.threads or bench.threads))
     times = _times(bench, able, options, clock)
     for index, one in able.items():
         finished[index] = _measured(bench, one, times[index], options)
@@ -96,10 +121,28 @@ def _times(
 
 
 def _measured(bench: Bench, one: Candidate, times: Sequence[SpeedResult], options: RuntimeOptions) -> Candidate:
-    speed, failure, peak = bench.request.gates.speed, None, None
-    gates = one.result.gates
+    speed = bench.request.gates.speed
+    peak = _peak_memory(bench, one, options)
+    limits = speed_gates(speed, times, peak)
+    failure: ConversionFailure | None = None
     try:
-        peak = measure_memory(
+        refuse_missed_speed(limits)
+    except ConversionFailure as found:
+        failure = found
+    row = {
+        "speed": tuple(times),
+        "peak_memory_bytes": peak,
+        "gates": tuple(filter(is_finite, (*one.result.gates, *limits))),
+        "refused": failure.message if failure else None,
+    }
+    return replace(one, result=one.result.model_copy(update=row), failure=failure)
+
+
+def _peak_memory(bench: Bench, one: Candidate, options: RuntimeOptions) -> int | None:
+    """Return the peak; where no limit asks for it, a peak that cannot be measured is an empty cell of the table."""
+    speed = bench.request.gates.speed
+    try:
+        return measure_memory(
             one.variant.model.serialized(),
             shown=f"the {one.result.precision} graph",
             backend=bench.backend,
@@ -107,23 +150,10 @@ def _measured(bench: Bench, one: Candidate, times: Sequence[SpeedResult], option
             batch=speed.max_batch,
             threads=options.threads,
         ).host
-        limits = speed_gates(speed, times, peak)
-        gates += limits
-        refuse_missed_speed(limits)
-    except ConversionFailure as found:
-        failure = found
-    row = {"speed": tuple(times), "peak_memory_bytes": peak, "gates": gates}
-    refused = failure.message if failure else None
-    return replace(one, result=one.result.model_copy(update={**row, "refused": refused}), failure=failure)
-
-
-def _unmeasured(one: Tried) -> Tried:
-    failure = ConversionFailure(
-        Reason.BAD_REQUEST,
-        "time and memory of a network that serves on accelerators cannot be measured on the CPU of this Job; leave"
-        " accelerators empty, or leave out gates.latency, throughput and memory and ask for one precision",
-    )
-    return replace(one, result=one.result.model_copy(update={"refused": failure.message}), failure=failure)
+    except ConversionFailure:
+        if speed.max_memory_bytes is not None:
+            raise
+        return None
 
 
 def _chosen(bench: Bench, trials: Sequence[Tried], journal: Journal) -> Outcome:

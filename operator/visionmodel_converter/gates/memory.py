@@ -98,7 +98,7 @@ def _not_measured(shown: str, why: str) -> ConversionFailure:
     return ConversionFailure(
         Reason.MEMORY_NOT_MEASURED,
         f"{shown}: its peak memory could not be measured: {why}; give the conversion more memory or a smaller "
-        "maxBatchSize, or leave gates.speed.maxMemory out",
+        "maxBatchSize, or leave gates.memory out",
     )
 
 

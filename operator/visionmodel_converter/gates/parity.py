@@ -89,10 +89,8 @@ def measure(
     families = _families(goals, samples, inputs, outputs, task)
     own = None if samples is None else kind_of(task, outputs, samples.labelled)
     agreement, on_noise = Agreement(), Agreement()
-    for batch in RANDOM_BATCHES:
-        noise = random_inputs(inputs, batch=batch, seed=seed + batch)
-        target = agreement if random_counts or samples is None else on_noise
-        _compare(target, run_source(noise), run_artifact(noise), batch, "random inputs")
+    target = agreement if random_counts or samples is None else on_noise
+    _compare_on_noise(target, run_source, run_artifact, inputs, seed)
     if samples is not None:
         _refuse_impossible_labels(samples, outputs, families)
         for found in samples.batches(SAMPLE_BATCH):
@@ -107,6 +105,12 @@ def measure(
         measured |= family.measured()
     _refuse_unmeasured(goals, measured)
     return measured
+
+
+def _compare_on_noise(target: Agreement, run_source: Run, run_artifact: Run, inputs: Specs, seed: int) -> None:
+    for batch in RANDOM_BATCHES:
+        noise = random_inputs(inputs, batch=batch, seed=seed + batch)
+        _compare(target, run_source(noise), run_artifact(noise), batch, "random inputs")
 
 
 def _families(

@@ -208,7 +208,7 @@ def refuse_missed_speed(gates: Iterable[GateResult]) -> None:
         raise ConversionFailure(
             Reason.SPEED_GATE_FAILED,
             f"{'; '.join(map(_missed_words, missed))}; nothing was published: give the pod more CPU, choose a lower "
-            "precision or a smaller model, or relax gates.speed",
+            "precision or a smaller model, or relax the limits in conversion.gates",
             gates=missed,
         )
 

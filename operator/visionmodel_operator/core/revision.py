@@ -70,8 +70,8 @@ changed row would rename every revision in every cluster and start a canary for 
 
 _UNIDENTIFYING_MODEL_FIELDS = ("secretRef", "trustPickle")
 _CONVERSION_FIELDS = ("backend", "precision", "simplify", "calibration")
-_AUTO_FIELDS = ("candidates", "minImprovement", "gates")
-"""What chooses between several precisions, and so what is served; elsewhere goals only allow or refuse."""
+_SEARCHED_FIELDS = ("candidates", "minImprovement", "gates")
+"""What a precision below FP32 is searched and chosen by; of FP32 goals only allow or refuse (ADR 0012)."""
 _SERVING_FIELDS = ("runtimeVersion", "resources", "batching", "instances", "warmup", "pod")
 
 
@@ -90,8 +90,8 @@ def revision_of(spec: VisionModelSpec) -> str:
 def revision_document(spec: VisionModelSpec) -> dict[str, Any]:
     """Return what the revision hash is taken of: the identifying fields that differ from the frozen defaults."""
     wire = spec.to_wire()
-    is_auto = spec.conversion.precision == WantedPrecision.AUTO
-    conversion_fields = (*_CONVERSION_FIELDS, *(_AUTO_FIELDS if is_auto else ()))
+    is_exact = spec.conversion.precision == WantedPrecision.FP32
+    conversion_fields = (*_CONVERSION_FIELDS, *(() if is_exact else _SEARCHED_FIELDS))
     model = {key: value for key, value in wire["model"].items() if key not in _UNIDENTIFYING_MODEL_FIELDS}
     if "digest" in model:
         del model["storageUri"]

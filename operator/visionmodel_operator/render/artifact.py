@@ -34,7 +34,9 @@ def record_artifact(action: RecordArtifact, snapshot: Snapshot) -> tuple[Operati
         failures.pop(action.gate_key, None)
         if failure is not None:
             failures[action.gate_key] = failure
-    summary = _report(action.summary, known.summary if known else None) if is_gate_failure else action.summary
+    summary = action.summary
+    if failure is not None and (is_gate_failure or (known is not None and known.summary.artifact is not None)):
+        summary = _report(action.summary, known.summary if known else None)
     return (Apply(_config_map(KnownArtifact(action.key, summary, verdicts, failures), snapshot)),)
 
 
@@ -69,7 +71,7 @@ def _config_map(known: KnownArtifact, snapshot: Snapshot) -> Manifest:
 
 
 def _report(new: ReportSummary, old: ReportSummary | None) -> ReportSummary:
-    """Return the report of an artifact that missed a gate: that says nothing against the artifact itself."""
+    """Return the report of an artifact that exists: a missed gate, or data that fails, says nothing against it."""
     made = old if new.artifact is None and old is not None else new
     result = "Succeeded" if made.artifact is not None else made.result
     return made.model_copy(update={"failure": None, "result": result})

@@ -121,12 +121,12 @@ def test_int8_without_samples_says_what_is_missing(job: JobRunner, trained: Path
     assert "conversion.calibration.storageUri" in done.summary.failure.message
 
 
-def test_changed_goals_judge_the_published_int8_again(job: JobRunner, trained: Path) -> None:
-    first = run(job, trained, {"precisions": ["int8"]})
+def test_changed_goals_judge_the_published_artifact_again(job: JobRunner, trained: Path) -> None:
+    first = run(job, trained, {"precisions": ["fp32"]})
     assert first.code == 0, first.stderr
     request = {"passedGateKeys": [first.summary.gate_key], "revision": "9876543210"}
     speed = {"threads": 1, "maxBatch": 1, "latency": [{"percentile": "p50", "maxMs": 10_000.0}]}
-    again = run(job, trained, {"precisions": ["int8"]}, gates={"speed": speed}, **request)
+    again = run(job, trained, {"precisions": ["fp32"]}, gates={"speed": speed}, **request)
     assert again.code == 0, again.stderr
     assert (again.summary.cached, again.summary.artifact) == (True, first.summary.artifact)
     assert [gate.metric for gate in again.summary.gates] == ["map50", "p50Ms[batch=1]"]

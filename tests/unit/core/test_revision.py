@@ -112,10 +112,16 @@ def test_revision_stays(spec: Any) -> None:
     assert revision_of(parse_spec(spec)) == revision_of(parse_spec(FULL))
 
 
-def test_goals_name_no_revision_of_a_fixed_precision() -> None:
-    fixed = edited(("conversion",), {"precision": "int8", "minImprovement": 5})
+def test_goals_name_no_revision_of_fp32() -> None:
+    fixed = edited(("conversion",), {"precision": "fp32", "minImprovement": 5})
     goals = edited(("conversion",), {**fixed["conversion"], "minImprovement": 9, "gates": FULL["conversion"]["gates"]})
     assert revision_of(parse_spec(goals)) == revision_of(parse_spec(fixed))
+
+
+def test_goals_name_the_revision_of_what_is_searched_by_them() -> None:
+    fixed = edited(("conversion",), {"precision": "int8"})
+    goals = edited(("conversion",), {"precision": "int8", "gates": FULL["conversion"]["gates"]})
+    assert revision_of(parse_spec(goals)) != revision_of(parse_spec(fixed))
 
 
 def test_every_change_gives_a_revision_of_its_own() -> None:

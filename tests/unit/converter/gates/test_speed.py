@@ -209,5 +209,5 @@ def test_sentence_names_value_limit_and_remedy() -> None:
         "p99Ms[batch=1] is 12.5 over 50 runs, the goal is <= 10; p50Ms[batch=8] was not measured, the goal is <= 20; "
         "perSecond[batch=8] was not measured, the goal is >= 100; peakMemoryBytes is 5000 over 1 runs, the goal is "
         "<= 1000; nothing was published: give the pod more CPU, choose a lower precision or a smaller model, or relax "
-        "gates.speed"
+        "the limits in conversion.gates"
     )

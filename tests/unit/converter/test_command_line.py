@@ -8,8 +8,8 @@ import pytest
 
 from visionmodel_contract.conversion import CalibrationOptions, MetricGoal
 from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
+from visionmodel_converter.command_line import add_arguments, request_of, uri_of
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.standalone import add_arguments, request_of, uri_of
 
 
 def options(*words: str) -> argparse.Namespace:
