@@ -277,10 +277,11 @@ class Cluster:
         if os.geteuid() != 0:
             raise DevClusterError("stopping the dev cluster needs root, as starting it did")
         with file_lock(self.state_dir / "lock"):
-            # The node first: a kubelet that still runs would start again what is being ended.
+            # The node first: a kubelet that still runs would start again what is being ended, and a containerd that
+            # still runs would forget where the shims listened.
             self.processes.stop(["kubelet", "kube-proxy"])
-            pods.stop_pods(self._folders)
             self.processes.stop(["containerd", "registry"])
+            pods.stop_pods(self._folders)
             # What the others know is removed below, so they need not put it in order first.
             self.processes.stop(self.processes.names(), grace=0.0)
             pods.clear_node(self._folders)

@@ -5,6 +5,7 @@ somebody else's container could have too.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from visionmodel_devcluster.processes import Identity, observe_identity, send, w
 
 CGROUP_FS = Path("/sys/fs/cgroup")
 SHIM = "containerd-shim-runc-v2"
+SHIM_SOCKETS = Path("/run/containerd/s")
 ROUNDS = 20
 
 
@@ -56,7 +58,11 @@ def _cgroups(name: str) -> list[Path]:
 
 def stop_pods(folders: NodeFolders) -> None:
     """End the shims, which would report and clean up, then every process of every pod."""
-    _kill(_shims(folders.socket))
+    for _ in range(ROUNDS):
+        shims = _shims(folders.socket)  # again, because one that is being started makes another process
+        if not shims:
+            break
+        _kill(shims)
     for _ in range(ROUNDS):
         pods = [found for pid in _pids_in_cgroups(folders.cgroup) if (found := observe_identity(pid)) is not None]
         if not pods:
@@ -112,15 +118,17 @@ def clear_node(folders: NodeFolders) -> None:
 
 
 def shim_sockets(folders: NodeFolders) -> list[Path]:
-    """Sockets of our shims in the folder that all containerds of a machine share; each bundle names its own."""
-    found = []
-    for path in (folders.run / "containerd").glob("io.containerd.runtime.v2.task/*/*/bootstrap.json"):
-        try:
-            address = str(json.loads(path.read_text(encoding="utf-8"))["address"])
-        except (OSError, ValueError, KeyError):
-            continue
-        found.append(Path(address.removeprefix("unix://")))
-    return found
+    """Sockets of our shims in the folder that all containerds of a machine share.
+
+    A shim listens before it writes into its bundle where, and may be killed between the two; so names are worked out.
+    """
+    bundles = (folders.run / "containerd").glob("io.containerd.runtime.v2.task/*/*")
+    return [shim_socket(folders.socket, bundle.parent.name, bundle.name) for bundle in bundles]
+
+
+def shim_socket(containerd: Path, namespace: str, bundle: str) -> Path:
+    """Where a shim listens. Source: containerd 2, pkg/shim/util_unix.go, CreateSocketAddress."""
+    return SHIM_SOCKETS / hashlib.sha256(f"{containerd}/{namespace}/{bundle}".encode()).hexdigest()
 
 
 def remove_cni_results(state_dir: Path) -> None:

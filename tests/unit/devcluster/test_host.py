@@ -126,10 +126,12 @@ def test_shim(arguments: list[str], expected: bool) -> None:
     assert pods.is_shim(arguments, Path("/state/run/containerd.sock")) is expected
 
 
-def test_shim_sockets_are_those_that_our_bundles_name(tmp_path: Path) -> None:
+def test_shim_socket_is_named_as_containerd_does() -> None:
+    expected = "/run/containerd/s/b3069e681f44459d2a4b61de815a2b5abe7b562ee6f1070294f40a8a2fb21d0f"
+    assert pods.shim_socket(Path("/state/run/containerd.sock"), "k8s.io", "a") == Path(expected)
+
+
+def test_bundle_that_says_nothing_yet_has_its_socket(tmp_path: Path) -> None:
     folders = NodeFolders(tmp_path)
-    tasks = folders.run / "containerd" / "io.containerd.runtime.v2.task" / "k8s.io"
-    for name, text in {"a": '{"address": "unix:///run/containerd/s/1"}', "b": "", "c": "{}"}.items():
-        (tasks / name).mkdir(parents=True)
-        (tasks / name / "bootstrap.json").write_text(text)
-    assert pods.shim_sockets(folders) == [Path("/run/containerd/s/1")]
+    (folders.run / "containerd" / "io.containerd.runtime.v2.task" / "k8s.io" / "a").mkdir(parents=True)
+    assert pods.shim_sockets(folders) == [pods.shim_socket(folders.socket, "k8s.io", "a")]
