@@ -3,6 +3,8 @@
 Exit codes, for scripts: 0 as asked, 1 what was asked for does not exist or failed, 2 the words of the call are wrong.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +13,7 @@ import typer
 import yaml
 from rich.console import Console, RenderableType
 
-from visionmodel_cli.cluster import Cluster, ClusterError, connect
+from visionmodel_cli.cluster import ClusterError, connect
 from visionmodel_cli.comparison import comparison_table
 from visionmodel_cli.reports import report_view
 
@@ -41,11 +43,6 @@ Format = Annotated[Output, typer.Option("--output", "-o", help="Form of the answ
 Revision = Annotated[str | None, typer.Option(help="Revision; the stable one when unset.")]
 
 
-@app.callback()
-def root() -> None:
-    """Keep `report` a command of its own, however many there are."""
-
-
 @app.command()
 def report(
     name: Name,
@@ -56,11 +53,8 @@ def report(
     context: Context = None,
 ) -> None:
     """Print the conversion report and the provenance of the artifact that a revision serves."""
-    cluster = _connected(kubeconfig, context, namespace)
-    try:
-        documents = cluster.artifact_documents(name, revision)
-    except ClusterError as error:
-        raise _failure(error) from error
+    with _failures_told():
+        documents = connect(kubeconfig, context, namespace).artifact_documents(name, revision)
     _print(documents, output, lambda: report_view(documents))
 
 
@@ -73,11 +67,8 @@ def compare(
     context: Context = None,
 ) -> None:
     """Print the table of precisions that the newest conversion measured, and why one was chosen."""
-    cluster = _connected(kubeconfig, context, namespace)
-    try:
-        rows = cluster.candidates(name)
-    except ClusterError as error:
-        raise _failure(error) from error
+    with _failures_told():
+        rows = connect(kubeconfig, context, namespace).candidates(name)
     _print(
         [row.model_dump(mode="json", by_alias=True, exclude_none=True) for row in rows],
         output,
@@ -85,16 +76,14 @@ def compare(
     )
 
 
-def _connected(kubeconfig: Path | None, context: str | None, namespace: str | None) -> Cluster:
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """Print what the cluster could not give, and exit with FAILED."""
     try:
-        return connect(kubeconfig, context, namespace)
+        yield
     except ClusterError as error:
-        raise _failure(error) from error
-
-
-def _failure(error: ClusterError) -> typer.Exit:
-    Console(stderr=True, soft_wrap=True).print(str(error), style="red", markup=False, highlight=False)
-    return typer.Exit(FAILED)
+        Console(stderr=True, soft_wrap=True).print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(FAILED) from error
 
 
 def _print(document: Any, output: Output, text: Any) -> None:

@@ -184,8 +184,7 @@ def _best_fp16(bench: Bench) -> Judged:
 
 
 def _best_int8(bench: Bench) -> Judged:
-    layout = Layout.CPU
-    arrived = arrived_variant(bench.base, layout=layout, shown=bench.request.source.uri)
+    arrived = arrived_variant(bench.base, layout=Layout.CPU, shown=bench.request.source.uri)
     if arrived is not None:
         return judged_variant(bench, arrived)
     if bench.calibration is None or bench.request.options.calibration is None:
