@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from visionmodel_contract.report import CandidateRow
+from visionmodel_contract.report import CandidateRow, byte_size
 
 NOTHING = "-"
 
@@ -34,16 +34,6 @@ def comparison_table(rows: Sequence[CandidateRow]) -> Table:
             style="bold" if row.chosen else None,
         )
     return table
-
-
-def byte_size(count: int) -> str:
-    """Return bytes with three digits and a binary unit: 395 KiB, 1.25 GiB."""
-    value, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1000:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.3g} {unit}"
 
 
 def _milliseconds(value: float | None) -> str:

@@ -13,6 +13,16 @@ from visionmodel_contract.precision import Goal, Precision
 SUMMARY_LIMIT_BYTES = 3 * 1024
 
 
+def byte_size(count: int) -> str:
+    """Return bytes with three digits and a binary unit: 395 KiB, 1.25 GiB."""
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1000:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.3g} {unit}"
+
+
 class TensorSpec(ContractModel):
     """One input or output tensor as the graph declares it; -1 is a free axis, the first axis is the batch."""
 

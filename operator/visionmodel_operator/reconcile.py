@@ -7,7 +7,7 @@ in-memory fakes in `tests/fakes/` are held to the same contract tests as the ada
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.spec import Analysis, MetricType
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.actions import takes_away
+from visionmodel_operator.core.conversion_news import conversion_news
 from visionmodel_operator.core.counters import GatewaySamples, Series, sample_range, ticks_from_samples
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
 from visionmodel_operator.core.operations import Event, Operation
@@ -120,7 +121,7 @@ async def _pass(world: World, seen: Snapshot, now: datetime) -> Outcome:
     status = project_status(snapshot, decision.status, target, now, trouble, retry="" if retry is None else str(retry))
     if status != snapshot.status:
         await world.kube.write_status(snapshot.ref, snapshot.resource_version, status.to_wire())
-    await _announce(world, snapshot, decision, trouble)
+    await _announce(world, snapshot, (*decision.events, *conversion_news(snapshot, status)), trouble)
     if retry is not None:
         raise retry
     return _outcome(status, decision, trouble)
@@ -242,10 +243,10 @@ async def _perform(world: World, snapshot: Snapshot, decision: Decision) -> tupl
     return trouble, retry
 
 
-async def _announce(world: World, snapshot: Snapshot, decision: Decision, trouble: Trouble | None) -> None:
+async def _announce(world: World, snapshot: Snapshot, events: Sequence[Event], trouble: Trouble | None) -> None:
     """Tell people, after the status that it is about was written; an event is news, never memory."""
     known = {condition.reason for condition in snapshot.status.conditions if condition.status == "True"}
-    news = list(decision.events)
+    news = list(events)
     if trouble is not None and trouble.reason not in known:
         news.append(Event(trouble.reason, trouble.message, warning=True))
     for event in news:

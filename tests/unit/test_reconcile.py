@@ -318,6 +318,60 @@ def test_what_the_spec_no_longer_asks_of_the_route_is_withdrawn() -> None:
     assert "correctedAt" not in stage.kube.status(NAME)["traffic"]
 
 
+def test_a_conversion_is_told_stage_by_stage_and_each_once() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    job = f"{NAME}-{FIRST}-prepare"
+    stage.kube.block_job(job)
+    stage.run(3)
+    for name, percent in (("Fetch", 0), ("Fetch", 20), ("Parity", 55), ("Parity", 70)):
+        stage.kube.run_job(job, name, percent)
+        stage.run(2)
+    stage.convert(FIRST)
+    stage.live_through(5)
+    told = [(event.reason, event.warning) for event in stage.kube.events if event.reason.startswith("Conversion")]
+    assert told == [
+        ("ConversionStarted", False),
+        ("ConversionWaiting", True),
+        ("ConversionStage", False),
+        ("ConversionStage", False),
+        ("ConversionFinished", False),
+    ]
+    assert all(job in event.message for event in stage.kube.events if event.reason.startswith("Conversion"))
+
+
+def test_a_conversion_that_the_spec_leaves_behind_is_told() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    stage.kube.run_job(f"{NAME}-{FIRST}-prepare")
+    stage.run(2)
+    stage.kube.edit_model(NAME, {"model": builders.spec_document(2)["model"]})
+    stage.run(3)
+    assert stage.kube.store.get("Job", NAMESPACE, f"{NAME}-{FIRST}-prepare") is None
+    (told,) = [event for event in stage.kube.events if event.reason == "ConversionCancelled"]
+    assert told.message == f"Job {NAME}-{FIRST}-prepare is deleted: Revision {SECOND} replaces {FIRST}."
+
+
+def test_a_conversion_that_takes_too_long_ends_in_a_condition_that_says_what_to_set() -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.run(3)
+    stage.kube.run_job(f"{NAME}-{FIRST}-prepare", "Parity", 60)
+    stage.run(2)
+    stage.now.advance(121)
+    stage.run(3)
+    status, reason, message = stage.condition("Converted")
+    assert (status, reason) == ("False", "ConversionFailed")
+    assert message == (
+        f"Not converted within conversion.deadline (120s); Job {NAME}-{FIRST}-prepare was last seen at stage Parity; "
+        "raise conversion.deadline, or have the platform team give Jobs more CPU (Helm value jobResources.cpu)"
+    )
+    assert stage.condition("Stalled") == ("True", "ConversionDeadline", message)
+    assert stage.kube.store.get("Job", NAMESPACE, f"{NAME}-{FIRST}-prepare") is None
+
+
 def test_a_canary_gets_a_trace_before_its_first_weight() -> None:
     stage = Stage()
     stage.kube.add_model(NAME, builders.spec_document(1))

@@ -6,6 +6,7 @@ crashed container leaves the tail of its log there instead of a report.
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from visionmodel_contract.report import ReportSummary
 from visionmodel_operator.adapters.reading import Raw, condition_of, field_of, is_true, label_of, name_of
 from visionmodel_operator.core.names import LABEL_REVISION
-from visionmodel_operator.core.snapshot import JobState
+from visionmodel_operator.core.snapshot import SUSPENDED_JOB, JobState
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 MESSAGE_LIMIT = 1024
@@ -41,21 +42,29 @@ def _job_state(job: Raw, pods: list[Raw], log_line: str | None) -> JobState:
     finished = True if is_true(conditions, "Complete") else False if is_true(conditions, "Failed") else None
     stage, percent = (None, None) if finished is not None else _progress_from(log_line)
     message = "" if summary is not None else text[-MESSAGE_LIMIT:]
+    failed: Raw = condition_of(conditions, "Failed") if finished is False else {}
+    waiting = _waiting_of_job(job, pods) if finished is None else NOT_WAITING
     return JobState(
         name=name_of(job),
         revision=label_of(job, LABEL_REVISION) or "",
         finished=finished,
         summary=summary,
         exit_code=field_of(ended, "exitCode"),
-        message=message or (_failure_of(conditions) if finished is False and summary is None else ""),
+        message=message or ("" if summary is not None else str(failed.get("message") or "")[:MESSAGE_LIMIT]),
+        failure=str(failed.get("reason") or ""),
+        evicted=_eviction_of(pods),
         progress_stage=stage,
         progress_percent=percent,
-        waiting=_waiting_of_job(job, pods) if finished is None else "",
+        waiting=waiting.reason,
+        waiting_message=waiting.message,
     )
 
 
-def _failure_of(conditions: list[Raw]) -> str:
-    return str(condition_of(conditions, "Failed").get("message") or "")[:MESSAGE_LIMIT]
+def _eviction_of(pods: list[Raw]) -> str:
+    """Return why the kubelet threw a pod out, the newest such pod's; its container was killed and could not say."""
+    evicted = [pod for pod in pods if field_of(pod, "status", "reason") == "Evicted"]
+    newest = max(evicted, key=lambda pod: str(field_of(pod, "metadata", "creationTimestamp", default="")), default={})
+    return str(field_of(newest, "status", "message", default="")).strip()[:MESSAGE_LIMIT]
 
 
 def _newest_termination(pods: list[Raw]) -> Raw:
@@ -90,21 +99,36 @@ def _progress_from(line: str | None) -> tuple[str | None, int | None]:
     )
 
 
-def _waiting_of_job(job: Raw, pods: list[Raw]) -> str:
+@dataclass(frozen=True)
+class Wait:
+    """Why something does not run: a reason, empty when it does, and the words of the scheduler or the kubelet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+NOT_WAITING = Wait()
+
+
+def _waiting_of_job(job: Raw, pods: list[Raw]) -> Wait:
     if field_of(job, "spec", "suspend", default=False):
-        return "Suspended"
-    return next((reason for reason in map(waiting_reason, pods) if reason), "")
+        return Wait(SUSPENDED_JOB)
+    return next((wait for wait in map(wait_of, pods) if wait.reason), NOT_WAITING)
 
 
-def waiting_reason(pod: Raw) -> str:
-    """Return why a pod's containers do not run, such as Unschedulable or ImagePullBackOff; empty when they do."""
+def wait_of(pod: Raw) -> Wait:
+    """Return why a pod's containers do not run, such as Unschedulable or ImagePullBackOff."""
     status: Mapping[str, Any] = field_of(pod, "status", default={})
     scheduled = condition_of(status.get("conditions") or [], "PodScheduled")
     if scheduled.get("status") == "False":
-        return str(scheduled.get("reason") or "Unschedulable")
+        return _wait(scheduled, "Unschedulable")
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    reasons = (field_of(container, "state", "waiting", "reason", default="") for container in containers)
-    return next((str(r) for r in reasons if r and r not in _ORDINARY_WAITS), "")
+    waits = (_wait(field_of(container, "state", "waiting", default={}), "") for container in containers)
+    return next((wait for wait in waits if wait.reason and wait.reason not in _ORDINARY_WAITS), NOT_WAITING)
+
+
+def _wait(told: Mapping[str, Any], default: str) -> Wait:
+    return Wait(str(told.get("reason") or default), str(told.get("message") or "").strip()[:MESSAGE_LIMIT])
 
 
 _ORDINARY_WAITS = frozenset({"ContainerCreating", "PodInitializing"})

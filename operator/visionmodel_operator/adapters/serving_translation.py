@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL, waiting_reason
+from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL, wait_of
 from visionmodel_operator.adapters.reading import Raw, condition_of, field_of, is_true, label_of, name_of
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.core.names import FIELD_MANAGER, LABEL_REVISION
@@ -72,7 +72,7 @@ def _pod_state(pod: Raw, revision: str) -> PodState:
         ready=ready,
         restarts=sum(int(c.get("restartCount") or 0) for c in containers),
         terminating=field_of(pod, "metadata", "deletionTimestamp") is not None,
-        waiting=waiting_reason(pod),
+        waiting=wait_of(pod).reason,
     )
 
 

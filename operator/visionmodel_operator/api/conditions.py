@@ -87,8 +87,10 @@ class Reason(StrEnum):
     # failures
     CONVERSION_FAILED = "ConversionFailed"
     CONVERSION_DEADLINE = "ConversionDeadline"
+    CONVERSION_EVICTED = "ConversionEvicted"
     INVALID_SPEC = "InvalidSpec"
     UNKNOWN_RUNTIME = "UnknownRuntime"
+    BACKEND_UNAVAILABLE = "BackendUnavailable"  # the runtime, or the Jobs' image, has not what executes the model
     STABLE_UNAVAILABLE = "StableUnavailable"
     ROUTE_REJECTED = "RouteRejected"
     ROUTE_CONFLICT = "Conflict"
@@ -103,6 +105,12 @@ class Reason(StrEnum):
     VERIFIED = "Verified"
     AVAILABLE = "Available"
     METRIC_SILENT = "MetricSilent"
+    # events alone: news about a conversion beside those of its phase
+    CONVERSION_STARTED = "ConversionStarted"
+    CONVERSION_STAGE = "ConversionStage"
+    CONVERSION_WAITING = "ConversionWaiting"
+    CONVERSION_FINISHED = "ConversionFinished"
+    CONVERSION_CANCELLED = "ConversionCancelled"
 
 
 class Outcome(StrEnum):

@@ -1,10 +1,13 @@
 """Where the conversion of a revision stands: a value that the rollout and the status both read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary
-from visionmodel_operator.api.status import ConversionReport, ConversionStatus
+from visionmodel_operator.api.conditions import ConditionType, Reason
+from visionmodel_operator.api.status import ConditionStatus, ConversionReport, ConversionStatus
 from visionmodel_operator.core.conversion_request import artifact_key, gate_key_of
 from visionmodel_operator.core.memory import known_key
 from visionmodel_operator.core.snapshot import JobState, Snapshot
@@ -14,6 +17,10 @@ REMEMBERED_BY_KEY = frozenset(
 )
 """Failures that the content decides, alone or with the gates. Others (wrong digest under this URI, a missing file)
 concern only the VisionModel that named the source, and must not condemn the key for its neighbours."""
+
+
+DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
+"""The Job controller's reason for a Job that was active for longer than it may."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,12 @@ def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
     )
 
 
+def goals_in_words(gates: Sequence[GateResult]) -> str:
+    """Return what was measured against which goal, for people."""
+    goals = ", ".join(f"{gate.metric} {gate.value:.4g} ({gate.goal} {gate.limit:g})" for gate in gates)
+    return goals or "The artifact agrees with its source."
+
+
 def passed_gate_keys(snapshot: Snapshot) -> tuple[str, ...]:
     """Return the verdicts that need no second judgement, should the Job arrive at one of these artifacts again."""
     return tuple(
@@ -156,12 +169,47 @@ def _from_job(snapshot: Snapshot, job: JobState, key: str | None) -> Reported | 
             message = f"The Job made artifact {made}, wanted was {key}: operator and converter differ in version."
             return Failed("KeyMismatch", message, job.exit_code)
         return _reported(snapshot, job, summary, made)
+    if job.failure == DEADLINE_EXCEEDED:
+        return missed_deadline(snapshot, job)
     if summary is not None and summary.failure is not None:
         if key is not None and summary.failure.exit_code in REMEMBERED_BY_KEY:
             return _reported(snapshot, job, summary, key)
         return _failed(summary.failure, summary.gates)
+    if job.evicted:
+        return Failed(Reason.CONVERSION_EVICTED, _eviction_in_words(job), job.exit_code)
     detail = job.message or "the Job left no report; its pod's log has the details"
     return Failed("JobFailed", f"The conversion Job {job.name} failed: {detail}", job.exit_code)
+
+
+def missed_deadline(snapshot: Snapshot, job: JobState | None) -> Failed:
+    """Return the failure of a conversion that took too long, with what is known of how far it came."""
+    recorded, spec = snapshot.status.conversion, snapshot.spec
+    assert spec is not None
+    words = [f"Not converted within conversion.deadline ({spec.conversion.deadline})"]
+    if job is None:
+        stalled = next((c for c in snapshot.status.conditions if c.type is ConditionType.STALLED), None)
+        told = stalled.message if stalled is not None and stalled.status is ConditionStatus.TRUE else ""
+        words.append(f"no Job was started{f' ({told})' if told else ''}")
+    elif job.waiting:
+        words.append(f"Job {job.name} waits: {job.waiting} {job.waiting_message}".rstrip())
+    elif recorded is not None and recorded.stage:
+        words.append(f"Job {job.name} was last seen at stage {recorded.stage}")
+    if job is not None and job.summary is not None and job.summary.failure is not None:
+        words.append(f"an attempt had failed ({job.summary.failure.reason}: {job.summary.failure.message})")
+    if job is not None and job.evicted:
+        words.append(_eviction_in_words(job))
+    advice = "raise conversion.deadline, or have the platform team give Jobs more CPU (Helm value jobResources.cpu)"
+    return Failed(Reason.CONVERSION_DEADLINE, "; ".join((*words, advice)), None if job is None else job.exit_code)
+
+
+def _eviction_in_words(job: JobState) -> str:
+    advice = ""
+    if any(word in job.evicted for word in ("ephemeral", "EmptyDir")):
+        advice = (
+            "; use a smaller model or fewer samples, or have the platform team raise the Helm value"
+            " jobResources.ephemeralStorage"
+        )
+    return f"the node evicted a pod of Job {job.name}: {job.evicted.rstrip('. ')}{advice}"
 
 
 def _reported(snapshot: Snapshot, job: JobState, summary: ReportSummary, key: str) -> Reported | Outdated:

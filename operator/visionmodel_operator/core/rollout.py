@@ -17,7 +17,15 @@ from visionmodel_operator.api.conditions import ACTIVE_PHASES, Outcome, Phase, R
 from visionmodel_operator.api.status import ConversionStatus, SwapStage, VisionModelStatus
 from visionmodel_operator.core import evidence, memory
 from visionmodel_operator.core.actions import Action
-from visionmodel_operator.core.conversions import Failed, Ready, Reported, conversion_of, remembered, reported
+from visionmodel_operator.core.conversions import (
+    Failed,
+    Ready,
+    Reported,
+    conversion_of,
+    missed_deadline,
+    remembered,
+    reported,
+)
 from visionmodel_operator.core.effects import effects_of, job_name, must_forget
 from visionmodel_operator.core.judge import Harm
 from visionmodel_operator.core.operations import Event
@@ -249,16 +257,23 @@ def _converting(view: View) -> VisionModelStatus:
                 return memory.hold(done, Reason.AWAITING_APPLY, message, now)
             return memory.provision(done, "Converted; waiting for its pods.", now)
         case Failed():
-            told = recorded.model_copy(update={"message": conversion.message[:4096], "exit_code": conversion.exit_code})
-            failed = status.model_copy(update={"conversion": told})
-            message = f"{conversion.reason}: {conversion.message}"
-            return memory.fail(failed, Outcome.CONVERSION_FAILED, Reason.CONVERSION_FAILED, message, now)
+            return _not_converted(view, conversion)
         case Reported():
             return status.model_copy(update={"conversion": recorded.model_copy(update={"key": conversion.key})})
     if view.waited(recorded.started_at, view.spec.conversion.deadline):
-        message = f"Not converted within conversion.deadline ({view.spec.conversion.deadline})."
-        return memory.fail(status, Outcome.CONVERSION_FAILED, Reason.CONVERSION_DEADLINE, message, now)
+        return _not_converted(view, missed_deadline(view.snapshot, view.snapshot.jobs.get(job_name(view))))
     return status
+
+
+def _not_converted(view: View, failed: Failed) -> VisionModelStatus:
+    recorded = view.status.conversion
+    assert recorded is not None
+    told = recorded.model_copy(update={"message": failed.message[:4096], "exit_code": failed.exit_code})
+    status = view.status.model_copy(update={"conversion": told})
+    is_late = failed.reason == Reason.CONVERSION_DEADLINE
+    reason = Reason.CONVERSION_DEADLINE if is_late else Reason.CONVERSION_FAILED
+    message = failed.message if is_late else f"{failed.reason}: {failed.message}"
+    return memory.fail(status, Outcome.CONVERSION_FAILED, reason, message, view.now)
 
 
 def _provisioning(view: View) -> VisionModelStatus:

@@ -48,6 +48,10 @@ class KnownArtifact:
         return None if self.summary.artifact is not None else self.summary.failure
 
 
+SUSPENDED_JOB = "Suspended"
+"""What a Job waits for that somebody else lets run, as a queueing system does."""
+
+
 @dataclass(frozen=True)
 class JobState:
     """The prepare Job of one revision and attempt.
@@ -56,8 +60,12 @@ class JobState:
         finished: None while running, else whether it succeeded.
         summary: report from the termination message, when one was readable.
         exit_code: of the last terminated container.
+        message: what a failed Job without a report left: the end of its log, or the Job controller's words.
+        failure: the Job controller's reason, e.g. DeadlineExceeded, BackoffLimitExceeded.
+        evicted: the kubelet's words where it threw a pod of the Job out.
         progress_stage: advisory, from the pod's log.
-        waiting: why its pod does not start, e.g. Unschedulable, ImagePullBackOff.
+        waiting: why its pod does not start, e.g. Unschedulable, ImagePullBackOff; SUSPENDED_JOB.
+        waiting_message: the same in the words of the scheduler or the kubelet.
     """
 
     name: str
@@ -66,9 +74,12 @@ class JobState:
     summary: ReportSummary | None = None
     exit_code: int | None = None
     message: str = ""
+    failure: str = ""
+    evicted: str = ""
     progress_stage: str | None = None
     progress_percent: int | None = None
     waiting: str = ""
+    waiting_message: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from visionmodel_operator.api.status import (
     VisionModelStatus,
 )
 from visionmodel_operator.core import memory, names
+from visionmodel_operator.core.conversions import goals_in_words
 from visionmodel_operator.core.effects import job_name
 from visionmodel_operator.core.judge import LatencyRatio, config_from_analysis, verdict_of
 from visionmodel_operator.core.revision import plan_digest
@@ -271,8 +272,7 @@ def _parity(view: View) -> _Said:
         failed = conversion is not None and conversion.message is not None
         message = conversion.message if conversion is not None and conversion.message else ""
         return _Said(FALSE if failed else UNKNOWN, Reason.CONVERSION_FAILED if failed else Reason.UNKNOWN, message)
-    goals = ", ".join(f"{g.metric} {g.value:.4g} ({g.goal} {g.limit:g})" for g in conversion.report.parity)
-    return _Said(TRUE, Reason.VERIFIED, goals or "The artifact agrees with its source.")
+    return _Said(TRUE, Reason.VERIFIED, goals_in_words(conversion.report.parity))
 
 
 def _workload(view: View) -> _Said:

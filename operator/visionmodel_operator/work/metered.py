@@ -9,6 +9,7 @@ from visionmodel_operator.api.spec import Analysis
 from visionmodel_operator.api.status import RolloutStatus, VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_status
 from visionmodel_operator.core import memory
+from visionmodel_operator.core.conversion_news import conversion_ended
 from visionmodel_operator.core.judge import config_from_analysis, verdict_of
 from visionmodel_operator.core.operations import Operation
 from visionmodel_operator.core.snapshot import ObjectRef, Snapshot
@@ -74,14 +75,6 @@ class MeteredKube:
         telemetry = self._telemetry
         for gauge in (telemetry.phase, telemetry.step, telemetry.weight, telemetry.evidence, telemetry.rollouts):
             gauge.remove_by_labels({"namespace": namespace, "name": name})
-
-
-def conversion_ended(before: VisionModelStatus, after: VisionModelStatus) -> bool:
-    """Whether this write is the first that shows what the conversion of this revision made."""
-    if after.conversion is None or after.conversion.report is None:
-        return False
-    was = before.conversion
-    return was is None or was.report is None or was.revision != after.conversion.revision
 
 
 def evidence_of(rollout: RolloutStatus) -> float:

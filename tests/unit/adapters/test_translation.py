@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from visionmodel_contract.report import Failure, ReportSummary
-from visionmodel_operator.adapters.job_translation import job_states, waiting_reason
+from visionmodel_operator.adapters.job_translation import job_states, wait_of
 from visionmodel_operator.adapters.serving_translation import is_settled, pod_states, ready_replicas, route_state
 from visionmodel_operator.adapters.translation import (
     Observed,
@@ -39,8 +39,18 @@ def ended(message: str, at: str = "2026-01-01T12:00:00Z", code: int = 84, key: s
     return {"containerStatuses": [{"name": "prepare", "state": {}, key: terminated}]}
 
 
-def done(kind: str, message: str = "") -> dict[str, Any]:
-    return {**JOB, "status": {"conditions": [{"type": kind, "status": "True", "message": message}]}}
+def done(kind: str, message: str = "", reason: str = "") -> dict[str, Any]:
+    condition = {"type": kind, "status": "True", "message": message, "reason": reason}
+    return {**JOB, "status": {"conditions": [condition]}}
+
+
+TOO_MUCH = "Pod ephemeral local storage usage exceeds the total limit of containers 10Gi. "
+
+
+def evicted_pod(name: str, hour: str, why: str) -> dict[str, Any]:
+    killed = ended('{"stage": "Fetch"}', f"2026-01-01T{hour}:00:00Z", 137)
+    pod = job_pod({"phase": "Failed", "reason": "Evicted", "message": why, **killed}, name)
+    return {**pod, "metadata": {**pod["metadata"], "creationTimestamp": f"2026-01-01T{hour}:00:00Z"}}
 
 
 @pytest.mark.parametrize(
@@ -90,15 +100,56 @@ def done(kind: str, message: str = "") -> dict[str, Any]:
             {"finished": False, "message": "Job was active longer than specified deadline"},
             id="no pod left",
         ),
+        pytest.param(
+            done("Failed", "Job was active longer than specified deadline", "DeadlineExceeded"),
+            [],
+            None,
+            {
+                "finished": False,
+                "message": "Job was active longer than specified deadline",
+                "failure": "DeadlineExceeded",
+            },
+            id="too slow",
+        ),
+        pytest.param(
+            done("Failed", "Job has reached the specified backoff limit", "BackoffLimitExceeded"),
+            [evicted_pod("p1", "10", "first"), evicted_pod("p2", "12", TOO_MUCH)],
+            None,
+            {
+                "finished": False,
+                "message": '{"stage": "Fetch"}',
+                "failure": "BackoffLimitExceeded",
+                "evicted": TOO_MUCH.strip(),
+                "exit_code": 137,
+            },
+            id="evicted, and the log's end is no reason",
+        ),
         pytest.param(done("FailureTarget"), [], None, {"finished": None}, id="not failed yet"),
         pytest.param(
             {**JOB, "spec": {"suspend": True}}, [], None, {"finished": None, "waiting": "Suspended"}, id="suspended"
         ),
         pytest.param(
             JOB,
-            [job_pod({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]})],
+            [
+                job_pod(
+                    {
+                        "conditions": [
+                            {
+                                "type": "PodScheduled",
+                                "status": "False",
+                                "reason": "Unschedulable",
+                                "message": "0/3 nodes are available: 3 Insufficient cpu.",
+                            }
+                        ]
+                    }
+                )
+            ],
             None,
-            {"finished": None, "waiting": "Unschedulable"},
+            {
+                "finished": None,
+                "waiting": "Unschedulable",
+                "waiting_message": "0/3 nodes are available: 3 Insufficient cpu.",
+            },
             id="no node for it",
         ),
     ],
@@ -129,7 +180,7 @@ def test_job_states(
     ],
 )
 def test_waiting_reason(status: dict[str, Any], expected: str) -> None:
-    assert waiting_reason({"status": status}) == expected
+    assert wait_of({"status": status}).reason == expected
 
 
 def deployment(wanted: int, generation: int = 1, **status: int) -> dict[str, Any]:

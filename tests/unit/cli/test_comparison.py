@@ -3,9 +3,9 @@
 import pytest
 from rich.console import Console
 
-from visionmodel_cli.comparison import byte_size, comparison_table
+from visionmodel_cli.comparison import comparison_table
 from visionmodel_contract.precision import Precision
-from visionmodel_contract.report import CandidateRow
+from visionmodel_contract.report import CandidateRow, byte_size
 
 ROWS = (
     CandidateRow(

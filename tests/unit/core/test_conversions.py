@@ -1,6 +1,7 @@
 """Where a conversion stands: records before Jobs, each verdict for its own gates."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from unit.core import builders
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure, ReportSummary
+from visionmodel_operator.api.conditions import ConditionType
 from visionmodel_operator.api.spec import VisionModelSpec
-from visionmodel_operator.api.status import ConversionStatus, VisionModelStatus
+from visionmodel_operator.api.status import Condition, ConditionStatus, ConversionStatus, VisionModelStatus
 from visionmodel_operator.core.conversion_request import artifact_key, conversion_request, gate_key_of
 from visionmodel_operator.core.conversions import (
     Conversion,
@@ -21,6 +23,7 @@ from visionmodel_operator.core.conversions import (
     Running,
     conversion_of,
     key_of,
+    missed_deadline,
     remembered,
 )
 from visionmodel_operator.core.revision import revision_of
@@ -81,6 +84,53 @@ def seen(
     )
 
 
+ADVICE = "raise conversion.deadline, or have the platform team give Jobs more CPU (Helm value jobResources.cpu)"
+TOO_MUCH = "Pod ephemeral local storage usage exceeds the total limit of containers 10Gi."
+AT_PARITY = ConversionStatus(revision=REVISION, stage="Parity")
+
+
+def late(how_far: str) -> Failed:
+    return Failed("ConversionDeadline", f"Not converted within conversion.deadline (120s); {how_far}; {ADVICE}", None)
+
+
+def blocked(message: str) -> Snapshot:
+    condition = Condition(
+        type=ConditionType.STALLED,
+        status=ConditionStatus.TRUE,
+        reason="BackendUnavailable",
+        message=message,
+        last_transition_time=builders.START,
+    )
+    return replace(seen(PINNED), status=VisionModelStatus(conditions=[condition]))
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "job", "expected"),
+    [
+        pytest.param(
+            seen(PINNED),
+            job(None, waiting="Unschedulable", waiting_message="0/3 nodes are available"),
+            late(f"Job {JOB} waits: Unschedulable 0/3 nodes are available"),
+            id="no node for it",
+        ),
+        pytest.param(
+            seen(PINNED),
+            job(None, evicted="The node was low on resource: memory."),
+            late(f"the node evicted a pod of Job {JOB}: The node was low on resource: memory"),
+            id="evicted again and again",
+        ),
+    ],
+)
+def test_a_deadline_says_what_was_in_the_way(snapshot: Snapshot, job: JobState, expected: Failed) -> None:
+    assert missed_deadline(snapshot, job) == expected
+
+
+def test_a_deadline_without_a_job_says_why_there_was_none() -> None:
+    found = missed_deadline(blocked("runtime 24.10 has no OpenVINO backend"), None)
+    assert "no Job was started (runtime 24.10 has no OpenVINO backend)" in found.message
+    assert "no Job was started;" in missed_deadline(seen(PINNED), None).message
+
+
 MINE = ConversionStatus(revision=REVISION, key=KEY)
 OTHERS = ConversionStatus(revision="0000000000", key=KEY)
 READY = Ready(KEY, SUCCESS.artifact, SUCCESS.gates, SUCCESS)
@@ -96,6 +146,41 @@ CASES: dict[str, tuple[Snapshot, Conversion]] = {
     "job-left-no-report": (
         seen(PINNED, {JOB: job(False, message="OOMKilled", exit_code=137)}),
         Failed("JobFailed", f"The conversion Job {JOB} failed: OOMKilled", 137),
+    ),
+    "job-was-too-slow": (
+        seen(PINNED, {JOB: job(False, failure="DeadlineExceeded", message="Job was active")}, recorded=AT_PARITY),
+        late(f"Job {JOB} was last seen at stage Parity"),
+    ),
+    "job-was-too-slow-after-a-failed-attempt": (
+        seen(PINNED, {JOB: job(False, NOT_FOUND, failure="DeadlineExceeded", exit_code=81)}),
+        Failed(
+            "ConversionDeadline",
+            "Not converted within conversion.deadline (120s); an attempt had failed"
+            f" ({failure(NOT_FOUND).reason}: {failure(NOT_FOUND).message}); {ADVICE}",
+            81,
+        ),
+    ),
+    "job-was-done-when-its-time-was-up": (
+        seen(PINNED, {JOB: job(False, SUCCESS, failure="DeadlineExceeded")}),
+        Reported(SUCCESS, KEY, GATES),
+    ),
+    "job-wrote-too-much": (
+        seen(PINNED, {JOB: job(False, evicted=TOO_MUCH, message='{"stage": "Fetch"}', exit_code=137)}),
+        Failed(
+            "ConversionEvicted",
+            f"the node evicted a pod of Job {JOB}: Pod ephemeral local storage usage exceeds the total limit of"
+            " containers 10Gi; use a smaller model or fewer samples, or have the platform team raise the Helm value"
+            " jobResources.ephemeralStorage",
+            137,
+        ),
+    ),
+    "job-was-evicted-for-its-node's-sake": (
+        seen(PINNED, {JOB: job(False, evicted="The node was low on resource: memory.")}),
+        Failed("ConversionEvicted", f"the node evicted a pod of Job {JOB}: The node was low on resource: memory", None),
+    ),
+    "evicted-once-but-reported": (
+        seen(PINNED, {JOB: job(False, INVALID, evicted=TOO_MUCH)}),
+        Reported(INVALID, KEY, GATES),
     ),
     "job-made-another-artifact": (
         seen(builders.spec(8), {JOB: job(True, SUCCESS, exit_code=0)}),
