@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     INTERNAL = 70  # a bug of ours: retried by the Job, then reported
     SOURCE_UNAVAILABLE = 75  # network, store or registry outage: retried
     REGISTRY_UNAVAILABLE = 76  # retried
+    DISK_FULL = 77  # the node's, not the Job's own limit: retried
     BAD_REQUEST = 80  # the request cannot be read or asks for what this converter does not know
     SOURCE_NOT_FOUND = 81
     SOURCE_FORBIDDEN = 82
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     RUNTIME_MISSING = 96  # this image or node lacks what was asked to run the model
     LOADER_MISSING = 97  # this image has no loader for the source's format
     LOADER_FAILED = 98  # the sandboxed loader crashed, met a limit, reached for the network or gave nonsense
+    STORAGE_EXCEEDED = 105  # the Job's limit of scratch space
 
 
 PERMANENT_EXIT_CODES: tuple[int, ...] = tuple(code for code in ExitCode if 80 <= code <= 113)

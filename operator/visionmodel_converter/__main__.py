@@ -6,8 +6,10 @@ This is the only place that catches exceptions: a ConversionFailure becomes its 
 
 import argparse
 import os
+import platform
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,9 +23,10 @@ from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_converter.command_line import add_arguments
 from visionmodel_converter.environment import Environment, environment_from
-from visionmodel_converter.failures import ConversionFailure, Reason, validation_words
+from visionmodel_converter.failures import ConversionFailure, Reason, first_line, validation_words
 from visionmodel_converter.journal import Journal
 from visionmodel_converter.report import failed_summary, termination_message
+from visionmodel_converter.storage import Storage, disk_full, is_disk_full
 
 CGROUP = Path("/sys/fs/cgroup")
 COMMANDS = ("convert", "prepare", "fetch-artifact")
@@ -41,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     journal = Journal(sys.stdout, lambda: datetime.now(UTC))  # noqa: TID251 - the edge: this is the clock
     try:
         summary = _run(options, journal, command)
-    except Exception as error:
+    except Exception as found:
+        error = disk_full(first_line(found)) if is_disk_full(found) else found
         failure = _failure_of(error)
         if not isinstance(error, ConversionFailure):
             traceback.print_exc()
@@ -132,6 +136,7 @@ def _prepare(
         return prepare(job)
 
 
+            storage=Storage((options.work, Path(tempfile.gettempdir())), environment.storage_limit_bytes),
 def _request(path: Path) -> ConversionRequest:
     try:
         return ConversionRequest.model_validate_json(path.read_bytes())
@@ -165,7 +170,8 @@ def _environment() -> Environment:
         return environment_from(os.environ)
     except ValueError as error:
         raise ConversionFailure(
-            Reason.BAD_REQUEST, f"an environment variable VISIONMODEL_MAX_*_MIB is no number: {error}"
+            Reason.BAD_REQUEST,
+            f"an environment variable VISIONMODEL_MAX_*_MIB or VISIONMODEL_STORAGE_LIMIT_BYTES is no number: {error}",
         ) from error
 
 

@@ -33,6 +33,8 @@ class Environment:
     ca_file: Path | None
     max_model_bytes: int
     max_dataset_bytes: int
+    storage_limit_bytes: int | None
+    """Of the pod's scratch folders together; None: no limit but the disk."""
     ambient_aws: bool
     """The pod has cloud credentials of its own (workload identity); otherwise a store without keys is anonymous."""
     ambient_google: bool
@@ -50,7 +52,7 @@ def environment_from(variables: Mapping[str, str]) -> Environment:
     def mebibytes(name: str, default: int) -> int:
         return int(variables.get(name) or default) * MEBIBYTE
 
-    ca_file = variables.get("SSL_CERT_FILE")
+    ca_file, storage_limit = variables.get("SSL_CERT_FILE"), variables.get("VISIONMODEL_STORAGE_LIMIT_BYTES")
     return Environment(
         source_credentials=folder("VISIONMODEL_SOURCE_CREDENTIALS", DEFAULT_SOURCE_CREDENTIALS),
         registry_credentials=folder("VISIONMODEL_REGISTRY_CREDENTIALS", DEFAULT_REGISTRY_CREDENTIALS),
@@ -60,6 +62,7 @@ def environment_from(variables: Mapping[str, str]) -> Environment:
         ca_file=Path(ca_file) if ca_file else None,
         max_model_bytes=mebibytes("VISIONMODEL_MAX_MODEL_MIB", DEFAULT_MAX_MODEL_MIB),
         max_dataset_bytes=mebibytes("VISIONMODEL_MAX_DATASET_MIB", DEFAULT_MAX_DATASET_MIB),
+        storage_limit_bytes=int(storage_limit) if storage_limit else None,
         ambient_aws=any(variables.get(name) for name in AMBIENT_AWS),
         ambient_google=bool(variables.get("GOOGLE_APPLICATION_CREDENTIALS")),
         ambient_azure=bool(variables.get("AZURE_FEDERATED_TOKEN_FILE")),

@@ -77,6 +77,8 @@ class Reason(StrEnum):
     LOADER_CRASHED = "LoaderCrashed"
     LOADER_RESULT_INVALID = "LoaderResultInvalid"
     SANDBOX_UNAVAILABLE = "SandboxUnavailable"
+    DISK_FULL = "DiskFull"
+    STORAGE_EXCEEDED = "StorageExceeded"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
     REGISTRY_FORBIDDEN = "RegistryForbidden"
     ARTIFACT_CORRUPT = "ArtifactCorrupt"
@@ -144,6 +146,8 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.LOADER_CRASHED: ExitCode.LOADER_FAILED,
     Reason.LOADER_RESULT_INVALID: ExitCode.LOADER_FAILED,
     Reason.SANDBOX_UNAVAILABLE: ExitCode.LOADER_FAILED,
+    Reason.DISK_FULL: ExitCode.DISK_FULL,
+    Reason.STORAGE_EXCEEDED: ExitCode.STORAGE_EXCEEDED,
     Reason.REGISTRY_UNAVAILABLE: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.REGISTRY_FORBIDDEN: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.ARTIFACT_CORRUPT: ExitCode.REGISTRY_UNAVAILABLE,

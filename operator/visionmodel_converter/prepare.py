@@ -45,6 +45,7 @@ from visionmodel_converter.report import DataFinding, FullReport, row_of
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri, fetch
 from visionmodel_converter.sources.tree import fetch_tree
 from visionmodel_converter.stages import Stage, stages_after_lookup
+from visionmodel_converter.storage import DATA_COPIES, MODEL_COPIES, WORKING_COPIES, Storage
 from visionmodel_converter.store.image import MODEL_FILE, sha256_of
 from visionmodel_converter.store.port import ArtifactStore
 from visionmodel_converter.store.published import Published, tag_of
@@ -67,6 +68,7 @@ class Job:
     retry: Retry = DEFAULT_RETRY
     loader_limits: Limits = field(default_factory=Limits)
 
+    storage: Storage = field(default_factory=Storage)
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -143,6 +145,8 @@ def _run(
         job.journal.begin(Stage.SIMPLIFY, f"simplifying {checked.model.nodes} nodes")
         simplified = simplify(checked.model, threads=job.threads, seed=_seed(key))
     outcome = try_precisions(_bench(job, checked, simplified.model, key), job.journal)
+    precisions = ", ".join(job.request.options.precisions)
+    job.storage.refuse_shortage(WORKING_COPIES * source.path.stat().st_size, f"making {precisions} of {source.uri}")
     made = _report(key, source, checked, simplified, outcome)
     published, cached = _publish(job, plan, made)
     if published.info.model_digest != made[1].model_digest:  # another Job was first, with other bytes
@@ -183,19 +187,23 @@ def _load(job: Job, source: Fetched, found: SourceFormat) -> Fetched:
         hidden=(environment.source_credentials, environment.registry_credentials, environment.pvc_root),
     )
     loaded = load_as_onnx(source.path, found, job.request.source, around, shown=source.uri)
+    job.storage.refuse_shortage(WORKING_COPIES * source.size_bytes, f"converting {source.uri} to ONNX")
     return replace(source, path=loaded.path)
 
 
 def _fetch_source(job: Job) -> Fetched:
-    return fetch_source(
-        job.request.source.uri,
-        job.request.source.format,
-        job.work,
-        environment=job.environment,
-        max_bytes=job.environment.max_model_bytes,
-        expected_digest=job.request.source.digest,
-        retry=job.retry,
-    )
+    with job.storage.limiting(
+        job.environment.max_model_bytes, copies=MODEL_COPIES, what=display_uri(job.request.source.uri)
+    ) as max_bytes:
+        return fetch_source(
+            job.request.source.uri,
+            job.request.source.format,
+            job.work,
+            environment=job.environment,
+            max_bytes=max_bytes,
+            expected_digest=job.request.source.digest,
+            retry=job.retry,
+        )
 
 
 def _check(job: Job, source: Fetched) -> Checked:
@@ -213,10 +221,10 @@ def _check(job: Job, source: Fetched) -> Checked:
 
 
 def _data(job: Job, uri: str, name: str, role: Role, model: CheckedModel, limit: int | None = None) -> Data:
-    limit_bytes = job.environment.max_dataset_bytes
-    file = _fetch_data(job, uri, job.work / name, limit_bytes)
-    task = job.request.task
-    samples = load_samples(file.path, model.inputs, task=task, shown=file.uri, max_bytes=limit_bytes, limit=limit)
+    task, most = job.request.task, job.environment.max_dataset_bytes
+    with job.storage.limiting(most, copies=DATA_COPIES, what=display_uri(uri)) as max_bytes:
+        file = _fetch_data(job, uri, job.work / name, max_bytes)
+        samples = load_samples(file.path, model.inputs, task=task, shown=file.uri, max_bytes=max_bytes, limit=limit)
     return Data(check_samples(samples, role=role, shown=file.uri, names=class_names(task)), file)
 
 

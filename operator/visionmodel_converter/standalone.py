@@ -27,6 +27,7 @@ from visionmodel_converter.journal import Journal
 from visionmodel_converter.prepare import Job, prepare
 from visionmodel_converter.report import FullReport, row_of
 from visionmodel_converter.stages import DONE
+from visionmodel_converter.storage import Storage
 from visionmodel_converter.store.folder import FolderStore
 
 FIRST_TASK: Final = TaskID(0)
@@ -34,7 +35,7 @@ FIRST_TASK: Final = TaskID(0)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the machine gives a conversion: its environment, CPUs, the limits of loaders, and the time."""
+    """What the machine gives a conversion: its environment, CPUs and their name, the limits of loaders, the time."""
 
     environment: Environment
     threads: int
@@ -75,6 +76,7 @@ def convert(options: argparse.Namespace, machine: Machine, command: Sequence[str
             loader_limits=machine.loader_limits,
         )
         with redirect_stderr(StringIO()):  # libraries talk while they calibrate, which would tear the bar apart
+            storage=Storage((Path(work),)),
             key = prepare(job).artifact
         assert key is not None  # prepare raises where there is none
         published = store.find(key.key, Path(work) / "made")

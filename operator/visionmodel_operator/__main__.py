@@ -80,6 +80,8 @@ def platform_from(settings: Settings, server_version: tuple[int, int], *, gatewa
         gateway_profile=settings.gateway_profile,
         job_cpu_limit=settings.job_cpu_limit,
         job_memory_limit=settings.job_memory_limit,
+        job_storage_limit=settings.job_storage_limit,
+        job_service_account=settings.job_service_account,
         converter_openvino_image=settings.converter_openvino_image,
         allow_http_sources=settings.allow_http_sources,
     )

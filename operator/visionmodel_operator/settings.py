@@ -36,6 +36,8 @@ class Settings:
         watch_namespaces: empty: all.
         lease_namespace: where the Lease lives; the operator's own.
         identity: name of this process in the Lease and in events.
+        job_storage_limit: scratch space of a Job, as a quantity.
+        job_service_account: that conversion Jobs run as, in the namespace of their VisionModel; None: its default.
         resync_seconds: time between full lists.
         tls_strict: keep Python's strict certificate checks, which the CAs of some clouds fail.
     """
@@ -58,6 +60,8 @@ class Settings:
     allow_http_sources: bool = False
     watch_namespaces: tuple[str, ...] = ()
     leader_election: bool = True
+    job_storage_limit: str = "10Gi"
+    job_service_account: str | None = None
     lease_namespace: str = "default"
     lease_name: str = "visionmodel-operator"
     identity: str = "visionmodel-operator"
@@ -133,6 +137,8 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         allow_http_sources=read.flag("ALLOW_HTTP_SOURCES", default=False),
         watch_namespaces=_names(environment.get(PREFIX + "WATCH_NAMESPACES", "")),
         leader_election=read.flag("LEADER_ELECTION", default=True),
+        job_storage_limit=read.text("JOB_STORAGE_LIMIT", "10Gi"),
+        job_service_account=read.optional("JOB_SERVICE_ACCOUNT"),
         lease_namespace=read.text("LEASE_NAMESPACE", environment.get("POD_NAMESPACE") or "default"),
         lease_name=read.text("LEASE_NAME", "visionmodel-operator"),
         identity=pod,

@@ -247,6 +247,8 @@ def test_the_operator_reads_the_full_values(helm: Path) -> None:
         job_memory_limit="1Gi",
         converter_openvino_image="registry.example/visionmodel-converter-openvino:0.1.0",
         allow_http_sources=True,
+        job_storage_limit="5Gi",
+        job_service_account="converter",
         watch_namespaces=("vision", "team-a"),
         leader_election=True,
         lease_namespace="vm-system",

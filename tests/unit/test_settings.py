@@ -38,6 +38,22 @@ def test_defaults() -> None:
         ("POD_NAME", "op-7", "identity", "op-7"),
         ("CONVERTER_OPENVINO_IMAGE", "r/openvino:1", "converter_openvino_image", "r/openvino:1"),
         ("CONVERTER_OPENVINO_IMAGE", "", "converter_openvino_image", None),
+        ("JOB_STORAGE_LIMIT", "", "job_storage_limit", "10Gi"),
+        ("JOB_STORAGE_LIMIT", "5Gi", "job_storage_limit", "5Gi"),
+        ("JOB_SERVICE_ACCOUNT", "", "job_service_account", None),
+        ("JOB_SERVICE_ACCOUNT", "converter", "job_service_account", "converter"),
+        (
+            "RUNTIMES",
+            '{"26.07": {"image": "a", "tritonVersion": "2.71.0", "openvinoImage": "b"}}',
+            "runtimes",
+            {"26.07": RuntimeSetting("a", "2.71.0", "b")},
+        ),
+        (
+            "RUNTIMES",
+            '{"26.07": {"image": "a", "tritonVersion": "2.71.0", "openvinoImage": ""}}',
+            "runtimes",
+            {"26.07": RuntimeSetting("a", "2.71.0")},
+        ),
     ],
 )
 def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: object) -> None:

@@ -200,6 +200,8 @@ class Platform:
     job_cpu_limit: str = "1"
     job_memory_limit: str = "2Gi"
     converter_openvino_image: str | None = None
+    job_storage_limit: str = "10Gi"
+    job_service_account: str | None = None
     allow_http_sources: bool = False
 
 

@@ -14,7 +14,7 @@ from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import DeleteJob, StartConversion
 from visionmodel_operator.core.operations import Create, Delete, Operation
-from visionmodel_operator.core.quantity import canonical, smaller
+from visionmodel_operator.core.quantity import canonical, canonical_map, smaller
 from visionmodel_operator.core.snapshot import Platform, Snapshot
 from visionmodel_operator.render.objects import Json, owned_metadata
 from visionmodel_operator.render.pods import REGISTRY_CREDENTIALS, RESTRICTED_CONTAINER, RESTRICTED_POD
@@ -25,8 +25,11 @@ ANNOTATION_REQUEST: Final = f"{GROUP}/conversion-request"
 REQUEST_FOLDER: Final = "/etc/visionmodel"
 REQUEST_FILE: Final = "request.json"
 WORK_FOLDER: Final = "/work"
-WORK_SIZE_LIMIT: Final = "10Gi"
-"""The largest ONNX file (2 GiB) as source, simplified model, artifact layer and dataset, with room to spare."""
+STORAGE_REQUEST: Final = "1Gi"
+STORAGE_RESOURCE: Final = "ephemeral-storage"
+AZURE_SCHEME: Final = "abfs://"
+AZURE_LABEL: Final = {"azure.workload.identity/use": "true"}
+"""What Azure's webhook wants on a pod, beside the annotation of its service account, to hand it a token."""
 SOURCE_CREDENTIALS: Final = "/var/run/secrets/visionmodel/source"
 CLAIM_FOLDER: Final = "/mnt/pvc"
 CLAIM_SCHEME: Final = "pvc://"
@@ -49,7 +52,7 @@ def start_conversion(action: StartConversion, snapshot: Snapshot) -> tuple[Opera
             "template": {
                 "metadata": {
                     # without the revision: the revision's Service and budget select their pods by it
-                    "labels": names.object_labels(ref.name, "conversion"),
+                    "labels": {**_identity_labels(action.spec), **names.object_labels(ref.name, "conversion")},
                     # as a file of the downward API: born and deleted with the Job, unlike a ConfigMap beside it
                     "annotations": {ANNOTATION_REQUEST: action.request.to_json()},
                 },
@@ -84,10 +87,11 @@ def _pod_failure_policy() -> Json:
 def _pod(action: StartConversion, platform: Platform) -> Json:
     mounts = [
         ({"name": "request", "downwardAPI": {"items": [_request_item()]}}, REQUEST_FOLDER, True),
-        ({"name": "work", "emptyDir": {"sizeLimit": WORK_SIZE_LIMIT}}, WORK_FOLDER, False),
-        ({"name": "tmp", "emptyDir": {}}, "/tmp", False),
+        ({"name": "work", **scratch}, WORK_FOLDER, False),
+        ({"name": "tmp", **scratch}, "/tmp", False),
         *_secret_mounts(action.spec, platform),
         *(
+    scratch = {"emptyDir": {"sizeLimit": canonical(platform.job_storage_limit)}}
             ({"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}, path, True)
             for index, (claim, path) in enumerate(_claims(action.spec))
         ),
@@ -106,6 +110,8 @@ def _pod(action: StartConversion, platform: Platform) -> Json:
 
 
 def _request_item() -> Json:
+    if platform.job_service_account is not None:
+        pod["serviceAccountName"] = platform.job_service_account
     return {"path": REQUEST_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_REQUEST}']"}}
 
 
@@ -115,6 +121,20 @@ Mount = tuple[Mapping[str, Any], str, bool]
 
 def _secret_mounts(spec: VisionModelSpec, platform: Platform) -> list[Mount]:
     """Return the Secrets as files; the kubelet reads them, the operator never does."""
+def _resources(platform: Platform) -> Json:
+    """Return the limits, and requests that fit a small model and never exceed them."""
+    limits = {
+        "cpu": platform.job_cpu_limit,
+        "memory": platform.job_memory_limit,
+        STORAGE_RESOURCE: platform.job_storage_limit,
+    }
+    least = {"cpu": CPU_REQUEST, "memory": MEMORY_REQUEST, STORAGE_RESOURCE: STORAGE_REQUEST}
+    return {
+        "requests": {name: smaller(least[name], limit) for name, limit in limits.items()},
+        "limits": canonical_map(limits),
+    }
+
+
     found: list[Mount] = []
     if spec.model.secret_ref is not None:
         found.append((_secret("source-credentials", spec.model.secret_ref.name), SOURCE_CREDENTIALS, True))
@@ -131,10 +151,20 @@ def _claims(spec: VisionModelSpec) -> list[tuple[str, str]]:
     """Return each claim that a URI of the spec names, and its folder."""
     conversion = spec.conversion
     calibration = None if conversion.calibration is None else conversion.calibration.storage_uri
-    uris = (spec.model.storage_uri, conversion.gates.parity.dataset_uri, calibration)
-    claims = [uri.removeprefix(CLAIM_SCHEME).partition("/")[0] for uri in uris if uri and uri.startswith(CLAIM_SCHEME)]
+    return [uri for uri in (spec.model.storage_uri, conversion.gates.parity.dataset_uri, calibration) if uri]
+
+
+def _identity_labels(spec: VisionModelSpec) -> dict[str, str]:
+    """Return what a cloud wants on a pod that reads as its service account; the others go by the account alone."""
+    is_azure = any(uri.startswith(AZURE_SCHEME) for uri in _uris(spec))
+    return dict(AZURE_LABEL) if is_azure and spec.model.secret_ref is None else {}
+
+    claims = [uri.removeprefix(CLAIM_SCHEME).partition("/")[0] for uri in _uris(spec) if uri.startswith(CLAIM_SCHEME)]
     return [(claim, f"{CLAIM_FOLDER}/{claim}") for claim in dict.fromkeys(claims)]
 
+
+def _uris(spec: VisionModelSpec) -> list[str]:
+    """Return what the Job reads: model, evaluation data, calibration samples."""
 
 def _image(action: StartConversion, platform: Platform) -> str:
     """Return the converter that can load the format, or has the backend's runtime; one that lacks it says so for good.
@@ -156,14 +186,15 @@ def _converter(image: str, platform: Platform, mounts: list[Mount]) -> Json:
         "imagePullPolicy": "IfNotPresent",
         "command": ["visionmodel-convert"],
         "args": ["prepare", "--request", f"{REQUEST_FOLDER}/{REQUEST_FILE}", "--work", WORK_FOLDER],
-        "env": [{"name": "VISIONMODEL_ALLOW_HTTP", "value": "true" if platform.allow_http_sources else "false"}],
-        "resources": {
-            "requests": {
-                "cpu": smaller(CPU_REQUEST, platform.job_cpu_limit),
-                "memory": smaller(MEMORY_REQUEST, platform.job_memory_limit),
+        "env": [
+            {"name": "VISIONMODEL_ALLOW_HTTP", "value": "true" if platform.allow_http_sources else "false"},
+            # in bytes, and what a LimitRange or a policy made of it
+            {
+                "name": "VISIONMODEL_STORAGE_LIMIT_BYTES",
+                "valueFrom": {"resourceFieldRef": {"resource": f"limits.{STORAGE_RESOURCE}", "divisor": "1"}},
             },
-            "limits": {"cpu": canonical(platform.job_cpu_limit), "memory": canonical(platform.job_memory_limit)},
-        },
+        ],
+        "resources": _resources(platform),
         "securityContext": dict(RESTRICTED_CONTAINER),
         # the report, or after a crash that left none (out of memory), the end of the log
         "terminationMessagePath": "/dev/termination-log",

@@ -259,3 +259,29 @@ def test_wide_request_still_leaves_a_small_summary(claim_job: tuple[JobRunner, P
     done = job.run(job.request(put("m.onnx", CLASSIFIER), parity={"metrics": goals}))
     assert done.code == 0, done.stderr
     assert done.summary.artifact is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "samples", "shown"),
+    [
+        pytest.param(b"\0" * 1_000_000, 20, "pvc://models/m.onnx", id="model"),
+        pytest.param(CLASSIFIER, 20_000, "pvc://models/eval.npz", id="dataset"),
+    ],
+)
+def test_what_exceeds_the_scratch_space_is_refused_before_it_is_written(
+    claim_job: tuple[JobRunner, Put], tmp_path: Path, model: bytes, samples: int, shown: str
+) -> None:
+    job, put = claim_job
+    (tmp_path / "tmp").mkdir()
+    limit = 400_000  # bytes
+    job = job.with_environment(VISIONMODEL_STORAGE_LIMIT_BYTES=str(limit), TMPDIR=str(tmp_path / "tmp"))
+    request = job.request(put("m.onnx", model), parity={"datasetUri": put("eval.npz", labelled_digits(samples))})
+    done = job.run(request)
+    failure = done.summary.failure
+    assert failure is not None
+    assert (failure.reason, done.code) == ("StorageExceeded", ExitCode.STORAGE_EXCEEDED), failure.message
+    assert failure.message.startswith(f"{shown} would take more than the ")
+    assert "391 KiB" in failure.message
+    assert "jobResources.ephemeralStorage" in failure.message
+    assert sum(path.stat().st_size for path in (tmp_path / "work").rglob("*") if path.is_file()) < limit
+    assert job.tags() == []

@@ -107,6 +107,8 @@ DETECTION_SPEC = spec(
     serving={"resources": {"requests": {"cpu": "2500m"}}},
 )
 
+AZURE_SPEC = spec(model={"storageUri": "abfs://models@account.dfs.core.windows.net/shapes/1/model.onnx"})
+
 PLATFORM = Platform(
     runtimes={
         "24.10": Runtime("24.10", "registry.example/triton-cpu:24.10", "2.51.0"),
@@ -191,6 +193,10 @@ CASES: Mapping[str, tuple[Action, Snapshot]] = {
         snapshot(platform=replace(PLATFORM, image_volumes=False, artifact_repository_insecure=True)),
     ),
     "conversion": (StartConversion(f"shapes-{REVISION}-prepare", request(), CPU_SPEC), snapshot()),
+    "conversion-by-identity": (
+        StartConversion(f"shapes-{REVISION}-prepare", request(), AZURE_SPEC),
+        snapshot(spec=AZURE_SPEC, platform=replace(PLATFORM, job_service_account="converter", job_storage_limit="20G")),
+    ),
     "route": (EnsureRoute((REVISION, CANARY), (950_000, 50_000), CPU_SPEC), snapshot()),
     "delete-route": (DeleteRoute(), snapshot()),
     "front": (EnsureFront(REVISION), snapshot()),
