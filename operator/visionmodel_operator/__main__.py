@@ -64,7 +64,7 @@ def platform_from(settings: Settings, server_version: tuple[int, int], *, gatewa
         has_image_volumes = server_version >= FIRST_SERVER_WITH_IMAGE_VOLUMES
     return Platform(
         runtimes={
-            version: Runtime(version, runtime.image, runtime.triton_version)
+            version: Runtime(version, runtime.image, runtime.triton_version, runtime.openvino_image)
             for version, runtime in settings.runtimes.items()
         },
         default_runtime=settings.default_runtime,

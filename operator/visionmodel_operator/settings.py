@@ -18,10 +18,14 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class RuntimeSetting:
-    """One row of the runtime table: a Triton release that users may ask for."""
+    """One row of the runtime table: a Triton release that users may ask for.
+
+    `openvino_image` serves models with backend OpenVINO; None: this release does not.
+    """
 
     image: str
     triton_version: str
+    openvino_image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,12 @@ class Settings:
         runtimes: by release, such as 24.10.
         converter_images: by source format, for those that the plain converter image cannot load.
         converter_openvino_image: None: the converter's image has OpenVINO too, or nobody may ask for it.
+        job_storage_limit: scratch space of a Job, as a quantity.
+        job_service_account: that conversion Jobs run as, in the namespace of their VisionModel; None: its default.
         image_volumes: None: by the server's version (1.35 and newer have them).
         watch_namespaces: empty: all.
         lease_namespace: where the Lease lives; the operator's own.
         identity: name of this process in the Lease and in events.
-        job_storage_limit: scratch space of a Job, as a quantity.
-        job_service_account: that conversion Jobs run as, in the namespace of their VisionModel; None: its default.
         resync_seconds: time between full lists.
         tls_strict: keep Python's strict certificate checks, which the CAs of some clouds fail.
     """
@@ -56,12 +60,12 @@ class Settings:
     simulated_accelerators: bool = False
     job_cpu_limit: str = "1"
     job_memory_limit: str = "2Gi"
+    job_storage_limit: str = "10Gi"
+    job_service_account: str | None = None
     converter_openvino_image: str | None = None
     allow_http_sources: bool = False
     watch_namespaces: tuple[str, ...] = ()
     leader_election: bool = True
-    job_storage_limit: str = "10Gi"
-    job_service_account: str | None = None
     lease_namespace: str = "default"
     lease_name: str = "visionmodel-operator"
     identity: str = "visionmodel-operator"
@@ -133,12 +137,12 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         simulated_accelerators=read.flag("SIMULATED_ACCELERATORS", default=False),
         job_cpu_limit=read.text("JOB_CPU_LIMIT", "1"),
         job_memory_limit=read.text("JOB_MEMORY_LIMIT", "2Gi"),
+        job_storage_limit=read.text("JOB_STORAGE_LIMIT", "10Gi"),
+        job_service_account=read.optional("JOB_SERVICE_ACCOUNT"),
         converter_openvino_image=read.optional("CONVERTER_OPENVINO_IMAGE"),
         allow_http_sources=read.flag("ALLOW_HTTP_SOURCES", default=False),
         watch_namespaces=_names(environment.get(PREFIX + "WATCH_NAMESPACES", "")),
         leader_election=read.flag("LEADER_ELECTION", default=True),
-        job_storage_limit=read.text("JOB_STORAGE_LIMIT", "10Gi"),
-        job_service_account=read.optional("JOB_SERVICE_ACCOUNT"),
         lease_namespace=read.text("LEASE_NAMESPACE", environment.get("POD_NAMESPACE") or "default"),
         lease_name=read.text("LEASE_NAME", "visionmodel-operator"),
         identity=pod,
@@ -153,7 +157,11 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
 def _runtimes(text: str) -> dict[str, RuntimeSetting]:
     table: dict[str, Any] = json.loads(text)
     runtimes = {
-        version: RuntimeSetting(image=str(row["image"]), triton_version=str(row["tritonVersion"]))
+        version: RuntimeSetting(
+            image=str(row["image"]),
+            triton_version=str(row["tritonVersion"]),
+            openvino_image=str(row["openvinoImage"]) if row.get("openvinoImage") else None,
+        )
         for version, row in table.items()
     }
     if not runtimes:

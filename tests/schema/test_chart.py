@@ -233,7 +233,9 @@ def test_the_operator_reads_the_full_values(helm: Path) -> None:
         converter_images={"torchscript": "registry.example/visionmodel-converter-torch:0.1.0"},
         runtimes={
             "24.10": RuntimeSetting("registry.example/triton-cpu:24.10", "2.51.0"),
-            "26.07": RuntimeSetting("registry.example/triton:26.07", "2.71.0"),
+            "26.07": RuntimeSetting(
+                "registry.example/triton:26.07", "2.71.0", "registry.example/triton-openvino:26.07"
+            ),
         },
         default_runtime="24.10",
         artifact_repository="registry.example:5000/visionmodel/artifacts",
@@ -245,10 +247,10 @@ def test_the_operator_reads_the_full_values(helm: Path) -> None:
         simulated_accelerators=True,
         job_cpu_limit="500m",
         job_memory_limit="1Gi",
-        converter_openvino_image="registry.example/visionmodel-converter-openvino:0.1.0",
-        allow_http_sources=True,
         job_storage_limit="5Gi",
         job_service_account="converter",
+        converter_openvino_image="registry.example/visionmodel-converter-openvino:0.1.0",
+        allow_http_sources=True,
         watch_namespaces=("vision", "team-a"),
         leader_election=True,
         lease_namespace="vm-system",

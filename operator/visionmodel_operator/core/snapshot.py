@@ -165,11 +165,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Runtime:
-    """One entry of the platform's runtime table (Helm values)."""
+    """One entry of the platform's runtime table (Helm values); without `openvino_image` it has no such backend."""
 
     version: str
     image: str
     triton_version: str
+    openvino_image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -199,9 +200,9 @@ class Platform:
     gateway_profile: str = "envoy-gateway"
     job_cpu_limit: str = "1"
     job_memory_limit: str = "2Gi"
-    converter_openvino_image: str | None = None
     job_storage_limit: str = "10Gi"
     job_service_account: str | None = None
+    converter_openvino_image: str | None = None
     allow_http_sources: bool = False
 
 

@@ -18,6 +18,7 @@ from visionmodel_operator.core.quantity import canonical, canonical_map, smaller
 from visionmodel_operator.core.snapshot import Platform, Snapshot
 from visionmodel_operator.render.objects import Json, owned_metadata
 from visionmodel_operator.render.pods import REGISTRY_CREDENTIALS, RESTRICTED_CONTAINER, RESTRICTED_POD
+from visionmodel_operator.render.triton_flags import serving_image
 
 CONTAINER: Final = "converter"
 BACKOFF_LIMIT: Final = 2
@@ -38,7 +39,12 @@ MEMORY_REQUEST: Final = "512Mi"
 
 
 def start_conversion(action: StartConversion, snapshot: Snapshot) -> tuple[Operation, ...]:
-    """Return the Job."""
+    """Return the Job.
+
+    Raises:
+        UserError: nothing could serve what it would make; said before the work is done.
+    """
+    serving_image(action.spec, snapshot.platform)
     ref = snapshot.ref
     job_labels = names.object_labels(ref.name, "conversion", action.request.revision)
     manifest = {
@@ -85,13 +91,13 @@ def _pod_failure_policy() -> Json:
 
 
 def _pod(action: StartConversion, platform: Platform) -> Json:
+    scratch = {"emptyDir": {"sizeLimit": canonical(platform.job_storage_limit)}}
     mounts = [
         ({"name": "request", "downwardAPI": {"items": [_request_item()]}}, REQUEST_FOLDER, True),
         ({"name": "work", **scratch}, WORK_FOLDER, False),
         ({"name": "tmp", **scratch}, "/tmp", False),
         *_secret_mounts(action.spec, platform),
         *(
-    scratch = {"emptyDir": {"sizeLimit": canonical(platform.job_storage_limit)}}
             ({"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}, path, True)
             for index, (claim, path) in enumerate(_claims(action.spec))
         ),
@@ -104,23 +110,17 @@ def _pod(action: StartConversion, platform: Platform) -> Json:
         "containers": [_converter(_image(action, platform), platform, mounts)],
         "volumes": [volume for volume, _, _ in mounts],
     }
+    if platform.job_service_account is not None:
+        pod["serviceAccountName"] = platform.job_service_account
     if platform.pull_secret is not None:
         pod["imagePullSecrets"] = [{"name": platform.pull_secret}]
     return pod
 
 
 def _request_item() -> Json:
-    if platform.job_service_account is not None:
-        pod["serviceAccountName"] = platform.job_service_account
     return {"path": REQUEST_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_REQUEST}']"}}
 
 
-Mount = tuple[Mapping[str, Any], str, bool]
-"""A volume, where it is mounted, and whether read-only."""
-
-
-def _secret_mounts(spec: VisionModelSpec, platform: Platform) -> list[Mount]:
-    """Return the Secrets as files; the kubelet reads them, the operator never does."""
 def _resources(platform: Platform) -> Json:
     """Return the limits, and requests that fit a small model and never exceed them."""
     limits = {
@@ -135,6 +135,12 @@ def _resources(platform: Platform) -> Json:
     }
 
 
+Mount = tuple[Mapping[str, Any], str, bool]
+"""A volume, where it is mounted, and whether read-only."""
+
+
+def _secret_mounts(spec: VisionModelSpec, platform: Platform) -> list[Mount]:
+    """Return the Secrets as files; the kubelet reads them, the operator never does."""
     found: list[Mount] = []
     if spec.model.secret_ref is not None:
         found.append((_secret("source-credentials", spec.model.secret_ref.name), SOURCE_CREDENTIALS, True))
@@ -149,6 +155,12 @@ def _secret(volume: str, secret: str) -> Json:
 
 def _claims(spec: VisionModelSpec) -> list[tuple[str, str]]:
     """Return each claim that a URI of the spec names, and its folder."""
+    claims = [uri.removeprefix(CLAIM_SCHEME).partition("/")[0] for uri in _uris(spec) if uri.startswith(CLAIM_SCHEME)]
+    return [(claim, f"{CLAIM_FOLDER}/{claim}") for claim in dict.fromkeys(claims)]
+
+
+def _uris(spec: VisionModelSpec) -> list[str]:
+    """Return what the Job reads: model, evaluation data, calibration samples."""
     conversion = spec.conversion
     calibration = None if conversion.calibration is None else conversion.calibration.storage_uri
     return [uri for uri in (spec.model.storage_uri, conversion.gates.parity.dataset_uri, calibration) if uri]
@@ -159,12 +171,6 @@ def _identity_labels(spec: VisionModelSpec) -> dict[str, str]:
     is_azure = any(uri.startswith(AZURE_SCHEME) for uri in _uris(spec))
     return dict(AZURE_LABEL) if is_azure and spec.model.secret_ref is None else {}
 
-    claims = [uri.removeprefix(CLAIM_SCHEME).partition("/")[0] for uri in _uris(spec) if uri.startswith(CLAIM_SCHEME)]
-    return [(claim, f"{CLAIM_FOLDER}/{claim}") for claim in dict.fromkeys(claims)]
-
-
-def _uris(spec: VisionModelSpec) -> list[str]:
-    """Return what the Job reads: model, evaluation data, calibration samples."""
 
 def _image(action: StartConversion, platform: Platform) -> str:
     """Return the converter that can load the format, or has the backend's runtime; one that lacks it says so for good.

@@ -15,7 +15,7 @@ from visionmodel_operator.core.snapshot import Platform
 from visionmodel_operator.render.objects import Json, without_empty
 from visionmodel_operator.render.repository import repository_models
 from visionmodel_operator.render.triton_config import model_version
-from visionmodel_operator.render.triton_flags import REPOSITORY, runtime_of, tritonserver_args
+from visionmodel_operator.render.triton_flags import REPOSITORY, runtime_of, serving_image, tritonserver_args
 
 LABEL_ACCELERATOR: Final = f"{GROUP}/accelerator"
 """Index of the accelerator: keeps the selectors of one revision's Deployments apart."""
@@ -122,7 +122,7 @@ def _triton(
     runtime = runtime_of(spec.serving.runtime_version, platform)
     return {
         "name": CONTAINER,
-        "image": runtime.image,
+        "image": serving_image(spec, platform),
         "imagePullPolicy": "IfNotPresent",
         "command": [TRITONSERVER],
         "args": tritonserver_args(runtime),

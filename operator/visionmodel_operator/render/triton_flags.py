@@ -1,9 +1,11 @@
-"""Command line of tritonserver by release. An unknown flag ends the server, so none is given by hope."""
+"""Image and command line of tritonserver by release. An unknown flag ends the server, so none is given by hope."""
 
 from collections.abc import Mapping
 from typing import Final
 
+from visionmodel_contract.precision import Backend
 from visionmodel_operator.api.conditions import Reason
+from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core.names import GRPC_PORT, HTTP_PORT, METRICS_PORT
 from visionmodel_operator.core.snapshot import Platform, Runtime
 from visionmodel_operator.errors import UserError
@@ -49,6 +51,26 @@ def runtime_of(runtime_version: str | None, platform: Platform) -> Runtime:
             f"serving.runtimeVersion {version} is not in the platform's table; it offers: {offered}",
         )
     return runtime
+
+
+def serving_image(spec: VisionModelSpec, platform: Platform) -> str:
+    """Return the server's image for what executes the model.
+
+    Raises:
+        UserError: the platform does not offer the runtime, or not with that backend.
+    """
+    runtime = runtime_of(spec.serving.runtime_version, platform)
+    if spec.conversion.backend is not Backend.OPENVINO:
+        return runtime.image
+    if runtime.openvino_image is None:
+        able = [version for version, other in sorted(platform.runtimes.items()) if other.openvino_image is not None]
+        advice = f"set serving.runtimeVersion to one of {', '.join(able)}" if able else "use backend ONNXRuntime"
+        raise UserError(
+            Reason.BACKEND_UNAVAILABLE,
+            f"runtime {runtime.version} has no OpenVINO backend; {advice}, or have the platform team set the Helm value"
+            f' runtimes."{runtime.version}".openvinoImage to an image that has it',
+        )
+    return runtime.openvino_image
 
 
 def tritonserver_args(runtime: Runtime) -> list[str]:

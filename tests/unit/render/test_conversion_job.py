@@ -9,11 +9,13 @@ import pytest
 from unit.render.samples import CPU_SPEC, PLATFORM, REVISION, request, snapshot, spec
 from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import PERMANENT_EXIT_CODES
+from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import DeleteJob, StartConversion
 from visionmodel_operator.core.operations import Create, Delete
 from visionmodel_operator.core.snapshot import Platform
+from visionmodel_operator.errors import UserError
 from visionmodel_operator.render import operations
 
 
@@ -38,7 +40,8 @@ def pod_of(of: VisionModelSpec = CPU_SPEC, platform: Platform = PLATFORM) -> Map
     ],
 )
 def test_image_has_the_backends_runtime(backend: str, own_image: str | None, image: str) -> None:
-    platform = replace(PLATFORM, converter_openvino_image=own_image)
+    runtime = replace(PLATFORM.runtimes["24.10"], openvino_image="registry.example/triton-openvino:1")
+    platform = replace(PLATFORM, converter_openvino_image=own_image, runtimes={"24.10": runtime})
     assert pod_of(spec(conversion={"backend": backend}), platform)["containers"][0]["image"] == image
 
 
@@ -112,7 +115,7 @@ def test_claim_of_calibration_samples_is_mounted_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpu", "memory", "expected"),
+    ("limits", "requests"),
     [
         (("1", "2Gi", "10Gi"), ("250m", "512Mi", "1Gi")),
         (("100m", "256Mi", "500M"), ("100m", "256Mi", "500M")),
@@ -150,11 +153,24 @@ GATED_BY_AZURE = {"gates": {"parity": {"datasetUri": f"{AZURE}/eval.npz"}}}
         pytest.param(
             spec(model={"storageUri": f"{AZURE}/model.onnx", "secretRef": {"name": "azure"}}), False, id="with a Secret"
         ),
+        pytest.param(spec(), False, id="another cloud"),
     ],
 )
-def test_requests_never_exceed_the_limits(cpu: str, memory: str, expected: dict[str, dict[str, str]]) -> None:
-    platform = replace(PLATFORM, job_cpu_limit=cpu, job_memory_limit=memory)
-    assert pod_of(platform=platform)["containers"][0]["resources"] == expected
+def test_azures_webhook_is_asked_for_a_token_where_no_secret_is_given(of: VisionModelSpec, labelled: bool) -> None:
+    labels = job_of(of)["spec"]["template"]["metadata"]["labels"]
+    assert labels.get("azure.workload.identity/use") == ("true" if labelled else None)
+
+
+def test_the_service_account_is_the_platforms_choice_and_its_token_stays_away() -> None:
+    plain, own = pod_of(), pod_of(platform=replace(PLATFORM, job_service_account="converter"))
+    assert ("serviceAccountName" in plain, own["serviceAccountName"]) == (False, "converter")
+    assert own["automountServiceAccountToken"] is False
+
+
+def test_nothing_is_converted_that_no_runtime_could_serve() -> None:
+    with pytest.raises(UserError, match=r"runtime 24\.10 has no OpenVINO backend") as refused:
+        job_of(spec(conversion={"backend": "OpenVINO"}))
+    assert refused.value.reason == Reason.BACKEND_UNAVAILABLE
 
 
 @pytest.mark.parametrize(("allowed", "value"), [(True, "true"), (False, "false")])

@@ -241,6 +241,32 @@ def test_runtimes_that_cannot_be_had(sections: dict[str, Any], runtimes: dict[st
     assert refused.value.reason == Reason.UNKNOWN_RUNTIME
 
 
+OPENVINO = spec(conversion={"backend": "OpenVINO"})
+WITH_OPENVINO = {
+    "24.10": Runtime("24.10", "plain", "2.51.0"),
+    "26.07": Runtime("26.07", "plain", "2.71.0", "registry.example/triton-openvino:26.07"),
+}
+
+
+def test_a_backend_has_its_own_image_and_is_refused_without() -> None:
+    served = spec(conversion={"backend": "OpenVINO"}, serving={"runtimeVersion": "26.07"})
+    pod = pod_of(created(served, picture=snapshot(platform=replace(PLATFORM, runtimes=WITH_OPENVINO))))
+    assert pod["containers"][0]["image"] == "registry.example/triton-openvino:26.07"
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "advice"),
+    [
+        pytest.param(WITH_OPENVINO, "set serving.runtimeVersion to one of 26.07, or", id="another runtime has it"),
+        pytest.param(PLATFORM.runtimes, "use backend ONNXRuntime, or", id="no runtime has it"),
+    ],
+)
+def test_a_runtime_without_the_backend_says_what_to_do(runtimes: dict[str, Runtime], advice: str) -> None:
+    with pytest.raises(UserError, match=advice) as refused:
+        created(OPENVINO, picture=snapshot(platform=replace(PLATFORM, runtimes=runtimes)))
+    assert refused.value.reason == Reason.BACKEND_UNAVAILABLE
+
+
 def test_artifact_without_a_digest_reference_is_pinned() -> None:
     made = artifact(image="registry.example/artifacts")
     (operation,) = [
