@@ -13,7 +13,9 @@ NOTHING = "-"
 def comparison_table(rows: Sequence[CandidateRow]) -> Table:
     """Return the table; metrics get a column each, in the order in which they first appear."""
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    cpus = ", ".join(dict.fromkeys(row.measured_on for row in rows if row.measured_on))
+    caption = f"measured on {cpus}" if cpus else None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
     table.add_column("")
     table.add_column("PRECISION")
     for column in ("SIZE", "NODES", *metrics, "P50", "P99", "PER SECOND", "MEMORY"):

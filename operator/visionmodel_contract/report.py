@@ -82,6 +82,8 @@ class CandidateResult(ContractModel):
     gates: tuple[GateResult, ...] = ()
     share: PrecisionShare | None = None
     speed: tuple[SpeedResult, ...] = ()
+    measured_on: str | None = None
+    """The CPU that was timed."""
     peak_memory_bytes: int | None = None
     chosen: bool = False
     refused: str | None = None
@@ -95,6 +97,7 @@ class CandidateRow(ContractModel):
         metrics: values of the goals that were asked for.
         p50_ms, p99_ms: of one sample at a time.
         per_second: samples at the largest batch that was timed.
+        measured_on: the CPU that was timed.
     """
 
     precision: Precision
@@ -105,6 +108,7 @@ class CandidateRow(ContractModel):
     p50_ms: float | None = None
     p99_ms: float | None = None
     per_second: float | None = None
+    measured_on: str | None = None
     peak_memory_bytes: int | None = None
     chosen: bool = False
     refused: str | None = None

@@ -29,6 +29,7 @@ from visionmodel_converter.report import failed_summary, termination_message
 from visionmodel_converter.storage import Storage, disk_full, is_disk_full
 
 CGROUP = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
 COMMANDS = ("convert", "prepare", "fetch-artifact")
 DEFAULT_TERMINATION_MESSAGE = Path("/dev/termination-log")
 
@@ -99,11 +100,13 @@ def _run(options: argparse.Namespace, journal: Journal, command: Sequence[str]) 
 
 def _convert(options: argparse.Namespace, environment: Environment, journal: Journal, command: Sequence[str]) -> None:
     from visionmodel_converter.formats.load import loader_limits
-    from visionmodel_converter.graph.session import cpu_threads
+    from visionmodel_converter.graph.session import cpu_model, cpu_threads
     from visionmodel_converter.standalone import Machine, convert
 
     threads = cpu_threads(CGROUP, len(os.sched_getaffinity(0)))
-    machine = Machine(environment, threads, loader_limits(CGROUP), journal.now)
+    machine = Machine(
+        environment, threads, loader_limits(CGROUP), journal.now, cpu=cpu_model(CPUINFO, platform.machine())
+    )
     print(convert(options, machine, command))  # noqa: T201 - the answer, for scripts
 
 
@@ -111,7 +114,7 @@ def _prepare(
     options: argparse.Namespace, environment: Environment, journal: Journal, command: Sequence[str]
 ) -> ReportSummary:
     from visionmodel_converter.formats.load import loader_limits
-    from visionmodel_converter.graph.session import cpu_threads
+    from visionmodel_converter.graph.session import cpu_model, cpu_threads
     from visionmodel_converter.prepare import Job, prepare
     from visionmodel_converter.store.publish import RegistryStore
     from visionmodel_converter.store.registry import Reference, open_registry
@@ -131,12 +134,13 @@ def _prepare(
             journal,
             threads,
             command,
+            cpu=cpu_model(CPUINFO, platform.machine()),
             loader_limits=loader_limits(CGROUP),
+            storage=Storage((options.work, Path(tempfile.gettempdir())), environment.storage_limit_bytes),
         )
         return prepare(job)
 
 
-            storage=Storage((options.work, Path(tempfile.gettempdir())), environment.storage_limit_bytes),
 def _request(path: Path) -> ConversionRequest:
     try:
         return ConversionRequest.model_validate_json(path.read_bytes())

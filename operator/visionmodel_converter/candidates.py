@@ -61,6 +61,7 @@ class Bench:
         run_source: the graph as it came, which is what candidates must agree with.
         samples: the evaluation data; the calibration data where there is none.
         calibration: samples for INT8 scales.
+        cpu: name of the CPU that everything is timed on.
     """
 
     request: ConversionRequest
@@ -70,6 +71,7 @@ class Bench:
     calibration: Samples | None
     threads: int
     seed: int
+    cpu: str = ""
 
     @property
     def backend(self) -> Backend:

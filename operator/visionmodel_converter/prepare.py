@@ -65,10 +65,11 @@ class Job:
     journal: Journal
     threads: int
     command: Sequence[str]
+    cpu: str = ""
     retry: Retry = DEFAULT_RETRY
     loader_limits: Limits = field(default_factory=Limits)
-
     storage: Storage = field(default_factory=Storage)
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -144,9 +145,9 @@ def _run(
     if Stage.SIMPLIFY in plan:
         job.journal.begin(Stage.SIMPLIFY, f"simplifying {checked.model.nodes} nodes")
         simplified = simplify(checked.model, threads=job.threads, seed=_seed(key))
-    outcome = try_precisions(_bench(job, checked, simplified.model, key), job.journal)
     precisions = ", ".join(job.request.options.precisions)
     job.storage.refuse_shortage(WORKING_COPIES * source.path.stat().st_size, f"making {precisions} of {source.uri}")
+    outcome = try_precisions(_bench(job, checked, simplified.model, key), job.journal)
     made = _report(key, source, checked, simplified, outcome)
     published, cached = _publish(job, plan, made)
     if published.info.model_digest != made[1].model_digest:  # another Job was first, with other bytes
@@ -186,8 +187,8 @@ def _load(job: Job, source: Fetched, found: SourceFormat) -> Fetched:
         runtime=limits_of(onnxruntime.__version__),
         hidden=(environment.source_credentials, environment.registry_credentials, environment.pvc_root),
     )
-    loaded = load_as_onnx(source.path, found, job.request.source, around, shown=source.uri)
     job.storage.refuse_shortage(WORKING_COPIES * source.size_bytes, f"converting {source.uri} to ONNX")
+    loaded = load_as_onnx(source.path, found, job.request.source, around, shown=source.uri)
     return replace(source, path=loaded.path)
 
 
@@ -257,6 +258,7 @@ def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:
         calibration=calibration,
         threads=job.threads,
         seed=_seed(key),
+        cpu=job.cpu,
     )
 
 

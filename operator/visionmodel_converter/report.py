@@ -101,6 +101,7 @@ def row_of(candidate: CandidateResult) -> CandidateRow:
         p50_ms=single.p50_ms if single else None,
         p99_ms=single.p99_ms if single else None,
         per_second=largest.per_second if largest else None,
+        measured_on=candidate.measured_on,
         peak_memory_bytes=candidate.peak_memory_bytes,
         chosen=candidate.chosen,
         refused=candidate.refused and candidate.refused[:MAX_ROW_TEXT],

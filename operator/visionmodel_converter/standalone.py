@@ -41,6 +41,7 @@ class Machine:
     threads: int
     loader_limits: Limits
     now: Callable[[], datetime]
+    cpu: str = ""
 
 
 @dataclass
@@ -73,10 +74,11 @@ def convert(options: argparse.Namespace, machine: Machine, command: Sequence[str
             journal,
             machine.threads,
             command,
+            cpu=machine.cpu,
             loader_limits=machine.loader_limits,
+            storage=Storage((Path(work),)),
         )
         with redirect_stderr(StringIO()):  # libraries talk while they calibrate, which would tear the bar apart
-            storage=Storage((Path(work),)),
             key = prepare(job).artifact
         assert key is not None  # prepare raises where there is none
         published = store.find(key.key, Path(work) / "made")

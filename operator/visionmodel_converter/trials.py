@@ -126,11 +126,12 @@ def _measured(bench: Bench, one: Candidate, times: Sequence[SpeedResult], option
     limits = speed_gates(speed, times, peak)
     failure: ConversionFailure | None = None
     try:
-        refuse_missed_speed(limits)
+        refuse_missed_speed(limits, cpu=bench.cpu)
     except ConversionFailure as found:
         failure = found
     row = {
         "speed": tuple(times),
+        "measured_on": bench.cpu or None,
         "peak_memory_bytes": peak,
         "gates": tuple(filter(is_finite, (*one.result.gates, *limits))),
         "refused": failure.message if failure else None,

@@ -201,14 +201,15 @@ def _is_measured(value: float) -> bool:
     return math.isfinite(value) and value > 0
 
 
-def refuse_missed_speed(gates: Iterable[GateResult]) -> None:
-    """Raise SpeedGateFailed with every goal of speed and memory that was missed."""
+def refuse_missed_speed(gates: Iterable[GateResult], *, cpu: str) -> None:
+    """Raise SpeedGateFailed with every goal of speed and memory that was missed, and the CPU that missed it."""
     missed = tuple(gate for gate in gates if not gate.passed)
     if missed:
         raise ConversionFailure(
             Reason.SPEED_GATE_FAILED,
-            f"{'; '.join(map(_missed_words, missed))}; nothing was published: give the pod more CPU, choose a lower "
-            "precision or a smaller model, or relax the limits in conversion.gates",
+            f"{'; '.join(map(_missed_words, missed))}; measured on {cpu}; nothing was published: give the pod more "
+            "CPU, choose a lower precision or a smaller model, or relax the limits in conversion.gates; where another "
+            "node is faster, retry",
             gates=missed,
         )
 

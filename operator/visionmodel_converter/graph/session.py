@@ -18,6 +18,7 @@ Run = Callable[[Tensors], dict[str, NDArray[Any]]]
 """Inputs by name to outputs by name."""
 
 CPU_PROVIDER: Final = "CPUExecutionProvider"
+MAX_CPU_NAME: Final = 64
 FREE_AXIS_SIZE = 128
 """Stands for a free axis other than the batch in random inputs: a multiple of every usual stride."""
 
@@ -30,6 +31,16 @@ def cpu_threads(cgroup: Path, online: int) -> int:
     """
     quota = _cgroup_quota(cgroup)
     return online if quota is None else max(1, min(online, math.ceil(quota)))
+
+
+def cpu_model(cpuinfo: Path, machine: str) -> str:
+    """Return the name of the CPU, which times depend on: Linux's `model name`, else the machine's kind (as on arm)."""
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name" and value.strip():
+                return " ".join(value.split())[:MAX_CPU_NAME]
+    return machine
 
 
 def _cgroup_quota(cgroup: Path) -> float | None:

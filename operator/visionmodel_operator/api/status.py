@@ -97,6 +97,7 @@ class CandidateStatus(CandidateRow):
     p50_ms: float | None = Field(default=None, description="Median milliseconds of one sample.")
     p99_ms: float | None = Field(default=None, description="99th percentile of the milliseconds of one sample.")
     per_second: float | None = Field(default=None, description="Samples per second at the largest batch.")
+    measured_on: ShortText | None = Field(default=None, description="CPU that was timed.")
     peak_memory_bytes: int | None = Field(default=None, description="Peak memory of loading and running it.")
     chosen: bool = Field(default=False, description="Whether this one serves.")
     refused: ShortText | None = Field(default=None, description="Why it does not serve.")

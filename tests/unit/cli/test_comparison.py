@@ -49,6 +49,11 @@ def test_table() -> None:
     ]
 
 
+def test_the_cpu_that_was_timed_is_told() -> None:
+    rows = tuple(row.model_copy(update={"measured_on": cpu}) for row, cpu in zip(ROWS, ("AMD EPYC", None), strict=True))
+    assert printed(rows)[-1] == "measured on AMD EPYC"
+
+
 @pytest.mark.parametrize(
     ("count", "text"),
     [(0, "0 B"), (999, "999 B"), (1000, "0.977 KiB"), (404_480, "395 KiB"), (5 * 1024**4, "5 TiB")],

@@ -11,6 +11,7 @@ from visionmodel_contract.report import TensorSpec
 from visionmodel_contract.runtime import RuntimeOptions
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.graph.session import (
+    cpu_model,
     cpu_threads,
     open_served,
     open_session,
@@ -39,6 +40,21 @@ def test_threads_follow_the_cpu_limit(tmp_path: Path, files: dict[str, str], onl
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert cpu_threads(tmp_path, online) == threads
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: AMD  EPYC 9B45\nmodel name\t: other\n", "AMD EPYC 9B45"),
+        ("processor\t: 0\nCPU part\t: 0xd4f\n", "aarch64"),
+        (None, "aarch64"),
+    ],
+    ids=["x86", "arm", "no Linux"],
+)
+def test_the_cpu_has_a_name(tmp_path: Path, cpuinfo: str | None, name: str) -> None:
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert cpu_model(tmp_path / "cpuinfo", "aarch64") == name
 
 
 @pytest.mark.parametrize(
