@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.scene import HALF, Scene, assert_nothing_lost
+from e2e.installation import Installation
+from e2e.scene import HALF, Scene, assert_nothing_lost, new_name
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -58,6 +60,23 @@ def test_best_of_several_precisions_is_served(scene: Scene) -> None:
     assert report["precision"] == chosen["precision"]
     printed = plugin(scene, "compare", scene.name)
     assert "map50" in printed
+    assert f"measured on {chosen['measuredOn']}" in printed
     assert [line for line in printed.splitlines() if line.strip().startswith("✓")], printed
     rows = json.loads(plugin(scene, "compare", scene.name, "-o", "json"))
     assert [row["precision"] for row in rows if row["chosen"]] == [chosen["precision"]]
+
+
+def test_a_conversion_is_told_in_events(installation: Installation, namespace: str, tmp_path: Path) -> None:
+    scene = Scene(installation, namespace, new_name(), tmp_path)
+    document = lowered(scene.document("v2"), precision="int8")
+    # Each batch takes three seconds to time, so that the operator sees the Job at work before it ends.
+    limits = [{"percentile": "p99", "batch": batch, "max": "30s"} for batch in (64, 80, 96, 112, 128)]
+    document["spec"]["conversion"]["gates"]["latency"] = limits
+    scene.serve(document)
+    job = scene.model.status()["conversion"]["job"]
+    (started,), (finished,) = (scene.events(f"Conversion{what}") for what in ("Started", "Finished"))
+    assert started["message"].startswith(f"Job {job} converts revision ")
+    assert f"by Job {job}; int8, " in finished["message"]
+    assert "map50 0." in finished["message"]
+    stages = [event["message"] for event in scene.events("ConversionStage")]
+    assert len(stages) == len(set(stages)) > 0

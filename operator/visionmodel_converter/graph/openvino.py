@@ -91,8 +91,9 @@ def openvino_library() -> Any:
     except ModuleNotFoundError as error:
         raise ConversionFailure(
             Reason.BACKEND_NOT_INSTALLED,
-            "backend OpenVINO was asked for, but this converter has no openvino package; use the image target "
-            "`openvino` of the converter, or install visionmodel-operator[converter,openvino]",
+            "backend OpenVINO was asked for, but this converter has no openvino package; set the Helm value "
+            "converter.openvinoImage to the image converter-openvino, or install "
+            "visionmodel-operator[converter,openvino]",
         ) from error
 
 
