@@ -111,7 +111,8 @@ def cluster() -> Iterator[Cluster]:
         admin.run("create", "priorityclass", "serving", "--value=10")
         runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "nvidia"}
         admin.create({**runtime, "metadata": {"name": "nvidia"}})
-        admin.run("create", "serviceaccount", "default", "-n", REF.namespace)
+        for account in ("default", "converter"):
+            admin.run("create", "serviceaccount", account, "-n", REF.namespace)
         metadata = {"name": REF.name, "namespace": REF.namespace}
         admin.create({"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": CPU_SPEC.to_wire()})
         uid = admin.run("get", "visionmodel", REF.name, "-n", REF.namespace, "-o", "jsonpath={.metadata.uid}")

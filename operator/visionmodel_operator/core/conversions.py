@@ -19,6 +19,8 @@ REMEMBERED_BY_KEY = frozenset(
 concern only the VisionModel that named the source, and must not condemn the key for its neighbours."""
 
 
+STARTING: Final = "Starting"
+"""Stage of a Job whose pod is not there, or not running yet."""
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 """The Job controller's reason for a Job that was active for longer than it may."""
 
@@ -192,6 +194,8 @@ def missed_deadline(snapshot: Snapshot, job: JobState | None) -> Failed:
         words.append(f"no Job was started{f' ({told})' if told else ''}")
     elif job.waiting:
         words.append(f"Job {job.name} waits: {job.waiting} {job.waiting_message}".rstrip())
+    elif recorded is not None and recorded.stage == STARTING:
+        words.append(f"Job {job.name} had no running pod; its events (kubectl describe job {job.name}) say why")
     elif recorded is not None and recorded.stage:
         words.append(f"Job {job.name} was last seen at stage {recorded.stage}")
     if job is not None and job.summary is not None and job.summary.failure is not None:

@@ -17,7 +17,7 @@ from visionmodel_operator.api.status import (
     VisionModelStatus,
 )
 from visionmodel_operator.core import memory, names
-from visionmodel_operator.core.conversions import goals_in_words
+from visionmodel_operator.core.conversions import STARTING, goals_in_words
 from visionmodel_operator.core.effects import job_name
 from visionmodel_operator.core.judge import LatencyRatio, config_from_analysis, verdict_of
 from visionmodel_operator.core.revision import plan_digest
@@ -140,7 +140,7 @@ def _conversion(view: View) -> ConversionStatus | None:
     job = view.snapshot.jobs.get(job_name(view))
     if job is None:
         return conversion
-    stage = job.progress_stage or (job.waiting or "Starting" if job.finished is None else "Recording")
+    stage = job.progress_stage or (job.waiting or STARTING if job.finished is None else "Recording")
     return conversion.model_copy(update={"job": job.name, "stage": stage, "progress": job.progress_percent})
 
 

@@ -114,6 +114,12 @@ def blocked(message: str) -> Snapshot:
             id="no node for it",
         ),
         pytest.param(
+            seen(PINNED, recorded=ConversionStatus(revision=REVISION, stage="Starting")),
+            job(None),
+            late(f"Job {JOB} had no running pod; its events (kubectl describe job {JOB}) say why"),
+            id="a service account that is not there",
+        ),
+        pytest.param(
             seen(PINNED),
             job(None, evicted="The node was low on resource: memory."),
             late(f"the node evicted a pod of Job {JOB}: The node was low on resource: memory"),
