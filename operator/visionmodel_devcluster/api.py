@@ -143,6 +143,8 @@ class Cluster:
             binaries = {name: binary(name) for name in PROGRAMS}
             with step("host"):
                 self._prepare_host()
+            # Before the images' thread starts the registry, which would be found on its own port.
+            self._refuse_busy_ports()
             with ThreadPoolExecutor() as pool:
                 images = pool.submit(self._provide_images)
                 with step("control plane"):
@@ -206,7 +208,6 @@ class Cluster:
         path = self.state_dir / "endpoints.json"
         if self.processes.running("etcd") is None:
             self.processes.stop(["kube-apiserver", "etcd"])
-            self._refuse_busy_ports()
             chosen = Endpoints(node.NODE_ADDRESS, API_PORT, free_port(), free_port())
             path.write_text(json.dumps(asdict(chosen)), encoding="utf-8")
         endpoints = Endpoints(**json.loads(path.read_text(encoding="utf-8")))
