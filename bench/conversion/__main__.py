@@ -50,6 +50,10 @@ BEGIN, END = "<!-- bench.conversion -->", "<!-- end of bench.conversion -->"
 THREADS = 1
 LARGEST_BATCH = 8
 MEBIBYTE = 1024 * 1024
+COLUMNS = (
+    *("network", "backend", "precision", "KiB", "nodes", "metric"),
+    *("compute", "ms", "memory MiB", "time / plain", "refused"),
+)
 INTRODUCTION = """## Conversion
 
 `python -m bench.conversion`, one thread, {machine}.
@@ -59,8 +63,9 @@ Seconds by stage; `again` is the same request once more, which finds the artifac
 of the operator skips that too: it knows the verdict). Peak is that of the process so far, in MiB.
 """
 EXPLANATION = """Precisions, the chosen one bold. Compute is the share of multiplications that the runtime ran in that
-precision; times are medians at batch 1 / 8 in ms; the last column is the chosen artifact's median time over plain
-onnxruntime's on the source, in alternating blocks, at batch 1 / 8.
+precision; times are medians at batch 1 / 8 in ms; "time / plain" is the chosen artifact's median time over plain
+onnxruntime's on the source, in alternating blocks, at batch 1 / 8. A precision is refused before it is timed where the
+runtime does not run the graph in it.
 """
 
 
@@ -110,7 +115,7 @@ def cases(folder: Path) -> tuple[Case, ...]:
 
 
 def converted(case: Case, backend: Backend, store: FolderStore) -> Ran:
-    """Convert with the choice between FP32 and INT8, and return what it took."""
+    """Convert with the choice between all precisions, and return what it took."""
     goals = () if case.metric is None else (MetricGoal(name=case.metric, goal=Goal.MAX_DEGRADATION, value=0.02),)
     loose = (MetricGoal(name="cosine", goal=Goal.THRESHOLD, value=0.5),)
     request = ConversionRequest(
@@ -120,7 +125,7 @@ def converted(case: Case, backend: Backend, store: FolderStore) -> Ran:
         source=SourceRequest(uri=case.model.as_uri()),
         options=ConversionOptions(
             backend=backend,
-            precisions=(Precision.FP32, Precision.INT8),
+            precisions=tuple(Precision),
             calibration=CalibrationOptions(dataset_uri=case.calibration.as_uri(), samples=256),
         ),
         gates=GatesRequest(
@@ -203,7 +208,8 @@ def _precision_row(
             "-" if candidate.share is None else f"{candidate.share.compute:.0%}",
             times,
             memory,
-            f"{compared} |",
+            compared,
+            f"{candidate.refused or ''} |",
         )
     )
 
@@ -222,8 +228,8 @@ def document(stages: Sequence[str], precisions: Sequence[str]) -> str:
             *stages,
             "",
             EXPLANATION,
-            "| network | backend | precision | KiB | nodes | metric | compute | ms | memory MiB | time / plain |",
-            "|---|---|---|---|---|---|---|---|---|---|",
+            f"| {' | '.join(COLUMNS)} |",
+            "|---" * len(COLUMNS) + "|",
             *precisions,
             END,
         )
