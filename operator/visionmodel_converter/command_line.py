@@ -30,8 +30,15 @@ DEFAULT_OUT: Final = Path("artifacts")
 GOAL_FORM: Final = "NAME:WORD:VALUE, such as map50:max-degradation:0.01"
 MAX_IMAGE_BYTES: Final = 16 * 1024 * 1024
 MAX_IMAGE_PIXELS: Final = 50_000_000
-DETECTION: Final = {"score_threshold": "0.3", "iou_threshold": "0.5", "max_detections": "100", "labels": "[]"}
-"""The defaults of `task.output`."""
+DETECTION: Final = {"score_threshold": "0.3", "iou_threshold": "0.5", "max_detections": "100"}
+CLASSIFICATION: Final = {"score_threshold": "0.0", "top_k": "5"}
+SEGMENTATION: Final = {"score_threshold": "0.5"}
+OUTPUT: Final = {
+    **dict.fromkeys(("Grid", "Triple", "YOLOv8"), DETECTION),
+    **dict.fromkeys(("Softmax", "Probabilities"), CLASSIFICATION),
+    **dict.fromkeys(("ClassScores", "ClassMap", "Sigmoid"), SEGMENTATION),
+}
+"""The defaults of `task.output` by its decoder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images = parser.add_argument_group("images", "how images of --calibration and --dataset become the model's input")
     images.add_argument("--resize", default="Letterbox", choices=["Letterbox", "Stretch", "CenterCrop"])
     images.add_argument("--layout", default="NCHW", choices=["NCHW", "NHWC"])
-    images.add_argument("--color-space", default="RGB", choices=["RGB", "BGR"])
+    images.add_argument("--color-space", default="RGB", choices=["RGB", "BGR", "Gray"])
     images.add_argument("--mean", type=float, nargs=3, default=[0.0, 0.0, 0.0], help="of values from 0 to 1")
     images.add_argument("--std", type=float, nargs=3, default=[1.0, 1.0, 1.0], help="of values from 0 to 1")
-    images.add_argument("--decoder", choices=["Grid", "Triple", "YOLOv8"], help="of a detector's raw outputs")
+    images.add_argument("--decoder", choices=list(OUTPUT), help="layout of the raw outputs, as in task.output")
     add("--no-simplify", action="store_true", help="leave the graph as it is")
     add("--format", help="format of the model, where its name leaves it open")
     add("--digest", help="sha256:...; refuse anything else")
@@ -121,7 +128,7 @@ def _task(options: argparse.Namespace) -> ImageTask | None:
             "max_bytes": str(MAX_IMAGE_BYTES),
             "max_pixels": str(MAX_IMAGE_PIXELS),
         },
-        postprocess={"decoder": options.decoder, **DETECTION} if options.decoder else {},
+        postprocess={"decoder": options.decoder, "labels": "[]", **OUTPUT[options.decoder]} if options.decoder else {},
     )
 
 

@@ -33,6 +33,7 @@ from visionmodel_converter.gates.data_checks import (
 )
 from visionmodel_converter.gates.dataset import load_samples
 from visionmodel_converter.gates.goals import refuse_impossible_goals
+from visionmodel_converter.gates.served import refuse_wrong_decoder
 from visionmodel_converter.gates.tasks import class_names
 from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
@@ -250,10 +251,13 @@ def _fetch_data(job: Job, uri: str, target: Path, limit_bytes: int) -> Fetched:
 def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:
     evaluation = checked.evaluation.checked.samples if checked.evaluation else None
     calibration = checked.calibration.checked.samples if checked.calibration else None
+    source, task = checked.model, job.request.task
+    run_source = open_session(source.serialized(), shown="the source model", threads=job.threads)
+    refuse_wrong_decoder(run_source, inputs=source.inputs, outputs=source.outputs, task=task, seed=_seed(key))
     return Bench(
         request=job.request,
         base=base,
-        run_source=open_session(checked.model.serialized(), shown="the source model", threads=job.threads),
+        run_source=run_source,
         samples=calibration if evaluation is None else evaluation,
         calibration=calibration,
         threads=job.threads,

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from visionmodel_pipeline.decoders import DECODERS, Arrays, Candidates
 from visionmodel_pipeline.geometry import Geometry
-from visionmodel_pipeline.settings import PostSettings
+from visionmodel_pipeline.labels import name_of
+from visionmodel_pipeline.settings import DetectionSettings
 from visionmodel_pipeline.suppression import kept_indices
 
 
@@ -29,7 +30,7 @@ class Detections:
     labels: NDArray[Any]
 
 
-def detect(outputs: Arrays, geometry: Geometry, settings: PostSettings) -> Detections:
+def detect(outputs: Arrays, geometry: Geometry, settings: DetectionSettings) -> Detections:
     """Return the detections of one image.
 
     Args:
@@ -49,9 +50,5 @@ def detect(outputs: Arrays, geometry: Geometry, settings: PostSettings) -> Detec
     )
     answer.boxes[:count] = seen.boxes[kept]
     answer.scores[:count] = seen.scores[kept]
-    answer.labels[:count] = [_name(int(number), settings.labels) for number in seen.classes[kept]]
+    answer.labels[:count] = [name_of(int(number), settings.labels) for number in seen.classes[kept]]
     return answer
-
-
-def _name(number: int, labels: tuple[str, ...]) -> bytes:
-    return (labels[number] if 0 <= number < len(labels) else str(number)).encode()

@@ -61,8 +61,21 @@ def _scaled(pixels: Pixels, size: tuple[int, int], box: tuple[float, float, floa
 
 def to_tensor(pixels: Pixels, settings: PreSettings) -> Tensor:
     """Return (value / 255 - mean) / std as contiguous float32 in the network's layout and channel order."""
-    ordered = pixels[..., ::-1] if settings.color_space == "BGR" else pixels
+    ordered = _channels(pixels, settings.color_space)
     # float32 throughout: a float64 list of means would silently make the tensor float64
     scaled = ordered.astype(np.float32) / np.float32(255)
-    tensor = (scaled - np.asarray(settings.mean, np.float32)) / np.asarray(settings.std, np.float32)
+    count = ordered.shape[-1]
+    mean, std = np.asarray(settings.mean[:count], np.float32), np.asarray(settings.std[:count], np.float32)
+    tensor = (scaled - mean) / std
     return np.ascontiguousarray(tensor.transpose(2, 0, 1) if settings.layout == "NCHW" else tensor)
+
+
+def _channels(pixels: Pixels, color_space: str) -> Pixels:
+    match color_space:
+        case "BGR":
+            return pixels[..., ::-1]
+        case "Gray":
+            # Pillow's luma, ITU-R BT.601: what training scripts get of convert("L"); grey pixels stay as they are
+            return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+        case _:
+            return pixels

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from visionmodel_converter.gates.predictions import Boxes
 from visionmodel_converter.gates.samples import Truth
+from visionmodel_pipeline.classification import softmax
 from visionmodel_pipeline.suppression import overlaps
 
 SAME_OBJECT: Final = 0.5
@@ -38,25 +39,26 @@ class Comparison:
     truth: Truth
 
 
-def softmax(scores: NDArray[Any]) -> NDArray[np.float64]:
+def shares_of(scores: NDArray[Any]) -> NDArray[np.float64]:
     """Return the shares of the scores [classes]; those that are shares already are normalised alone."""
     wide = scores.astype(np.float64)
-    if (wide >= 0).all() and abs(wide.sum() - 1) < 1e-3:
-        return np.asarray(wide / wide.sum())
-    # the largest is subtracted, or exp overflows
-    powers = np.exp(wide - wide.max())
-    return np.asarray(powers / powers.sum())
+    return np.asarray(wide / wide.sum()) if are_shares(wide) else softmax(wide)
+
+
+def are_shares(scores: NDArray[Any]) -> bool:
+    """Return whether the scores [classes] are what a softmax gives."""
+    return bool((scores >= 0).all() and abs(scores.astype(np.float64).sum() - 1) < 1e-3)
 
 
 def named_classes(scores: NDArray[Any], best: NDArray[np.int64]) -> Classes:
     """Return the classes `best` with their shares."""
-    shares = softmax(scores)
+    shares = shares_of(scores)
     return Classes(tuple(int(number) for number in best), tuple(float(shares[number]) for number in best))
 
 
 def class_distance(source: NDArray[Any], artifact: NDArray[Any]) -> float:
     """Return half the sum of absolute differences of the shares: 0 equal, 1 nothing in common."""
-    return float(np.abs(softmax(source) - softmax(artifact)).sum() / 2)
+    return float(np.abs(shares_of(source) - shares_of(artifact)).sum() / 2)
 
 
 def detection_distance(source: Boxes, artifact: Boxes) -> float:

@@ -17,8 +17,8 @@ from PIL import Image
 from visionmodel_contract.conversion import ImageTask
 from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.gates.predictions import detections_of
-from visionmodel_converter.gates.tasks import Specs, detection_plan, pre_settings
+from visionmodel_converter.gates.served import served_problem
+from visionmodel_converter.gates.tasks import Specs, pre_settings
 from visionmodel_converter.graph.session import Run, random_inputs
 from visionmodel_converter.report import EdgeCaseResult
 from visionmodel_pipeline.decoding import BadImage
@@ -124,11 +124,9 @@ def _image_case(case: ImageCase, run: Run, inputs: Specs, outputs: Specs, task: 
         answer = _finite_outputs(run, {inputs[0].name: tensor[None]})
     except _BrokenError as error:
         return _failed(case.name, str(error))
-    plan = detection_plan(task, outputs)
-    if plan is not None:
-        (found,) = detections_of(answer, [geometry], plan)
-        if not np.isfinite(found.boxes).all():
-            return _failed(case.name, "a box is not finite")
+    problem = served_problem(answer, geometry, inputs=inputs, outputs=outputs, task=task)
+    if problem is not None:
+        return _failed(case.name, problem)
     return EdgeCaseResult(name=case.name, outcome="answered")
 
 

@@ -11,7 +11,6 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.average_precision import AveragePrecision, mean_average_precision
 from visionmodel_converter.gates.comparison import Comparison, class_distance, detection_distance, named_classes
@@ -20,13 +19,13 @@ from visionmodel_converter.gates.predictions import (
     Boxes,
     Outputs,
     detections_of,
-    mask_of,
     most_detections,
-    ranked,
     served,
 )
 from visionmodel_converter.gates.samples import IGNORED, Batch, TrueBoxes
-from visionmodel_converter.gates.tasks import DetectionPlan, Specs
+from visionmodel_converter.gates.tasks import ClassificationPlan, DetectionPlan, SegmentationPlan, Specs
+from visionmodel_pipeline.classification import SCORES, ranked
+from visionmodel_pipeline.segmentation import NO_CLASS, segment
 
 FIVE: Final = 5
 
@@ -58,20 +57,17 @@ class _Share:
 
 @dataclass
 class Classification:
-    """Top-1 and top-5 by the first output, [n, classes].
+    """Top-1 and top-5 of the scores [n, classes], raw: no decoder changes their order."""
 
-    Attributes:
-        output: the scores' name.
-    """
-
-    output: str
+    plan: ClassificationPlan
     agreement: tuple[_Share, _Share] = field(default_factory=lambda: (_Share(), _Share()))
     of_source: tuple[_Share, _Share] = field(default_factory=lambda: (_Share(), _Share()))
     of_artifact: tuple[_Share, _Share] = field(default_factory=lambda: (_Share(), _Share()))
 
     def add(self, batch: Batch, source: Outputs, artifact: Outputs) -> list[Comparison]:
         """Take one batch of both models' outputs."""
-        expected, actual = ranked(source[self.output], FIVE), ranked(artifact[self.output], FIVE)
+        output = self.plan.outputs[SCORES]
+        expected, actual = ranked(source[output], FIVE), ranked(artifact[output], FIVE)
         _add_hits(self.agreement, actual, expected[:, 0])
         known = [row for row, truth in enumerate(batch.truths) if truth.label is not None]
         labels = np.array([batch.truths[row].label for row in known], np.int64)
@@ -80,9 +76,9 @@ class Classification:
         return [
             Comparison(
                 name,
-                class_distance(source[self.output][row], artifact[self.output][row]),
-                named_classes(source[self.output][row], expected[row]),
-                named_classes(artifact[self.output][row], actual[row]),
+                class_distance(source[output][row], artifact[output][row]),
+                named_classes(source[output][row], expected[row]),
+                named_classes(artifact[output][row], actual[row]),
                 truth,
             )
             for row, (name, truth) in enumerate(zip(batch.names, batch.truths, strict=True))
@@ -157,16 +153,14 @@ def _as_truth(boxes: Boxes) -> TrueBoxes:
 
 @dataclass
 class Segmentation:
-    """Mean intersection over union of the classes that occur, by the first output, [n, classes, height, width].
+    """Mean intersection over union of the classes that occur, in pixels of the source image.
 
     Attributes:
-        output: the scores' name.
-        input_size: height and width of the network's input.
-        classes: how many there are.
+        plan: how masks are read.
+        classes: how many there may be.
     """
 
-    output: str
-    input_size: tuple[int, int]
+    plan: SegmentationPlan
     classes: int
     samples: int = 0
 
@@ -186,8 +180,8 @@ class Segmentation:
                 raise _invalid_mask(batch.names[row], f"names class {truth.mask[counted].max()} of {self.classes}")
             self.samples += 1
             for outputs, confusion in ((source, self._source), (artifact, self._artifact)):
-                found = mask_of(outputs[self.output][row], geometry, self.input_size)
-                seen = counted & (found >= 0)
+                found = segment(self.plan.decoded(outputs, row), geometry, self.plan.settings).pixels
+                seen = counted & (found != NO_CLASS)
                 pairs = truth.mask[seen].astype(np.int64) * self.classes + found[seen]
                 confusion += np.bincount(pairs, minlength=self.classes**2).reshape(confusion.shape)
         return []
@@ -208,16 +202,6 @@ def _mean_iou(confusion: NDArray[np.int64]) -> float:
 
 def _invalid_mask(name: str, what: str) -> ConversionFailure:
     return ConversionFailure(Reason.DATASET_INVALID, f"the mask of {name} {what}; store it in its image's pixels")
-
-
-def score_output(outputs: Specs) -> TensorSpec | None:
-    """Return the first output where it is a classifier's, [n, classes]."""
-    return outputs[0] if len(outputs[0].dims) == 2 else None
-
-
-def mask_output(outputs: Specs) -> TensorSpec | None:
-    """Return the first output where it is a segmenter's, [n, classes, height, width], with the classes known."""
-    return outputs[0] if len(outputs[0].dims) == 4 and outputs[0].dims[1] > 1 else None
 
 
 def words_of(outputs: Specs) -> str:

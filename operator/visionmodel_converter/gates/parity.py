@@ -19,14 +19,21 @@ from visionmodel_converter.gates.metrics import (
     Detection,
     Family,
     Segmentation,
-    mask_output,
-    score_output,
     words_of,
 )
 from visionmodel_converter.gates.samples import Samples
-from visionmodel_converter.gates.tasks import Specs, TaskKind, detection_plan, kind_of, pre_settings
+from visionmodel_converter.gates.tasks import (
+    Specs,
+    TaskKind,
+    classification_plan,
+    detection_plan,
+    kind_of,
+    mask_classes,
+    segmentation_plan,
+)
 from visionmodel_converter.graph.agreement import Agreement
 from visionmodel_converter.graph.session import Run, random_inputs
+from visionmodel_pipeline.classification import SCORES
 
 RANDOM_BATCHES: Final = (1, 3)
 SAMPLE_BATCH: Final = 8
@@ -42,10 +49,11 @@ KIND_OF_METRIC: Final = {
     "maskIou": TaskKind.SEGMENTATION,
 }
 NEEDED_OUTPUTS: Final = {
-    TaskKind.CLASSIFICATION: "scores [batch, classes] as its first output",
+    TaskKind.CLASSIFICATION: "scores [batch, classes] as its first output or under that name",
     TaskKind.DETECTION: "the outputs of its decoder, or without an image task the outputs 'boxes' [batch, K, 4] and "
     "'scores' [batch, K, classes]",
-    TaskKind.SEGMENTATION: "an image task and scores [batch, classes, height, width] as its first output",
+    TaskKind.SEGMENTATION: "an image task and the output of its decoder: scores [batch, classes, height, width], or "
+    "classes [batch, height, width] with ClassMap",
 }
 LABELS_OF: Final = {
     TaskKind.CLASSIFICATION: "'label', or folders or a list of labels for images",
@@ -141,17 +149,18 @@ def _families(
 
 
 def _family(kind: TaskKind, inputs: Specs, outputs: Specs, task: ImageTask | None) -> Family | None:
-    if kind is TaskKind.CLASSIFICATION:
-        scores = score_output(outputs)
-        return None if scores is None else Classification(scores.name)
-    if kind is TaskKind.DETECTION:
-        plan = detection_plan(task, outputs)
-        return None if plan is None else Detection(plan)
-    mask = mask_output(outputs)
-    if kind is TaskKind.SEGMENTATION and mask is not None and task is not None:
-        settings = pre_settings(task, inputs)
-        return Segmentation(mask.name, (settings.height, settings.width), mask.dims[1])
-    return None
+    match kind:
+        case TaskKind.CLASSIFICATION:
+            classes = classification_plan(task, outputs)
+            return None if classes is None else Classification(classes)
+        case TaskKind.DETECTION:
+            boxes = detection_plan(task, outputs)
+            return None if boxes is None else Detection(boxes)
+        case TaskKind.SEGMENTATION:
+            mask = segmentation_plan(task, inputs, outputs)
+            return None if mask is None else Segmentation(mask, mask_classes(mask, outputs))
+        case TaskKind.TENSOR:
+            return None
 
 
 def _refuse_impossible_labels(samples: Samples, outputs: Specs, families: dict[TaskKind, Family]) -> None:
@@ -165,16 +174,18 @@ def _refuse_impossible_labels(samples: Samples, outputs: Specs, families: dict[T
 
 
 def _known_classes(outputs: Specs, families: dict[TaskKind, Family]) -> int:
-    detection = families.get(TaskKind.DETECTION)
+    by_name: dict[str, TensorSpec] = {spec.name: spec for spec in outputs}
+    detection, classification = families.get(TaskKind.DETECTION), families.get(TaskKind.CLASSIFICATION)
     if isinstance(detection, Detection):
-        by_name: dict[str, TensorSpec] = {spec.name: spec for spec in outputs}
         names = detection.plan.outputs
         match detection.plan.settings.decoder:
             case "Grid":
                 return by_name[names["scores"]].dims[2]
             case "YOLOv8":
                 return by_name[names["predictions"]].dims[1] - 4
-    return outputs[0].dims[1] if TaskKind.CLASSIFICATION in families else -1
+    if isinstance(classification, Classification):
+        return by_name[classification.plan.outputs[SCORES]].dims[1]
+    return -1
 
 
 def _tensor_metrics(agreement: Agreement) -> dict[str, Measured]:

@@ -44,10 +44,7 @@ def detections_of(outputs: Outputs, geometries: Sequence[Geometry], plan: Detect
         max_detections=most_detections(plan),
         labels=(),
     )
-    return [
-        _boxes({decoded: outputs[raw][row] for decoded, raw in plan.outputs.items()}, geometry, settings)
-        for row, geometry in enumerate(geometries)
-    ]
+    return [_boxes(plan.decoded(outputs, row), geometry, settings) for row, geometry in enumerate(geometries)]
 
 
 def most_detections(plan: DetectionPlan) -> int:
@@ -70,29 +67,3 @@ def served(boxes: Boxes, plan: DetectionPlan) -> Boxes:
     """
     above = int(np.count_nonzero(boxes.scores >= plan.settings.score_threshold))
     return boxes.first(min(above, plan.settings.max_detections))
-
-
-def ranked(scores: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """Return the `count` best classes of each row [n, classes], best first; of equal ones the lower number."""
-    return np.asarray(np.argsort(-scores.astype(np.float64), axis=1, kind="stable")[:, :count], np.int64)
-
-
-def mask_of(output: NDArray[Any], geometry: Geometry, input_size: tuple[int, int]) -> NDArray[np.int64]:
-    """Return the class of every pixel of the source image, -1 where the network did not see it.
-
-    Args:
-        output: scores [classes, h, w] of one sample, at any stride of the network's input.
-        geometry: where the source lies in the input.
-        input_size: height and width of the input.
-    """
-    classes = output.argmax(axis=0)
-    rows = _cells(geometry.source_height, geometry.scale_y, geometry.offset_y, input_size[0], classes.shape[0])
-    columns = _cells(geometry.source_width, geometry.scale_x, geometry.offset_x, input_size[1], classes.shape[1])
-    seen = (rows >= 0)[:, None] & (columns >= 0)[None, :]
-    return np.where(seen, classes[np.maximum(rows, 0)[:, None], np.maximum(columns, 0)[None, :]], -1)
-
-
-def _cells(source: int, scale: float, offset: float, side: int, cells: int) -> NDArray[np.int64]:
-    """Return the output cell of each source pixel's centre along one axis, -1 outside."""
-    places = ((np.arange(source) + 0.5) * scale + offset) / side * cells
-    return np.where((places >= 0) & (places < cells), np.floor(places), -1).astype(np.int64)

@@ -34,7 +34,7 @@ from visionmodel_converter.gates.tasks import DetectionPlan
 from visionmodel_converter.graph.backends import open_backend
 from visionmodel_converter.graph.openvino import compile_openvino
 from visionmodel_converter.graph.session import Run, Tensors, random_inputs
-from visionmodel_pipeline.settings import PostSettings
+from visionmodel_pipeline.settings import DetectionSettings
 
 INPUTS = (TensorSpec(name="images", dtype="float32", dims=(-1, 3, 64, 64)),)
 OPTIONS = RuntimeOptions(threads=1)
@@ -107,7 +107,7 @@ def opened(detector: Detector, backend: Backend, precision: Precision) -> Run:
 
 def map50(detector: Detector, run: Run) -> float:
     samples = ArraySamples({"images": detector.images}, None, detector.gt_boxes, detector.gt_labels)
-    metric = Detection(DetectionPlan({"boxes": "boxes", "scores": "scores"}, PostSettings("Grid")))
+    metric = Detection(DetectionPlan({"boxes": "boxes", "scores": "scores"}, DetectionSettings("Grid")))
     for batch in samples.batches(50):
         found = run(batch.tensors)
         metric.add(batch, found, found)

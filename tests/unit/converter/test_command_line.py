@@ -10,6 +10,8 @@ from visionmodel_contract.conversion import CalibrationOptions, MetricGoal
 from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
 from visionmodel_converter.command_line import add_arguments, request_of, uri_of
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.gates.tasks import DECODERS_OF, TaskKind, kind_of
+from visionmodel_pipeline.settings import OutputSettings, output_settings
 
 
 def options(*words: str) -> argparse.Namespace:
@@ -62,6 +64,18 @@ def test_everything(tmp_path: Path) -> None:
 def test_auto_tries_what_can_be_made(extra: tuple[str, ...], precisions: str) -> None:
     request = request_of(options("m.onnx", "--precision", "auto", *extra))
     assert [one.value for one in request.options.precisions] == precisions.split()
+
+
+@pytest.mark.parametrize("kind", DECODERS_OF)
+def test_every_decoder_has_the_defaults_of_serving(kind: TaskKind) -> None:
+    for decoder in DECODERS_OF[kind]:
+        task = request_of(options("m.onnx", "--dataset", "d.zip", "--decoder", decoder, "--color-space", "Gray")).task
+        assert task is not None
+        assert task.preprocess["color_space"] == "Gray"
+        settings: OutputSettings = output_settings(task.postprocess | {"height": "8", "width": "8"})
+        defaults: dict[str, Any] = {"height": 8, "width": 8} if kind is TaskKind.SEGMENTATION else {}
+        assert settings == type(settings)(decoder, **defaults)
+        assert kind_of(task, ()) is kind
 
 
 def test_whole_request(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from visionmodel_pipeline.decoders import DECODERS, Candidates
 from visionmodel_pipeline.detections import detect
 from visionmodel_pipeline.geometry import Geometry
-from visionmodel_pipeline.settings import PostSettings, PreSettings, SettingsError
+from visionmodel_pipeline.settings import DetectionSettings
 from visionmodel_pipeline.suppression import kept_indices, overlaps
 
 SAME = Geometry(1, 1, 0, 0, 100, 100)
@@ -36,7 +36,7 @@ def test_every_decoder_is_tested() -> None:
 
 @pytest.mark.parametrize("decoder", OUTPUTS)
 def test_decoders_agree_on_one_object(decoder: str) -> None:
-    found = detect(arrays(OUTPUTS[decoder]), SAME, PostSettings(decoder, max_detections=3, labels=LABELS))
+    found = detect(arrays(OUTPUTS[decoder]), SAME, DetectionSettings(decoder, max_detections=3, labels=LABELS))
     assert (found.count, found.labels.tolist()) == (1, [b"dog", b"", b""])
     np.testing.assert_allclose(found.boxes, [[10, 20, 30, 60], [0] * 4, [0] * 4], atol=1e-4)
     np.testing.assert_allclose(found.scores, [0.9, 0, 0], atol=1e-6)
@@ -65,7 +65,7 @@ def test_grid(boxes: Any, scores: Any, expected: list[tuple[bytes, float]]) -> N
         "boxes": np.array(boxes, np.float32).reshape(-1, 4),
         "scores": np.array(scores, np.float32).reshape(-1, 2),
     }
-    found = detect(raw, SAME, PostSettings("Grid", labels=LABELS))
+    found = detect(raw, SAME, DetectionSettings("Grid", labels=LABELS))
     pairs = zip(found.labels[: found.count].tolist(), found.scores[: found.count].tolist(), strict=True)
     assert [(label, round(score, 4)) for label, score in pairs] == expected
 
@@ -74,14 +74,14 @@ def test_best_rows_stay_when_there_are_too_many() -> None:
     boxes = [[x, 0, x + 5, 5] for x in range(0, 60, 10)]
     scores = np.array([[s] for s in (3, 9, 5, 7, 4, 8)], np.float32) / np.float32(10)
     raw = {"boxes": np.array(boxes, np.float32), "scores": scores}
-    found = detect(raw, SAME, PostSettings("Grid", max_detections=2))
+    found = detect(raw, SAME, DetectionSettings("Grid", max_detections=2))
     assert (found.count, found.labels.tolist()) == (2, [b"0", b"0"])
     np.testing.assert_allclose(found.scores, [0.9, 0.8], atol=1e-6)
 
 
 def test_boxes_are_in_the_source_image_and_inside_it() -> None:
     raw = {"boxes": np.array([[0, 14, 64, 40]], np.float32), "scores": np.array([[0.9]], np.float32)}
-    found = detect(raw, Geometry(0.5, 0.5, 0, 16, 128, 64), PostSettings("Grid"))
+    found = detect(raw, Geometry(0.5, 0.5, 0, 16, 128, 64), DetectionSettings("Grid"))
     assert found.boxes[0].tolist() == [0, 0, 128, 48]
 
 
@@ -116,35 +116,3 @@ def test_suppression(found: Candidates, threshold: float) -> None:
 @given(candidates(), st.integers(1, 5))
 def test_a_limit_cuts_the_end_only(found: Candidates, limit: int) -> None:
     assert kept_indices(found, 0.5, limit).tolist() == kept_indices(found, 0.5, 100).tolist()[:limit]
-
-
-POST = {"decoder": "Grid", "score_threshold": "0.3", "iou_threshold": "0.5", "max_detections": "9", "labels": "[]"}
-PRE = {
-    **{"height": "64", "width": "96", "layout": "NCHW", "resize": "Letterbox", "color_space": "RGB"},
-    **{"mean": "[0, 0, 0]", "std": "[1, 1, 1]", "max_bytes": "10", "max_pixels": "20"},
-}
-
-
-def test_parameters() -> None:
-    assert PreSettings.from_parameters(PRE) == PreSettings(64, 96, max_bytes=10, max_pixels=20)
-    assert PostSettings.from_parameters(POST) == PostSettings("Grid", max_detections=9)
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "words"),
-    [
-        ("decoder", "grid", "not one of Grid, Triple, YOLOv8"),
-        ("score_threshold", "much", "not a number"),
-        ("max_detections", "0", "not a whole number of at least 1"),
-        ("labels", "cat", "not a JSON list"),
-        ("height", "-1", "not a whole number"),
-        ("mean", "[1, 2]", "not three numbers"),
-        ("layout", "CHW", "not one of NCHW, NHWC"),
-    ],
-)
-def test_parameters_that_make_no_sense(key: str, value: str, words: str) -> None:
-    kind, given_ = (PostSettings, POST) if key in POST else (PreSettings, PRE)
-    with pytest.raises(SettingsError, match=words):
-        kind.from_parameters({**given_, key: value})
-    with pytest.raises(SettingsError, match=f"parameter {key} is missing"):
-        kind.from_parameters({name: text for name, text in given_.items() if name != key})

@@ -77,6 +77,13 @@ def test_a_marked_spot_lands_where_the_geometry_says() -> None:
         pytest.param(PreSettings(1, 1), [[[1.0]], [[0.2]], [[0.0]]], id="NCHW"),
         pytest.param(PreSettings(1, 1, layout="NHWC"), [[[1.0, 0.2, 0.0]]], id="NHWC"),
         pytest.param(PreSettings(1, 1, layout="NHWC", color_space="BGR"), [[[0.0, 0.2, 1.0]]], id="BGR"),
+        # luma is 0.299 * 255 + 0.587 * 51 = 106.182
+        pytest.param(PreSettings(1, 1, color_space="Gray"), [[[106 / 255]]], id="Gray"),
+        pytest.param(
+            PreSettings(1, 1, layout="NHWC", color_space="Gray", mean=(0.1,) * 3, std=(0.5,) * 3),
+            [[[2 * (106 / 255 - 0.1)]]],
+            id="Gray with mean and std",
+        ),
         pytest.param(
             PreSettings(1, 1, layout="NHWC", mean=(0.5, 0.2, 0.1), std=(0.5, 1, 0.1)),
             [[[1.0, 0.0, -1.0]]],

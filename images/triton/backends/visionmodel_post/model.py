@@ -1,4 +1,4 @@
-"""Last step of a detector: raw outputs and the images' geometry in, boxes in the source images out.
+"""Last step of an image model: raw outputs and the images' geometry in, the task's answer out.
 
 Triton's python backend imports this file for each instance of a model with `backend: "visionmodel_post"`. Its inputs
 have the names that the decoder of `visionmodel_pipeline` reads; the ensemble maps the network's own names to them.
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from visionmodel_pipeline.decoders import DECODERS
-from visionmodel_pipeline.detections import detect
+from visionmodel_pipeline.answers import answers, raw_names
+from visionmodel_pipeline.decoding import BadImage
 from visionmodel_pipeline.geometry import Geometry
-from visionmodel_pipeline.settings import PostSettings
+from visionmodel_pipeline.settings import output_settings
 
 
 class TritonPythonModel:
@@ -24,8 +24,8 @@ class TritonPythonModel:
         """Read the parameters; whatever is raised here is the reason why the model did not load."""
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
-        self._settings = PostSettings.from_parameters(parameters)
-        self._inputs = DECODERS[self._settings.decoder].outputs
+        self._settings = output_settings(parameters)
+        self._inputs = raw_names(self._settings)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request by itself."""
@@ -33,17 +33,13 @@ class TritonPythonModel:
 
     def _answer(self, request: Any) -> Any:
         raw = {name: _array(request, name) for name in self._inputs}
-        found = [
-            detect({name: array[index] for name, array in raw.items()}, Geometry.from_array(values), self._settings)
-            for index, values in enumerate(_array(request, "geometry"))
-        ]
+        geometries = [Geometry.from_array(values) for values in _array(request, "geometry")]
+        try:
+            found = answers(raw, geometries, self._settings)
+        except BadImage as error:
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG))
         return pb_utils.InferenceResponse(
-            output_tensors=[
-                pb_utils.Tensor("num_detections", np.array([[one.count] for one in found], dtype=np.int32)),
-                pb_utils.Tensor("boxes", np.stack([one.boxes for one in found])),
-                pb_utils.Tensor("scores", np.stack([one.scores for one in found])),
-                pb_utils.Tensor("labels", np.stack([one.labels for one in found])),
-            ]
+            output_tensors=[pb_utils.Tensor(name, array) for name, array in found.items()]
         )
 
 

@@ -28,10 +28,11 @@ PREPROCESS = {
 
 
 def image_task(*, labels: Sequence[str] = (), decoder: str = "", **preprocess: str) -> ImageTask:
-    """An image task whose size is the model's; a classifier unless a decoder is named."""
+    """An image task whose size is the model's; without a decoder the outputs tell what they are."""
     post = {"labels": json.dumps(list(labels))}
     if decoder:
-        post |= {"decoder": decoder, "score_threshold": "0.3", "iou_threshold": "0.5", "max_detections": "20"}
+        post |= {"decoder": decoder, "score_threshold": "0.3"}
+        post |= {"iou_threshold": "0.5", "max_detections": "20", "top_k": "3"}
     return ImageTask(preprocess={**PREPROCESS, **preprocess}, postprocess=post)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionmodel_converter.gates.comparison import Comparison, Worst, class_distance, detection_distance, softmax
+from visionmodel_converter.gates.comparison import Comparison, Worst, class_distance, detection_distance, shares_of
 from visionmodel_converter.gates.predictions import Boxes
 from visionmodel_converter.gates.samples import Truth
 
@@ -40,12 +40,12 @@ def test_detections(source: list[Row], artifact: list[Row], distance: float) -> 
     assert detection_distance(found(*artifact), found(*source)) == pytest.approx(distance)
 
 
-def test_softmax_does_not_overflow() -> None:
-    np.testing.assert_allclose(softmax(np.array([1000.0, 0.0, -1000.0])), [1, 0, 0])
+def test_shares_do_not_overflow() -> None:
+    np.testing.assert_allclose(shares_of(np.array([1000.0, 0.0, -1000.0])), [1, 0, 0])
 
 
 def test_shares_stay_shares() -> None:
-    np.testing.assert_allclose(softmax(np.array([0.25, 0.75], np.float32)), [0.25, 0.75])
+    np.testing.assert_allclose(shares_of(np.array([0.25, 0.75], np.float32)), [0.25, 0.75])
 
 
 @given(st.lists(st.floats(-1e4, 1e4), min_size=2, max_size=6), st.integers(0, 100))

@@ -98,6 +98,35 @@ def test_detections_go_through_serving_post_processing() -> None:
     assert "failed" not in outcomes(results).values()
 
 
+def means_of_halves(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Two classes at half the input's size: bright and dark."""
+    small = tensors["x"].mean(axis=1, keepdims=True)[..., ::2, ::2]
+    return {"m": np.concatenate([small, 1 - small], axis=1)}
+
+
+@pytest.mark.parametrize("resize", ["Letterbox", "CenterCrop", "Stretch"])
+def test_classes_and_masks_go_through_serving_post_processing(resize: str) -> None:
+    limits = {"max_bytes": "100000000", "max_pixels": "50000000", "resize": resize}
+    masks = (TensorSpec(name="m", dtype="float32", dims=(-1, 2, 4, 4)),)
+    refused = {"truncated", "empty", "no-image"}
+    expected = {case.name: "refused" if case.name in refused else "answered" for case in IMAGE_CASES}
+    for run, outputs, decoder in ((means, LOGITS, "Softmax"), (means_of_halves, masks, "ClassScores")):
+        task = image_task(decoder=decoder, **limits)
+        assert outcomes(check_edge_cases(run, run, inputs=IMAGE_INPUT, outputs=outputs, task=task)) == expected
+
+
+def test_what_is_no_probability_fails() -> None:
+    def doubled(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return {"y": 2 * tensors["x"].mean(axis=(2, 3))}
+
+    task = image_task(decoder="Probabilities", max_bytes="100000000", max_pixels="50000000")
+    results = check_edge_cases(doubled, doubled, inputs=IMAGE_INPUT, outputs=LOGITS, task=task)
+    assert outcomes(results)["white"] == "failed"
+    assert {result.detail for result in results if result.outcome == "failed"} == {
+        "output 'y' holds what is no probability"
+    }
+
+
 def test_cases_are_what_their_names_say() -> None:
     settings = PreSettings(height=8, width=8, max_bytes=10**9)
     sizes = {}

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.goals import Measured
-from visionmodel_converter.gates.metrics import Classification, Detection, Segmentation, mask_output, score_output
+from visionmodel_converter.gates.metrics import Classification, Detection, Segmentation
 from visionmodel_converter.gates.samples import IGNORED, NO_IMAGE, Batch, TrueBoxes, Truth
-from visionmodel_converter.gates.tasks import DetectionPlan
+from visionmodel_converter.gates.tasks import Plan
 from visionmodel_pipeline.geometry import geometry_of
-from visionmodel_pipeline.settings import PostSettings
+from visionmodel_pipeline.segmentation import MAX_CLASSES
+from visionmodel_pipeline.settings import ClassificationSettings, DetectionSettings, SegmentationSettings
 
 SIX = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 """Scores whose best class is 5 and whose worst is 0."""
@@ -24,8 +24,15 @@ def batch(truths: list[Truth], geometry: object = NO_IMAGE) -> Batch:
     return Batch({}, names, tuple(truths), (geometry,) * len(truths))  # type: ignore[arg-type]
 
 
+CLASSES = Plan({"scores": "y"}, ClassificationSettings("Softmax"))
+
+
+def segmentation(height: int, width: int) -> Segmentation:
+    return Segmentation(Plan({"scores": "m"}, SegmentationSettings("ClassScores", height, width)), 3)
+
+
 def classified(source: list[list[float]], artifact: list[list[float]], labels: list[int | None]) -> dict[str, Measured]:
-    family = Classification("y")
+    family = Classification(CLASSES)
     found = batch([Truth(label) for label in labels])
     family.add(found, {"y": np.array(source, np.float32)}, {"y": np.array(artifact, np.float32)})
     return family.measured()
@@ -60,7 +67,7 @@ def test_fewer_than_five_classes_are_all_among_the_best_five() -> None:
     assert classified([[1.0, 0.0]], [[0.0, 1.0]], [0])["top5"] == Measured(1.0, 1.0, 1)
 
 
-PLAN = DetectionPlan({"boxes": "b", "scores": "s"}, PostSettings("Grid", score_threshold=0.3))
+PLAN = Plan({"boxes": "b", "scores": "s"}, DetectionSettings("Grid", score_threshold=0.3))
 TRUE = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float64)
 
 
@@ -138,7 +145,7 @@ def scores_of(classes: list[list[int]], count: int = 3) -> NDArray[np.float32]:
 
 
 def test_mask_iou() -> None:
-    family = Segmentation("m", (2, 2), 3)
+    family = segmentation(2, 2)
     truth = Truth(mask=np.array([[0, 0], [1, IGNORED]], np.uint8))
     geometry = geometry_of("Stretch", (2, 2), (2, 2))
     family.add(batch([truth], geometry), {"m": scores_of([[0, 0], [1, 2]])}, {"m": scores_of([[0, 1], [1, 2]])})
@@ -149,7 +156,7 @@ def test_mask_iou() -> None:
 
 def test_masks_follow_the_letterbox() -> None:
     """A 4 x 2 picture in a 4 x 4 input has bars of one row above and below, which no pixel of the mask asks for."""
-    family = Segmentation("m", (4, 4), 3)
+    family = segmentation(4, 4)
     truth = Truth(mask=np.array([[1, 1, 1, 1], [0, 0, 0, 0]], np.uint8))
     output = {"m": scores_of([[2] * 4, [1] * 4, [0] * 4, [2] * 4])}
     family.add(batch([truth], geometry_of("Letterbox", (4, 2), (4, 4))), output, output)
@@ -158,7 +165,7 @@ def test_masks_follow_the_letterbox() -> None:
 
 def test_pixels_that_the_network_never_saw_do_not_count() -> None:
     """A centre crop takes the middle two of four columns; the outer ones would be wrong in any class."""
-    family = Segmentation("m", (2, 2), 3)
+    family = segmentation(2, 2)
     truth = Truth(mask=np.array([[2, 0, 1, 2], [2, 0, 1, 2]], np.uint8))
     output = {"m": scores_of([[0, 1], [0, 1]])}
     family.add(batch([truth], geometry_of("CenterCrop", (4, 2), (2, 2))), output, output)
@@ -171,29 +178,31 @@ def test_pixels_that_the_network_never_saw_do_not_count() -> None:
     ids=["size", "class"],
 )
 def test_impossible_masks(mask: NDArray[np.uint8], words: str) -> None:
-    family = Segmentation("m", (2, 2), 3)
+    family = segmentation(2, 2)
     output = {"m": scores_of([[0, 0], [1, 2]])}
     with pytest.raises(ConversionFailure, match=words) as caught:
         family.add(batch([Truth(mask=mask)], geometry_of("Stretch", (2, 2), (2, 2))), output, output)
     assert caught.value.reason is Reason.DATASET_INVALID
 
 
+def test_a_map_of_numbers_that_names_other_classes_is_wrong_there_alone() -> None:
+    """A ClassMap tells no number of classes: any byte may come, and must not be taken for a pair of others."""
+    family = Segmentation(Plan({"classes": "m"}, SegmentationSettings("ClassMap", 2, 2)), MAX_CLASSES)
+    truth = Truth(mask=np.array([[0, 1], [2, 2]], np.uint8))
+    source, artifact = np.array([[[0, 1], [2, 2]]], np.int64), np.array([[[0, 254], [2, -1]]], np.int64)
+    family.add(batch([truth], geometry_of("Stretch", (2, 2), (2, 2))), {"m": source}, {"m": artifact})
+    measured = family.measured()["maskIou"]
+    assert measured.source_value == 1.0
+    assert measured.value == pytest.approx((1 + 0 + 1 + 0) / 4)  # 0, 1, 2 and 254; no class is none to be wrong in
+
+
 def test_masks_that_ask_for_nothing_give_no_value() -> None:
-    family = Segmentation("m", (2, 2), 3)
+    family = segmentation(2, 2)
     output = {"m": scores_of([[0, 0], [1, 2]])}
     mask = np.full((2, 2), IGNORED, np.uint8)
     family.add(batch([Truth(mask=mask)], geometry_of("Stretch", (2, 2), (2, 2))), output, output)
     assert family.measured() == {}
 
 
-@pytest.mark.parametrize(
-    ("dims", "scores", "mask"),
-    [((-1, 10), True, False), ((-1, 3, 8, 8), False, True), ((-1, 1, 8, 8), False, False), ((-1, 4, 5), False, False)],
-)
-def test_outputs_by_rank(dims: tuple[int, ...], scores: bool, mask: bool) -> None:
-    outputs = (TensorSpec(name="y", dtype="float32", dims=dims),)
-    assert (score_output(outputs) is not None, mask_output(outputs) is not None) == (scores, mask)
-
-
 def test_nan_is_never_repaired() -> None:
-    assert math.isnan(Classification("y").of_source[0].value())
+    assert math.isnan(Classification(CLASSES).of_source[0].value())

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from visionmodel_converter.gates.predictions import detections_of, mask_of, ranked, served
+from visionmodel_converter.gates.predictions import detections_of, served
 from visionmodel_converter.gates.tasks import DetectionPlan
 from visionmodel_pipeline.geometry import geometry_of
-from visionmodel_pipeline.settings import PostSettings
+from visionmodel_pipeline.settings import DetectionSettings
 
 Arrays = dict[str, NDArray[np.float32]]
 LETTERBOX = geometry_of("Letterbox", (100, 50), (20, 20))
@@ -29,7 +29,7 @@ CASES: dict[str, Arrays] = {
 
 @pytest.mark.parametrize("decoder", CASES)
 def test_decoders(decoder: str) -> None:
-    plan = DetectionPlan({name: name for name in CASES[decoder]}, PostSettings(decoder, labels=("a", "b")))
+    plan = DetectionPlan({name: name for name in CASES[decoder]}, DetectionSettings(decoder, labels=("a", "b")))
     (found,) = detections_of(CASES[decoder], [LETTERBOX], plan)
     assert found.classes.tolist() == [1, 0]
     np.testing.assert_allclose(found.scores, [0.9, 0.8])
@@ -37,7 +37,7 @@ def test_decoders(decoder: str) -> None:
 
 
 def test_names_of_the_model_need_not_be_the_decoders() -> None:
-    plan = DetectionPlan({"predictions": "output0"}, PostSettings("YOLOv8"))
+    plan = DetectionPlan({"predictions": "output0"}, DetectionSettings("YOLOv8"))
     (found,) = detections_of({"output0": CASES["YOLOv8"]["predictions"]}, [LETTERBOX], plan)
     assert len(found) == 2
 
@@ -53,7 +53,8 @@ def test_what_serving_answers_does_not_depend_on_how_deep_is_looked(threshold: f
         "scores": f32(generator.random((40, 2))),
     }
     plan = DetectionPlan(
-        {"boxes": "boxes", "scores": "scores"}, PostSettings("Grid", score_threshold=threshold, max_detections=most)
+        {"boxes": "boxes", "scores": "scores"},
+        DetectionSettings("Grid", score_threshold=threshold, max_detections=most),
     )
     (deep,) = detections_of(raw, [LETTERBOX], plan)
     answer = served(deep, plan)
@@ -64,23 +65,6 @@ def test_what_serving_answers_does_not_depend_on_how_deep_is_looked(threshold: f
 
 def test_serving_answers_at_its_threshold_and_evaluation_looks_deeper() -> None:
     raw = {"boxes": f32([*BOXES, [0, 5, 3, 8]]), "scores": f32([[0.5], [0.499], [0.01]])}
-    plan = DetectionPlan({"boxes": "boxes", "scores": "scores"}, PostSettings("Grid", score_threshold=0.5))
+    plan = DetectionPlan({"boxes": "boxes", "scores": "scores"}, DetectionSettings("Grid", score_threshold=0.5))
     (found,) = detections_of(raw, [LETTERBOX], plan)
     assert (len(found), len(served(found, plan))) == (2, 1)
-
-
-def test_ranked_puts_the_lower_class_first() -> None:
-    assert ranked(np.array([[1, 3, 3, 0]], np.float32), 3).tolist() == [[1, 2, 0]]
-
-
-def test_mask_of_a_coarser_output() -> None:
-    """An output of half the input's size: each of its cells covers 2 x 2 pixels of the source."""
-    scores = np.eye(2, dtype=np.float32)[np.array([[0, 1], [1, 0]])].transpose(2, 0, 1)
-    found = mask_of(scores, geometry_of("Stretch", (4, 4), (4, 4)), (4, 4))
-    assert found.tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0]]
-
-
-def test_mask_of_what_was_cut_away() -> None:
-    scores = np.zeros((1, 2, 2), np.float32)
-    found = mask_of(scores, geometry_of("CenterCrop", (4, 2), (2, 2)), (2, 2))
-    assert found.tolist() == [[-1, 0, 0, -1], [-1, 0, 0, -1]]

@@ -1,0 +1,92 @@
+"""What serving makes of raw outputs by its own decoders: whether it is an answer, and whether the decoder fits.
+
+A wrong decoder gives numbers that look right: the softmax of probabilities still sums to one, and the order of the
+classes, which every accuracy is taken from, stays. So the outputs' values are looked at before anything serves.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visionmodel_contract.conversion import ImageTask
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.gates.comparison import are_shares
+from visionmodel_converter.gates.predictions import detections_of
+from visionmodel_converter.gates.tasks import (
+    ClassificationPlan,
+    Specs,
+    classification_plan,
+    detection_plan,
+    segmentation_plan,
+)
+from visionmodel_converter.graph.session import Run, random_inputs
+from visionmodel_pipeline.classification import SCORES
+from visionmodel_pipeline.geometry import Geometry
+from visionmodel_pipeline.segmentation import segment
+
+Outputs = Mapping[str, NDArray[Any]]
+
+PROBED: Final = 4
+"""Random inputs whose scores are looked at."""
+ROUNDING: Final = 0.01
+"""How far a probability may leave 0 to 1: INT8 and FP16 round."""
+
+
+def served_problem(
+    answer: Outputs, geometry: Geometry, *, inputs: Specs, outputs: Specs, task: ImageTask
+) -> str | None:
+    """Return why serving's answer for one image would be none, or None."""
+    boxes = detection_plan(task, outputs)
+    if boxes is not None:
+        (found,) = detections_of(answer, [geometry], boxes)
+        return None if np.isfinite(found.boxes).all() else "a box is not finite"
+    classes = classification_plan(task, outputs)
+    if classes is not None:
+        return _not_probabilities(classes, answer)
+    mask = segmentation_plan(task, inputs, outputs)
+    if mask is not None:
+        pixels = segment(mask.decoded(answer, 0), geometry, mask.settings).pixels
+        if pixels.shape != (geometry.source_height, geometry.source_width):
+            return f"the mask is {pixels.shape}, its image is not"
+    return None
+
+
+def refuse_wrong_decoder(run: Run, *, inputs: Specs, outputs: Specs, task: ImageTask | None, seed: int) -> None:
+    """Raise BadRequest where the decoder that serving will use is not the one for what the network gives.
+
+    Args:
+        run: the model as it came.
+        inputs: of the model.
+        outputs: of the model.
+        task: names the decoder; without one nothing is decoded.
+        seed: of the random inputs.
+    """
+    if task is None or "decoder" not in task.postprocess:
+        return
+    plan = classification_plan(task, outputs)
+    if plan is None:
+        return
+    answer = run(random_inputs(inputs, batch=PROBED, seed=seed))
+    scores = answer[plan.outputs[SCORES]]
+    if plan.settings.decoder == "Softmax" and all(are_shares(row) for row in scores):
+        raise _wrong(plan, "already are what a softmax gives", "Probabilities")
+    if _not_probabilities(plan, answer) is not None:
+        raise _wrong(plan, f"reach from {scores.min():.4g} to {scores.max():.4g}", "Softmax")
+
+
+def _not_probabilities(plan: ClassificationPlan, answer: Outputs) -> str | None:
+    scores = answer[plan.outputs[SCORES]]
+    is_within = bool((scores >= -ROUNDING).all() and (scores <= 1 + ROUNDING).all())
+    if plan.settings.decoder != "Probabilities" or is_within:
+        return None
+    return f"output {plan.outputs[SCORES]!r} holds what is no probability"
+
+
+def _wrong(plan: ClassificationPlan, what: str, other: str) -> ConversionFailure:
+    return ConversionFailure(
+        Reason.BAD_REQUEST,
+        f"task.output.decoder is {plan.settings.decoder}, but the values of output {plan.outputs[SCORES]!r} {what}; "
+        f"set it to {other}",
+    )
