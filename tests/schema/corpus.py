@@ -7,10 +7,10 @@ cannot be forgotten; what cannot be derived (patterns, CEL rules) stands in tabl
 import copy
 import string
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from schema.rules import RULES
-from schema.specs import FULL, MINIMAL, Json, Path, edited, spec_schema, value_at, without
+from schema.specs import CLASSIFIER, FULL, MINIMAL, Json, Path, edited, spec_schema, value_at, without
 from visionmodel_operator.api.base import DURATION_PATTERN, QUANTITY_PATTERN
 from visionmodel_operator.api.spec import URI_PATTERN
 
@@ -26,15 +26,20 @@ class Case:
 
 @dataclass(frozen=True)
 class Node:
-    """One place of the schema and where FULL has it."""
+    """One place of the schema and where a base has it."""
 
     path: Path
     schema: Json
     required: bool = True
+    base: Json = field(default_factory=lambda: FULL)
+
+
+BASES = (FULL, CLASSIFIER)
+"""The first one that has a field is where it is varied."""
 
 
 def nodes() -> Iterator[Node]:
-    """Every node of the spec's schema below the root, located in FULL; KeyError when FULL lacks one."""
+    """Every node of the spec's schema below the root, located in a base; KeyError when all lack one."""
     yield from _children((), spec_schema())
 
 
@@ -55,12 +60,19 @@ def _children(path: Path, schema: Json) -> Iterator[Node]:
 
 
 def _located(node: Node) -> Iterator[Node]:
-    try:
-        value_at(node.path)
-    except (KeyError, IndexError) as error:
-        raise KeyError(f"FULL has no {'.'.join(map(str, node.path))}") from error
-    yield node
+    base = next((base for base in BASES if _has(base, node.path)), None)
+    if base is None:
+        raise KeyError(f"no base has {'.'.join(map(str, node.path))}")
+    yield replace(node, base=base)
     yield from _children(node.path, node.schema)
+
+
+def _has(base: Json, path: Path) -> bool:
+    try:
+        value_at(path, base)
+    except (KeyError, IndexError):
+        return False
+    return True
 
 
 WRONG_TYPES: dict[str, tuple[Json, ...]] = {
@@ -161,23 +173,23 @@ RULED_DEFAULTS = ("conversion.precision",)
 
 def generated_cases() -> list[Case]:
     """Return the cases that follow from the schema."""
-    cases = [Case("minimal", MINIMAL, True), Case("full", FULL, True)]
+    cases = [Case("minimal", MINIMAL, True), Case("full", FULL, True), Case("classifier", CLASSIFIER, True)]
     for node in nodes():
         where = ".".join(map(str, node.path))
-        cases += [Case(f"{where}:{name}", edited(node.path, value), ok) for name, value, ok in _values(node)]
+        cases += [Case(f"{where}:{name}", edited(node.path, value, node.base), ok) for name, value, ok in _values(node)]
         cases += _presence(node, where)
     return cases
 
 
 def _presence(node: Node, where: str) -> Iterator[Case]:
     if isinstance(node.path[-1], int):
-        yield Case(f"{where}:null entry", edited(node.path, None), False)
+        yield Case(f"{where}:null entry", edited(node.path, None, node.base), False)
         return
-    yield Case(f"{where}:null", edited(node.path, None), None)
-    yield Case(f"{where}:absent", without(node.path), None)
+    yield Case(f"{where}:null", edited(node.path, None, node.base), None)
+    yield Case(f"{where}:absent", without(node.path, node.base), None)
     if "default" in node.schema:
         ok = None if where in RULED_DEFAULTS else True
-        yield Case(f"{where}:default", edited(node.path, node.schema["default"]), ok)
+        yield Case(f"{where}:default", edited(node.path, node.schema["default"], node.base), ok)
     if "properties" in node.schema:
         yield Case(f"{where}:unknown field", edited((*node.path, "notAField"), 1), True)
         yield Case(f"{where}:snake case", edited((*node.path, "not_a_field"), 1), True)

@@ -10,6 +10,12 @@ _ENV = ("serving", "pod", "env", 0, "name")
 _STEP = ("rollout", "steps", 0)
 _INTERVAL = ("rollout", "analysis", "interval")
 _TASK = ("task",)
+_INPUT = ("task", "input")
+_DECODERS = {
+    "Detection": ("Grid", "Triple", "YOLOv8"),
+    "Classification": ("Softmax", "Probabilities"),
+    "Segmentation": ("ClassScores", "ClassMap", "Sigmoid"),
+}
 _BACKEND = ("conversion", "backend")
 _PARITY = ("conversion", "gates", "parity")
 _CONVERSION = ("conversion",)
@@ -64,21 +70,83 @@ RULES: dict[str, RuleCases] = {
         {"program without inputs": _script("inputs", **_PROGRAM)},
         {"no inputs": _script("inputs"), "empty inputs": _script(inputs=[])},
     ),
-    "labels, input and output belong to task type Detection": RuleCases(
+    "labels, input and output belong to tasks with images: leave them out or choose another type": RuleCases(
         {
             "tensors alone": edited(_TASK, {"type": "Tensor"}),
             "empty labels": edited(_TASK, {"type": "Tensor", "labels": []}),
             "detection without labels": edited(_TASK, {"type": "Detection", "output": {"decoder": "Grid"}}),
+            "classification alone": edited(_TASK, {"type": "Classification"}),
+            "segmentation alone": edited(_TASK, {"type": "Segmentation"}),
         },
         {
             "labels": edited(_TASK, {"type": "Tensor", "labels": ["a"]}),
             "input": edited(_TASK, {"type": "Tensor", "input": {}}),
             "output": edited(_TASK, {"type": "Tensor", "output": {"decoder": "Grid"}}),
+            "empty output": edited(_TASK, {"type": "Tensor", "output": {}}),
         },
     ),
     "task type Detection needs output.decoder": RuleCases(
         {"the decoder alone": edited(_TASK, {"type": "Detection", "output": {"decoder": "Triple"}})},
-        {"no output": edited(_TASK, {"type": "Detection", "input": {}, "labels": ["a"]})},
+        {
+            "no output": edited(_TASK, {"type": "Detection", "input": {}, "labels": ["a"]}),
+            "no decoder": edited(_TASK, {"type": "Detection", "output": {"maxDetections": 3}}),
+        },
+    ),
+    "output.decoder belongs to another task type: Detection has Grid, Triple, YOLOv8;"
+    " Classification has Softmax, Probabilities; Segmentation has ClassScores, ClassMap, Sigmoid": RuleCases(
+        {
+            f"{decoder} of {kind}": edited(_TASK, {"type": kind, "output": {"decoder": decoder}})
+            for kind, decoders in _DECODERS.items()
+            for decoder in decoders
+        }
+        | {f"none of {kind}": edited(_TASK, {"type": kind, "output": {}}) for kind in _DECODERS if kind != "Detection"},
+        {
+            f"{decoder} for {kind}": edited(_TASK, {"type": kind, "output": {"decoder": decoder}})
+            for kind in _DECODERS
+            for other, decoders in _DECODERS.items()
+            for decoder in decoders
+            if other != kind
+        },
+    ),
+    "output.iouThreshold and output.maxDetections belong to task type Detection": RuleCases(
+        {
+            "of a detector": edited(
+                _TASK, {"type": "Detection", "output": {"decoder": "Grid", "iouThreshold": 0, "maxDetections": 1}}
+            )
+        },
+        {
+            f"{name} for {kind}": edited(_TASK, {"type": kind, "output": {name: 1}})
+            for kind in ("Classification", "Segmentation")
+            for name in ("iouThreshold", "maxDetections")
+        },
+    ),
+    "output.topK belongs to task type Classification": RuleCases(
+        {"alone": edited(_TASK, {"type": "Classification", "output": {"topK": 1}})},
+        {
+            "of a detector": edited(_TASK, {"type": "Detection", "output": {"decoder": "Grid", "topK": 5}}),
+            "of a segmenter": edited(_TASK, {"type": "Segmentation", "output": {"topK": 5}}),
+        },
+    ),
+    "in task type Segmentation output.scoreThreshold belongs to decoder Sigmoid": RuleCases(
+        {
+            "Sigmoid": edited(_TASK, {"type": "Segmentation", "output": {"decoder": "Sigmoid", "scoreThreshold": 0}}),
+            "elsewhere": edited(_TASK, {"type": "Classification", "output": {"scoreThreshold": 0.5}}),
+        },
+        {
+            "the default decoder": edited(_TASK, {"type": "Segmentation", "output": {"scoreThreshold": 0.5}}),
+            "ClassMap": edited(_TASK, {"type": "Segmentation", "output": {"decoder": "ClassMap", "scoreThreshold": 0}}),
+        },
+    ),
+    "colorSpace Gray has one channel: the values of mean must be equal, and those of std": RuleCases(
+        {
+            "defaults": edited(_TASK, {"type": "Classification", "input": {"colorSpace": "Gray"}}),
+            "equal": edited(_INPUT, {"colorSpace": "Gray", "mean": [0.5, 0.5, 0.5], "std": [2, 2.0, 2]}),
+            "three of colors": edited(_INPUT, {"colorSpace": "RGB", "mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]}),
+        },
+        {
+            "means": edited(_INPUT, {"colorSpace": "Gray", "mean": [0.5, 0.5, 0.4]}),
+            "stds": edited(_INPUT, {"colorSpace": "Gray", "std": [1, 2, 1]}),
+        },
     ),
     "top1, top5, map50, map50_95, maskIou need labelled data: set datasetUri": RuleCases(
         {

@@ -139,7 +139,18 @@ FULL: Json = {
     "revisionHistoryLimit": 3,
     "progressDeadlineSeconds": 300,
 }
-"""Every field that a user may set, at least once."""
+"""Every field that a user may set, at least once; but for those that a rule keeps apart."""
+
+CLASSIFIER: Json = {
+    **FULL,
+    "task": {
+        "type": "Classification",
+        "labels": ["cat", "dog"],
+        "input": {"colorSpace": "Gray", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+        "output": {"decoder": "Probabilities", "topK": 3, "scoreThreshold": 0.25},
+    },
+}
+"""FULL for the fields that no detector has."""
 
 
 def edited(path: Path, value: Json, base: Json = FULL) -> Json:

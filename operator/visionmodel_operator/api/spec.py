@@ -41,11 +41,11 @@ from visionmodel_operator.api.source import LocalObjectReference, ModelFormat, M
 from visionmodel_operator.api.task import (
     ColorSpace,
     Decoder,
-    DetectionOutput,
     ImageInput,
     Layout,
     Resize,
     Task,
+    TaskOutput,
     TaskType,
 )
 
@@ -61,7 +61,6 @@ __all__ = [
     "ColorSpace",
     "Conversion",
     "Decoder",
-    "DetectionOutput",
     "EnvVar",
     "Gates",
     "GatewayProtocol",
@@ -90,6 +89,7 @@ __all__ = [
     "Step",
     "Strategy",
     "Task",
+    "TaskOutput",
     "TaskType",
     "ThresholdRange",
     "ThroughputGate",

@@ -8,7 +8,7 @@ and defaults are compared with a table written out below, never with the default
 from typing import Any, Final
 
 from visionmodel_contract.keys import digest_of
-from visionmodel_operator.api.spec import Rollout, VisionModelSpec, WantedPrecision
+from visionmodel_operator.api.spec import Rollout, TaskType, VisionModelSpec, WantedPrecision
 
 SCHEME_VERSION: Final = 1
 REVISION_HEX_DIGITS: Final = 10
@@ -63,6 +63,11 @@ DEFAULTS_V1: Final[dict[str, Any]] = {
     "model.inputs": [],
     "model.inputs[].dtype": "float32",
     "model.inputs[].dims": [],
+    "task.Classification.decoder": "Softmax",
+    "task.Classification.scoreThreshold": 0,
+    "task.Classification.topK": 5,
+    "task.Segmentation.decoder": "ClassScores",
+    "task.Segmentation.scoreThreshold": 0.5,
 }
 """Values that scheme 1 leaves out of the hash, by path; a map or list is compared as a whole, as the API server
 defaults it as a whole. Frozen: a field that is new in the API gets a new row, an existing row never changes. A
@@ -98,7 +103,7 @@ def revision_document(spec: VisionModelSpec) -> dict[str, Any]:
     document = _without_defaults(
         {
             "model": model,
-            "task": wire["task"],
+            "task": _task(wire["task"]),
             "conversion": {key: wire["conversion"][key] for key in conversion_fields if key in wire["conversion"]},
             "accelerators": wire["accelerators"],
             "serving": {key: wire["serving"][key] for key in _SERVING_FIELDS if key in wire["serving"]},
@@ -106,6 +111,16 @@ def revision_document(spec: VisionModelSpec) -> dict[str, Any]:
         "",
     )
     return {} if isinstance(document, _Absent) else dict(document)
+
+
+def _task(task: dict[str, Any]) -> dict[str, Any]:
+    """Return the task with its output under the type's name, but for Detection, which came first.
+
+    The defaults of one type are no defaults of another, and a row of the table would leave both out.
+    """
+    if "output" not in task or task["type"] == TaskType.DETECTION:
+        return task
+    return {key: value for key, value in task.items() if key != "output"} | {task["type"]: task["output"]}
 
 
 def _without_defaults(value: Any, path: str) -> Any:

@@ -1,8 +1,7 @@
-"""The generated ensemble of an image task: encoded image -> `pre` -> network -> `post` -> detections.
+"""The generated ensemble of an image task: encoded image -> `pre` -> network -> `post` -> the task's answer.
 
-Only the network batches
-requests of different clients: the steps answer each request by itself, so one client's unreadable image is that
-client's alone. Triton refuses a warm-up of an ensemble; the network has its own.
+Only the network batches requests of different clients: the steps answer each request by itself, so one client's
+unreadable image is that client's alone. Triton refuses a warm-up of an ensemble; the network has its own.
 """
 
 from collections.abc import Mapping
@@ -12,8 +11,8 @@ from typing import Final
 
 from visionmodel_contract.report import ArtifactInfo
 from visionmodel_operator.api.conditions import Reason
-from visionmodel_operator.api.spec import DetectionOutput, ImageInput, VisionModelSpec
-from visionmodel_operator.core.image_task import postprocess_parameters, preprocess_parameters
+from visionmodel_operator.api.spec import ImageInput, Task, TaskType, VisionModelSpec
+from visionmodel_operator.core.image_task import answer_rows, postprocess_parameters, preprocess_parameters
 from visionmodel_operator.core.snapshot import Platform
 from visionmodel_operator.core.threads import cpus
 from visionmodel_operator.errors import UserError
@@ -53,24 +52,21 @@ def ensemble_configs(
     Raises:
         UserError: the model is none that this task can stand around, or batching is off.
     """
-    output = spec.task.output
-    if output is None:
-        raise UserError(Reason.INVALID_SPEC, "task type Detection needs output.decoder")
     if spec.serving.batching.max_batch_size == 0:
         raise UserError(
             Reason.INVALID_SPEC, "an image task needs a batch axis; set serving.batching.maxBatchSize to 1 or more"
         )
-    network = image_network(spec.task, output, artifact)
+    network = image_network(spec.task, artifact)
     return {
-        name: _ensemble(name, revision, spec, output, network),
+        name: _ensemble(name, revision, spec, network),
         f"{name}-net": config_pbtxt(f"{name}-net", revision, spec, artifact, platform, input_dims=_dims(spec, network)),
         f"{name}-pre": _pre(f"{name}-pre", revision, spec, network),
-        f"{name}-post": _post(f"{name}-post", revision, spec, output, network),
+        f"{name}-post": _post(f"{name}-post", revision, spec, network),
     }
 
 
-def _ensemble(name: str, revision: str, spec: VisionModelSpec, output: DetectionOutput, network: ImageNetwork) -> str:
-    answers = _answers(output)
+def _ensemble(name: str, revision: str, spec: VisionModelSpec, network: ImageNetwork) -> str:
+    answers = _answers(spec.task)
     raw = {decoded: f"net.{tensor.name}" for decoded, tensor in network.outputs.items()}
     steps = (
         Step(f"{name}-pre", {IMAGE.name: IMAGE.name}, {"tensor": "pre.tensor", GEOMETRY.name: "pre.geometry"}),
@@ -96,33 +92,39 @@ def _ensemble(name: str, revision: str, spec: VisionModelSpec, output: Detection
     )
 
 
-def _answers(output: DetectionOutput) -> tuple[Tensor, ...]:
-    rows = output.max_detections
-    return (
-        Tensor("num_detections", "TYPE_INT32", (1,)),
-        Tensor("boxes", "TYPE_FP32", (rows, 4)),
-        Tensor("scores", "TYPE_FP32", (rows,)),
-        Tensor("labels", "TYPE_STRING", (rows,)),
-    )
+def _answers(task: Task) -> tuple[Tensor, ...]:
+    """Return what the last step gives for one image, as `visionmodel_pipeline.answers` names it."""
+    if task.type == TaskType.SEGMENTATION:
+        return (Tensor("mask", "TYPE_UINT8", (-1, -1)), Tensor("labels", "TYPE_STRING", (-1,)))
+    rows = answer_rows(task)
+    named = (Tensor("scores", "TYPE_FP32", (rows,)), Tensor("labels", "TYPE_STRING", (rows,)))
+    if task.type == TaskType.CLASSIFICATION:
+        return named
+    return (Tensor("num_detections", "TYPE_INT32", (1,)), Tensor("boxes", "TYPE_FP32", (rows, 4)), *named)
 
 
 def _dims(spec: VisionModelSpec, network: ImageNetwork) -> tuple[int, ...]:
     return network.input_dims((spec.task.input or ImageInput()).layout)
 
 
+def _sides(network: ImageNetwork) -> dict[str, str]:
+    return {"height": str(network.height), "width": str(network.width)}
+
+
 def _pre(name: str, revision: str, spec: VisionModelSpec, network: ImageNetwork) -> str:
-    sides = {"height": str(network.height), "width": str(network.width)}
-    parameters = sides | preprocess_parameters(spec.task)
+    parameters = _sides(network) | preprocess_parameters(spec.task)
     tensor = Tensor("tensor", "TYPE_FP32", _dims(spec, network))
     return _step(name, PRE_BACKEND, revision, spec, (IMAGE,), (tensor, GEOMETRY), parameters)
 
 
-def _post(name: str, revision: str, spec: VisionModelSpec, output: DetectionOutput, network: ImageNetwork) -> str:
-    parameters = postprocess_parameters(spec.task, output)
+def _post(name: str, revision: str, spec: VisionModelSpec, network: ImageNetwork) -> str:
+    parameters = postprocess_parameters(spec.task)
+    if spec.task.type == TaskType.SEGMENTATION:
+        parameters |= _sides(network)
     size = spec.serving.batching.max_batch_size
     raw = {decoded: configured_tensor(tensor, size) for decoded, tensor in network.outputs.items()}
     inputs = (GEOMETRY, *(Tensor(decoded, tensor.data_type, tensor.dims) for decoded, tensor in raw.items()))
-    return _step(name, POST_BACKEND, revision, spec, inputs, _answers(output), parameters)
+    return _step(name, POST_BACKEND, revision, spec, inputs, _answers(spec.task), parameters)
 
 
 def _step(

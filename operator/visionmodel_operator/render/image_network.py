@@ -6,11 +6,14 @@ from typing import Final
 
 from visionmodel_contract.report import ArtifactInfo, TensorSpec
 from visionmodel_operator.api.conditions import Reason
-from visionmodel_operator.api.spec import Decoder, DetectionOutput, ImageInput, Layout, Task
+from visionmodel_operator.api.spec import ColorSpace, Decoder, ImageInput, Layout, Task
+from visionmodel_operator.core.image_task import decoder_of
 from visionmodel_operator.errors import UserError
 
-CHANNELS: Final = 3
+CHANNELS: Final = {ColorSpace.RGB: 3, ColorSpace.BGR: 3, ColorSpace.GRAY: 1}
 BOX: Final = 4
+MAX_MASK_CLASSES: Final = 255
+"""A mask has a byte per pixel, and one value says that there is no class."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,12 @@ class ImageNetwork:
     """A network between the two steps.
 
     Attributes:
-        height, width: of its input in pixels.
+        channels, height, width: of its input; the latter in pixels.
         input: its input.
         outputs: its outputs by the names that the decoder has for them.
     """
 
+    channels: int
     height: int
     width: int
     input: TensorSpec
@@ -31,11 +35,11 @@ class ImageNetwork:
     def input_dims(self, layout: Layout) -> tuple[int, ...]:
         """Return the input's shape without the batch axis."""
         if layout == Layout.NCHW:
-            return (CHANNELS, self.height, self.width)
-        return (self.height, self.width, CHANNELS)
+            return (self.channels, self.height, self.width)
+        return (self.height, self.width, self.channels)
 
 
-def image_network(task: Task, output: DetectionOutput, artifact: ArtifactInfo) -> ImageNetwork:
+def image_network(task: Task, artifact: ArtifactInfo) -> ImageNetwork:
     """Return the network as the ensemble sees it.
 
     Raises:
@@ -48,9 +52,10 @@ def image_network(task: Task, output: DetectionOutput, artifact: ArtifactInfo) -
     if tensor.dtype != wanted.dtype:
         raise _refused(f"input {tensor.name!r} has type {tensor.dtype}, not {wanted.dtype}")
     height, width = _size(wanted, tensor)
-    outputs = _outputs(output.decoder, artifact)
-    _check_labels(task.labels, _classes(output.decoder, outputs))
-    return ImageNetwork(height, width, tensor, outputs)
+    decoder = decoder_of(task)
+    outputs = _outputs(decoder, artifact)
+    _check_labels(task.labels, _classes(decoder, outputs))
+    return ImageNetwork(CHANNELS[wanted.color_space], height, width, tensor, outputs)
 
 
 def _size(wanted: ImageInput, tensor: TensorSpec) -> tuple[int, int]:
@@ -59,10 +64,11 @@ def _size(wanted: ImageInput, tensor: TensorSpec) -> tuple[int, int]:
     _, first, second, third = tensor.dims
     is_nchw = wanted.layout == Layout.NCHW
     channels, height, width = (first, second, third) if is_nchw else (third, first, second)
-    if channels not in (CHANNELS, -1):
+    served = CHANNELS[wanted.color_space]
+    if channels not in (served, -1):
         raise _refused(
             f"input {tensor.name!r} has shape {list(tensor.dims)}, which in layout {wanted.layout} are {channels}"
-            f" channels; {CHANNELS} are served. Correct task.input.layout or the model"
+            f" channels; {served} are served. Correct task.input.layout, task.input.colorSpace or the model"
         )
     return _side("height", wanted.height, height), _side("width", wanted.width, width)
 
@@ -81,15 +87,24 @@ _SHAPES: Final[Mapping[Decoder, Mapping[str, tuple[int, ...]]]] = {
     Decoder.GRID: {"boxes": (-1, BOX), "scores": (-1, -1)},
     Decoder.TRIPLE: {"boxes": (-1, BOX), "scores": (-1,), "labels": (-1,)},
     Decoder.YOLO_V8: {"predictions": (-1, -1)},
+    Decoder.SOFTMAX: {"scores": (-1,)},
+    Decoder.PROBABILITIES: {"scores": (-1,)},
+    Decoder.CLASS_SCORES: {"scores": (-1, -1, -1)},
+    Decoder.CLASS_MAP: {"classes": (-1, -1)},
+    Decoder.SIGMOID: {"scores": (1, -1, -1)},
 }
 """What each decoder reads, without the batch axis; -1 is any size."""
 
 
 def _outputs(decoder: Decoder, artifact: ArtifactInfo) -> dict[str, TensorSpec]:
-    """Match by name; a decoder that reads one tensor takes the model's only output under any name."""
+    """Match by name; a decoder that reads one tensor takes the model's only output under any name.
+
+    Classifiers and segmenters are often exported with the heads of their training behind the one that counts, so of
+    several outputs theirs is the first one.
+    """
     shapes = _SHAPES[decoder]
     found = {tensor.name: tensor for tensor in artifact.outputs}
-    if len(shapes) == 1 and len(found) == 1:
+    if len(shapes) == 1 and (len(found) == 1 or (decoder is not Decoder.YOLO_V8 and not _is_named(shapes, found))):
         found = dict.fromkeys(shapes, artifact.outputs[0])
     if missing := sorted(shapes.keys() - found.keys()):
         raise _refused(
@@ -101,9 +116,14 @@ def _outputs(decoder: Decoder, artifact: ArtifactInfo) -> dict[str, TensorSpec]:
         if len(dims) != len(shape) or any(a != b and -1 not in (a, b) for a, b in zip(dims, shape, strict=True)):
             raise _refused(
                 f"output {found[name].name!r} has shape {list(found[name].dims)}, which is not the {name} of decoder"
-                f" {decoder}: batch and {list(shape)}"
+                f" {decoder}: batch and {list(shape)}; set task.output.decoder to the layout that it has"
             )
     return {name: found[name] for name in shapes}
+
+
+def _is_named(shapes: Mapping[str, tuple[int, ...]], found: Mapping[str, TensorSpec]) -> bool:
+    """Return whether an output of the right rank has the decoder's name for it."""
+    return any(name in found and len(found[name].dims) == len(shape) + 1 for name, shape in shapes.items())
 
 
 def _classes(decoder: Decoder, outputs: Mapping[str, TensorSpec]) -> int:
@@ -115,7 +135,20 @@ def _classes(decoder: Decoder, outputs: Mapping[str, TensorSpec]) -> int:
         if -1 < rows <= BOX:
             raise _refused(f"decoder {decoder} needs more than {BOX} rows of predictions, the model has {rows}")
         return rows - BOX if rows > 0 else -1
-    return -1
+    if decoder in (Decoder.SOFTMAX, Decoder.PROBABILITIES):
+        return outputs["scores"].dims[1]
+    if decoder == Decoder.CLASS_SCORES:
+        return _mask_classes(outputs["scores"])
+    return 2 if decoder == Decoder.SIGMOID else -1
+
+
+def _mask_classes(scores: TensorSpec) -> int:
+    classes = scores.dims[1]
+    if classes == 1:
+        raise _refused(f"output {scores.name!r} has one class, which always wins; set task.output.decoder to Sigmoid")
+    if classes > MAX_MASK_CLASSES:
+        raise _refused(f"output {scores.name!r} has {classes} classes; a mask holds at most {MAX_MASK_CLASSES}")
+    return classes
 
 
 def _check_labels(labels: list[str], classes: int) -> None:

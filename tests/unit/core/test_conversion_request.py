@@ -103,6 +103,36 @@ def test_conversion_request() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ({"type": "Tensor"}, None),
+        (
+            {"type": "Detection", "output": {"decoder": "Grid"}},
+            {"decoder": "Grid", "score_threshold": "0.3", "iou_threshold": "0.5", "max_detections": "100"},
+        ),
+        ({"type": "Classification"}, {"decoder": "Softmax", "score_threshold": "0.0", "top_k": "5"}),
+        (
+            {"type": "Classification", "output": {"decoder": "Probabilities", "topK": 1, "scoreThreshold": 0.25}},
+            {"decoder": "Probabilities", "score_threshold": "0.25", "top_k": "1"},
+        ),
+        ({"type": "Segmentation", "output": {}}, {"decoder": "ClassScores", "score_threshold": "0.5"}),
+        (
+            {"type": "Segmentation", "output": {"decoder": "Sigmoid", "scoreThreshold": 0}},
+            {"decoder": "Sigmoid", "score_threshold": "0.0"},
+        ),
+    ],
+)
+def test_output_of_each_type(task: Any, expected: dict[str, str] | None) -> None:
+    found = image_task(parse_spec({**MINIMAL, "task": task}).task)
+    if expected is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.postprocess == {**expected, "labels": "[]"}
+        assert found.preprocess["resize"] == "Letterbox"
+
+
 def test_request_of_the_smallest_spec_asks_for_agreement_with_the_source() -> None:
     request = conversion_request(parse_spec(MINIMAL), namespace="d", name="s", revision="r", platform=PLATFORM)
     assert (request.source, request.gates) == (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schema.specs import FULL, MINIMAL, edited, spec_schema, without
+from schema.specs import CLASSIFIER, FULL, MINIMAL, edited, spec_schema, without
 from visionmodel_contract.keys import digest_of
 from visionmodel_operator.api.schema import with_defaults
 from visionmodel_operator.api.spec import VisionModelSpec
@@ -25,7 +25,11 @@ DIGEST = "sha256:" + "0a" * 32
 OTHER_DIGEST = "sha256:" + "0b" * 32
 IDENTIFYING = ("model", "task", "conversion", "accelerators", "serving")
 
+OF_TYPES = ("task.Classification.", "task.Segmentation.")
+
 PLAIN = without(("model", "inputs"))
+STORED_OUTPUT = {"decoder": "Grid", "scoreThreshold": 0.3, "iouThreshold": 0.5, "maxDetections": 100}
+"""What the API server made of a decoder alone while the schema had these defaults."""
 
 GOLDEN = {
     "minimal": (MINIMAL, "38d996a408"),
@@ -33,6 +37,10 @@ GOLDEN = {
     "full, images": (PLAIN, "83dd45e3c2"),
     "full, inputs": (FULL, "4d7caaf5eb"),
     "smallest detector": ({**MINIMAL, "task": {"type": "Detection", "output": {"decoder": "Grid"}}}, "5ea1930c66"),
+    "stored detector": ({**MINIMAL, "task": {"type": "Detection", "output": STORED_OUTPUT}}, "5ea1930c66"),
+    "smallest classifier": ({**MINIMAL, "task": {"type": "Classification"}}, "0be43abf7e"),
+    "smallest segmenter": ({**MINIMAL, "task": {"type": "Segmentation"}}, "9a2b8a2ab8"),
+    "full, classifier": (CLASSIFIER, "378516d37d"),
     "one default GPU": ({**MINIMAL, "accelerators": [{}]}, "48583b7244"),
 }
 
@@ -156,20 +164,57 @@ def test_every_default_of_an_identifying_field_has_a_row() -> None:
     left_out = ("conversion.deadline", "conversion.autoApply", "model.trustPickle")
     expected = {p for p in paths("", spec_schema()) if p.startswith(IDENTIFYING) and not p.startswith(left_out)}
     # no default of the API: the format is derived from the file's name, and onnx says what is derived anyway
-    assert DEFAULTS_V1.keys() == expected | {"model.modelFormat.name"}
+    derived = {"model.modelFormat.name"}
+    # the API server cannot know defaults that depend on the task's type; a detector's once stood in the schema
+    derived |= {f"task.output.{name}" for name in ("scoreThreshold", "iouThreshold", "maxDetections")}
+    derived |= {path for path in DEFAULTS_V1 if path.startswith(OF_TYPES)}
+    assert DEFAULTS_V1.keys() == expected | derived
 
 
 def test_table_is_frozen() -> None:
     """The rows in the order in which they came; the digest of a group never changes."""
-    tasks = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("task.")}
+    types = {path: value for path, value in DEFAULTS_V1.items() if path.startswith(OF_TYPES)}
+    tasks = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("task.") and path not in types}
     auto = ("conversion.candidates", "conversion.minImprovement", "conversion.calibration", "conversion.gates")
     precisions = {path: value for path, value in DEFAULTS_V1.items() if path.startswith(auto)}
     inputs = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("model.inputs")}
-    first = {path: value for path, value in DEFAULTS_V1.items() if path not in tasks | precisions | inputs}
+    first = {path: value for path, value in DEFAULTS_V1.items() if path not in tasks | types | precisions | inputs}
     assert digest_of(first) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
     assert digest_of(tasks) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
     assert digest_of(precisions) == "f049c163e0aea36c51b9d76714094b6c9452911f2fe4b2e84a75b4067d1f1e4d"
+    assert digest_of(types) == "3b681f4e1500ba6b9ca8fac0529bf0e794e875fe02a02789ab2c7a32b1366063"
     assert digest_of(inputs) == "e8ac56833efb41b45f0be76e299a9ee90f8b64de7ff07f1be0ee18f0b3858661"
+
+
+TYPE_DEFAULTS = {
+    "Classification": {"decoder": "Softmax", "topK": 5, "scoreThreshold": 0},
+    "Segmentation": {"decoder": "ClassScores"},
+}
+
+
+@pytest.mark.parametrize(("kind", "output"), TYPE_DEFAULTS.items(), ids=TYPE_DEFAULTS)
+def test_writing_out_the_defaults_of_a_type_never_changes_the_revision(kind: str, output: Any) -> None:
+    short = revision_of(parse_spec({**MINIMAL, "task": {"type": kind}}))
+    for part in ({}, output, *({name: value} for name, value in output.items())):
+        assert revision_of(parse_spec({**MINIMAL, "task": {"type": kind, "output": part}})) == short
+
+
+def test_the_default_threshold_of_a_sigmoid_may_be_written_out() -> None:
+    specs = [
+        {**MINIMAL, "task": {"type": "Segmentation", "output": {"decoder": "Sigmoid", **threshold}}}
+        for threshold in ({}, {"scoreThreshold": 0.5}, {"scoreThreshold": 0.6})
+    ]
+    short, written, other = (revision_of(parse_spec(spec)) for spec in specs)
+    assert short == written != other
+
+
+def test_the_default_of_one_type_is_no_default_of_another() -> None:
+    """0.3 is what a detector's threshold is left out for; a classifier's is 0."""
+    classifier = {**MINIMAL, "task": {"type": "Classification", "output": {"scoreThreshold": 0.3}}}
+    assert revision_document(parse_spec(classifier))["task"] == {
+        "type": "Classification",
+        "Classification": {"scoreThreshold": 0.3},
+    }
 
 
 def explicit(spec: Any) -> dict[str, Any]:

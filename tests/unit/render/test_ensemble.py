@@ -13,9 +13,16 @@ from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.errors import UserError
 from visionmodel_operator.render.repository import config_files, repository_models
 from visionmodel_operator.render.triton_config import model_version
+from visionmodel_pipeline.answers import raw_names
 from visionmodel_pipeline.decoders import DECODERS
 from visionmodel_pipeline.geometry import FIELDS
-from visionmodel_pipeline.settings import PostSettings, PreSettings
+from visionmodel_pipeline.settings import (
+    ClassificationSettings,
+    DetectionSettings,
+    PreSettings,
+    SegmentationSettings,
+    output_settings,
+)
 
 VERSION = model_version(REVISION)
 GRID = {"decoder": "Grid"}
@@ -89,7 +96,7 @@ def test_the_network_is_what_a_tensor_model_would_be() -> None:
 def test_steps_read_their_parameters() -> None:
     found = configs()
     assert PreSettings.from_parameters(parameters(found["shapes-pre"])) == PreSettings(64, 64)
-    assert PostSettings.from_parameters(parameters(found["shapes-post"])) == PostSettings(
+    assert DetectionSettings.from_parameters(parameters(found["shapes-post"])) == DetectionSettings(
         "Grid", labels=("circle", "square", 'tri"angle')
     )
 
@@ -105,7 +112,7 @@ def test_every_field_reaches_the_steps() -> None:
     assert PreSettings.from_parameters(parameters(found["shapes-pre"])) == PreSettings(
         32, 48, "NHWC", "CenterCrop", "BGR", (0.5, 0.0, 1.0), (1.0, 2.0, 0.25), 1024, 99
     )
-    assert PostSettings.from_parameters(parameters(found["shapes-post"])) == PostSettings(
+    assert DetectionSettings.from_parameters(parameters(found["shapes-post"])) == DetectionSettings(
         "YOLOv8", 0.125, 0.75, 7, ("ä", "b")
     )
     assert [list(one.dims) for one in found["shapes"].output] == [[1], [7, 4], [7], [7]]
@@ -127,6 +134,84 @@ def test_the_post_step_gets_what_its_decoder_reads(decoder: str, outputs: tuple[
     assert list(found["shapes-post"].input[0].dims) == [FIELDS]
     step = found["shapes"].ensemble_scheduling.step[2]
     assert step.input_map.keys() == {one.name for one in found["shapes-post"].input}
+
+
+CLASSIFIER = artifact(inputs=(tensor("images", 1, 32, 32),), outputs=(tensor("logits", 10),))
+SEGMENTER = artifact(inputs=(tensor("images", 3, 48, 64),), outputs=(tensor("out", 21, 6, 8), tensor("aux", 21, 6, 8)))
+GRAY = {"colorSpace": "Gray", "mean": [0.5, 0.5, 0.5]}
+DIGITS = {"type": "Classification", "input": GRAY, "output": {"topK": 3, "scoreThreshold": 0.25}}
+
+
+def test_ensemble_of_a_classifier() -> None:
+    found = configs(spec(task=DIGITS), CLASSIFIER)
+    assert [(one.name, one.data_type, list(one.dims)) for one in found["shapes"].output] == [
+        ("scores", triton.TYPE_FP32, [3]),
+        ("labels", triton.TYPE_STRING, [3]),
+    ]
+    assert found["shapes-post"].output == found["shapes"].output
+    assert found["shapes"].ensemble_scheduling.step[1].output_map == {"logits": "net.logits"}
+    assert found["shapes"].ensemble_scheduling.step[2].input_map == {"geometry": "pre.geometry", "scores": "net.logits"}
+    assert list(found["shapes-pre"].output[0].dims) == [1, 32, 32]
+    assert PreSettings.from_parameters(parameters(found["shapes-pre"])) == PreSettings(
+        32, 32, color_space="Gray", mean=(0.5, 0.5, 0.5)
+    )
+    assert output_settings(parameters(found["shapes-post"])) == ClassificationSettings("Softmax", 3, 0.25)
+
+
+def test_ensemble_of_a_segmenter() -> None:
+    found = configs(spec(task={"type": "Segmentation"}), SEGMENTER)
+    assert [(one.name, one.data_type, list(one.dims)) for one in found["shapes"].output] == [
+        ("mask", triton.TYPE_UINT8, [-1, -1]),
+        ("labels", triton.TYPE_STRING, [-1]),
+    ]
+    assert found["shapes-post"].output == found["shapes"].output
+    assert found["shapes"].ensemble_scheduling.step[2].input_map == {"geometry": "pre.geometry", "scores": "net.out"}
+    assert output_settings(parameters(found["shapes-post"])) == SegmentationSettings("ClassScores", 48, 64)
+
+
+@pytest.mark.parametrize(
+    ("kind", "decoder", "outputs", "raw"),
+    [
+        ("Classification", "Softmax", (tensor("logits", 10), tensor("aux", 10)), "logits"),
+        ("Classification", "Probabilities", (tensor("features", 64), tensor("scores", -1)), "scores"),
+        ("Classification", "Softmax", (tensor("logits", 10), tensor("scores", 9, 3)), "logits"),
+        ("Segmentation", "ClassScores", (tensor("out", -1, -1, -1),), "out"),
+        ("Segmentation", "ClassMap", (tensor("argmax", 48, 64, dtype="int64"),), "argmax"),
+        ("Segmentation", "Sigmoid", (tensor("out", 1, 48, 64),), "out"),
+    ],
+)
+def test_the_output_that_a_decoder_of_one_tensor_reads(
+    kind: str, decoder: str, outputs: tuple[TensorSpec, ...], raw: str
+) -> None:
+    found = configs(spec(task={"type": kind, "output": {"decoder": decoder}}), artifact(outputs=outputs))
+    settings = output_settings(parameters(found["shapes-post"]))
+    (read,) = raw_names(settings)
+    assert [one.name for one in found["shapes-post"].input] == ["geometry", read]
+    assert found["shapes"].ensemble_scheduling.step[2].input_map[read] == f"net.{raw}"
+
+
+@pytest.mark.parametrize(
+    ("task", "made", "words"),
+    [
+        ({"type": "Classification"}, SEGMENTER, "which is not the scores of decoder Softmax: batch and .-1.; set"),
+        ({"type": "Classification"}, CLASSIFIER, "1 channels; 3 are served. Correct .* task.input.colorSpace"),
+        ({"type": "Classification", "input": {"colorSpace": "Gray"}}, SEGMENTER, "3 channels; 1 are served"),
+        ({**DIGITS, "labels": ["zero"]}, CLASSIFIER, "1 names and the model 10 classes"),
+        ({"type": "Segmentation", "labels": ["a"]}, SEGMENTER, "1 names and the model 21 classes"),
+        ({"type": "Segmentation"}, artifact(outputs=(tensor("o", 1, 8, 8),)), "set task.output.decoder to Sigmoid"),
+        ({"type": "Segmentation"}, artifact(outputs=(tensor("o", 256, 8, 8),)), "a mask holds at most 255"),
+        (
+            {"type": "Segmentation", "output": {"decoder": "Sigmoid"}, "labels": ["a", "b", "c"]},
+            artifact(outputs=(tensor("o", 1, 8, 8),)),
+            "3 names and the model 2 classes",
+        ),
+        ({"type": "Segmentation", "output": {"decoder": "Sigmoid"}}, SEGMENTER, "not the scores of decoder Sigmoid"),
+    ],
+)
+def test_networks_that_do_not_fit_their_task(task: dict[str, Any], made: ArtifactInfo, words: str) -> None:
+    with pytest.raises(UserError, match=words) as refused:
+        configs(spec(task=task), made)
+    assert refused.value.reason == Reason.INVALID_SPEC
 
 
 @pytest.mark.parametrize(
