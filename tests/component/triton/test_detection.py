@@ -5,39 +5,31 @@ here; the numbers of the steps are not trusted to be each other's.
 """
 
 import json
-import shutil
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import tritonclient.grpc
-import tritonclient.http
 from PIL import Image
 
 from component.triton.conftest import FLAGS
+from component.triton.ensembles import Array, answered, client_batch, post_bytes, write_ensemble
 from component.triton.server_process import Image as ServerImage
 from component.triton.server_process import Server, running, wait_until
 from example_models.build import build
 from example_models.grid import image_from_pixels, overlaps
 from example_models.shapes import CLASS_NAMES, Scene, scene
-from unit.render.samples import DETECTOR, PLATFORM, REVISION, spec
-from visionmodel_devcluster.direct import open_direct
-from visionmodel_operator.render.repository import config_files, repository_models
+from unit.render.samples import DETECTOR, REVISION, spec
 from visionmodel_operator.render.triton_config import model_version
 from visionmodel_pipeline.detections import Detections, detect
 from visionmodel_pipeline.preparing import prepare
-from visionmodel_pipeline.settings import PostSettings, PreSettings
+from visionmodel_pipeline.settings import DetectionSettings, PreSettings
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(600)]
-
-Array = np.ndarray[Any, Any]
 
 NAME = "shapes"
 ROWS = 20
@@ -64,15 +56,7 @@ def model_file() -> Path:
 def detector(image: ServerImage, model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("detection")
     repository = folder / "models"
-    texts = config_files(NAME, REVISION, SPEC, DETECTOR, PLATFORM)
-    for model in repository_models(NAME, SPEC):
-        version = repository / model.name / str(model_version(REVISION))
-        version.mkdir(parents=True)
-        (version.parent / "config.pbtxt").write_text(texts[model.config_key], encoding="utf-8")
-        if model.has_artifact:
-            shutil.copy(model_file, version / "model.onnx")
-    for path in (repository, *repository.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    write_ensemble(repository, NAME, SPEC, DETECTOR, model_file.read_bytes())
     with running(image, repository, folder / "server.log", *FLAGS) as server:
         wait_until(lambda: server.status(f"/v2/models/{NAME}/ready") == 200, server)
         yield server
@@ -93,25 +77,8 @@ def here(data: bytes, model_file: Path) -> Detections:
     tensor, geometry = prepare(data, PreSettings(height=64, width=64))
     session = onnxruntime.InferenceSession(str(model_file), providers=["CPUExecutionProvider"])
     boxes, scores = session.run(["boxes", "scores"], {"images": tensor[None]})
-    settings = PostSettings("Grid", score_threshold=0.4, max_detections=ROWS, labels=tuple(CLASS_NAMES))
+    settings = DetectionSettings("Grid", score_threshold=0.4, max_detections=ROWS, labels=tuple(CLASS_NAMES))
     return detect({"boxes": boxes[0], "scores": scores[0]}, geometry, settings)
-
-
-def post_bytes(server: Server, data: bytes) -> tuple[int, bytes, int]:
-    """`curl --data-binary @photo.jpg -H 'Inference-Header-Content-Length: 0'`: status, body, length of its JSON."""
-    url = f"http://127.0.0.1:{server.http}/v2/models/{NAME}/infer"
-    headers = {"Inference-Header-Content-Length": "0", "Content-Type": "application/octet-stream"}
-    try:
-        with open_direct(urllib.request.Request(url, data, headers, method="POST"), timeout=30) as answer:
-            return answer.status, answer.read(), int(answer.headers.get("Inference-Header-Content-Length", "0"))
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read(), 0
-
-
-def answered(body: bytes, header_length: int) -> dict[str, Array]:
-    result = tritonclient.http.InferenceServerClient.parse_response_body(body, header_length=header_length or None)
-    return {name: result.as_numpy(name) for name in ("num_detections", "boxes", "scores", "labels")}
 
 
 def assert_same(answer: dict[str, Array], index: int, expected: Detections) -> None:
@@ -123,7 +90,7 @@ def assert_same(answer: dict[str, Array], index: int, expected: Detections) -> N
 
 def test_image_bytes_in_the_body_give_boxes_of_the_source_image(detector: Server, model_file: Path) -> None:
     drawing, data = drawn(7)
-    status, body, header = post_bytes(detector, data)
+    status, body, header = post_bytes(detector, NAME, data)
     assert status == 200, body
     answer = answered(body, header)
     assert_same(answer, 0, here(data, model_file))
@@ -135,19 +102,13 @@ def test_image_bytes_in_the_body_give_boxes_of_the_source_image(detector: Server
 
 
 def test_rows_beyond_the_detections_are_empty(detector: Server) -> None:
-    status, body, header = post_bytes(detector, drawn(8)[1])
+    status, body, header = post_bytes(detector, NAME, drawn(8)[1])
     answer = answered(body, header)
     rest = slice(int(answer["num_detections"][0, 0]), None)
     assert status == 200
     assert answer["boxes"].shape == (1, ROWS, 4)
     assert not answer["boxes"][0, rest].any()
     assert set(answer["labels"][0, rest].tolist()) == {b""}
-
-
-def client_batch(client_module: Any, images: Sequence[bytes]) -> Any:
-    tensor = client_module.InferInput("image", [len(images), 1], "BYTES")
-    tensor.set_data_from_numpy(np.array(images, dtype=np.object_).reshape(-1, 1))
-    return [tensor]
 
 
 def test_a_batch_over_grpc_answers_image_by_image(detector: Server, model_file: Path) -> None:
@@ -175,13 +136,13 @@ BAD = {
 
 @pytest.mark.parametrize(("data", "words"), BAD.values(), ids=BAD.keys())
 def test_a_bad_image_is_an_http_400_with_its_reason(detector: Server, data: bytes, words: str) -> None:
-    status, body, _ = post_bytes(detector, data)
+    status, body, _ = post_bytes(detector, NAME, data)
     assert status == 400
     assert words in json.loads(body)["error"]
 
 
 def test_an_empty_body_is_the_clients_fault(detector: Server) -> None:
-    assert post_bytes(detector, b"")[0] == 400
+    assert post_bytes(detector, NAME, b"")[0] == 400
 
 
 def test_a_bad_image_is_grpc_invalid_argument(detector: Server) -> None:
@@ -203,7 +164,7 @@ def test_bad_images_spoil_nobody_elses_request(detector: Server) -> None:
     good = drawn(7)[1]
     before = failures(detector)
     with ThreadPoolExecutor(8) as clients:
-        answers = list(clients.map(lambda data: post_bytes(detector, data)[0], [good, b"bad"] * 40))
+        answers = list(clients.map(lambda data: post_bytes(detector, NAME, data)[0], [good, b"bad"] * 40))
     assert answers == [200, 400] * 40
     grown = {key: value - before.get(key, 0) for key, value in failures(detector).items()}
     assert {key: value for key, value in grown.items() if value} == {"shapes OTHER": 40}
@@ -214,6 +175,6 @@ def test_requests_of_several_clients_share_runs_of_the_network(detector: Server)
     runs = f'nv_inference_exec_count{{model="{NAME}-net",version="{model_version(REVISION)}"}}'
     before = detector.samples()[runs]
     with ThreadPoolExecutor(8) as clients:
-        answers = list(clients.map(lambda _: post_bytes(detector, good)[0], range(80)))
+        answers = list(clients.map(lambda _: post_bytes(detector, NAME, good)[0], range(80)))
     assert answers == [200] * 80
     assert detector.samples()[runs] - before < 80
