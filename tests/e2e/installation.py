@@ -6,17 +6,21 @@ The operator is installed anew for every session, so that the suite never judges
 import hashlib
 import json
 import secrets
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 from images.build import build_images
+from PIL import Image
 
 from e2e.operator_pod import Operator
 from evaluation import write_part
 from example_models.build import build
+from example_models.digits import dataset
 from visionmodel_demo.platform import Platform, install_operator, provide_namespace
 from visionmodel_demo.store import provide_credentials, provide_store, upload
 
@@ -25,6 +29,7 @@ LABEL = "visionmodel.dev/e2e"
 VERSIONS = ("v1", "v2", "v3-failing", "v3-slow", "v4")
 TRUNCATED_BYTES = 4096
 FUTURE_OPSET = 99
+DIGIT_COUNT = 60
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ def provide_installation(platform: Platform, folder: Path) -> Installation:
     files = {version: models / "shapes" / version / "model.onnx" for version in VERSIONS}
     files |= _bad_files(files["v1"], folder)
     keys = {f"shapes/{version}/model.onnx": path for version, path in files.items()}
+    keys |= {"digits/v1/model.onnx": models / "digits" / "v1" / "model.onnx", "digits/images.zip": _digits(folder)}
     part = write_part(models / "shapes" / "evaluation.npz", folder / "evaluation.npz")
     calibration = models / "shapes" / "calibration.npz"
     upload(platform, {**keys, "shapes/evaluation.npz": part, "shapes/calibration.npz": calibration})
@@ -69,6 +75,17 @@ def provide_installation(platform: Platform, folder: Path) -> Installation:
     installation = Installation(platform, Operator(platform), images, digests)
     installation.install()
     return installation
+
+
+def _digits(folder: Path) -> Path:
+    """Return an archive of pictures of digits, in one folder per class."""
+    path = folder / "digits.zip"
+    seen = dataset(np.random.default_rng(9), DIGIT_COUNT)
+    with zipfile.ZipFile(path, "w") as archive:
+        for row, (image, label) in enumerate(zip(seen.images[:, 0], seen.labels, strict=True)):
+            with archive.open(f"digits/{label}/{row:03}.png", "w") as file:
+                Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(file, "PNG")
+    return path
 
 
 def _bad_files(good: Path, folder: Path) -> dict[str, Path]:

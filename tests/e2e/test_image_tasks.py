@@ -1,4 +1,4 @@
-"""A detector for clients that have pictures: encoded images in through the gateway, labelled boxes in pixels out."""
+"""Models for clients that have pictures: encoded images in through the gateway, labelled boxes or classes out."""
 
 import json
 import urllib.error
@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from e2e.installation import Installation
+from e2e.installation import DIGIT_COUNT, Installation
 from e2e.scene import Scene, new_name
+from example_models.digits import dataset as digits
 from example_models.grid import image_from_pixels
 from example_models.shapes import CLASS_NAMES
 from example_models.shapes import scene as drawn_scene
@@ -72,14 +74,20 @@ def detector(
     """The example, served on the CPU."""
     scene = Scene(installation, shared_namespace, new_name(), tmp_path_factory.mktemp("detector"))
     document = example(ROOT / "examples" / "shapes-detection.yaml", digest=installation.digests["v2"])
-    document["metadata"]["name"] = scene.name
     del document["spec"]["accelerators"]
-    scene.model.apply(document)
-    assert scene.wait_settled()["phase"] == "Healthy"
-    wait_for(lambda: post(scene, b"no picture")[0] != 404, timeout=30, what="the route")
+    serve(scene, document)
     yield scene
     if not request.session.testsfailed:
         scene.delete()
+
+
+def serve(scene: Scene, document: dict[str, Any]) -> None:
+    """Apply the example under the scene's name and wait until the gateway leads to it."""
+    document["metadata"]["name"] = scene.name
+    scene.model.apply(document)
+    status = scene.wait_settled()
+    assert status["phase"] == "Healthy", status
+    wait_for(lambda: post(scene, b"no picture")[0] != 404, timeout=30, what="the route")
 
 
 def test_picture_in_boxes_out(detector: Scene) -> None:
@@ -95,6 +103,27 @@ def test_picture_in_boxes_out(detector: Scene) -> None:
     assert set(labels) == {CLASS_NAMES[label] for label in drawn.labels}
     for truth in np.asarray(drawn.boxes) * ENLARGED:
         assert np.min(np.abs(boxes - truth).max(axis=1)) < 6 * ENLARGED, (boxes, truth)
+
+
+def test_picture_in_classes_out(scene: Scene) -> None:
+    """Judged by an archive of pictures, one folder per class, and then asked for one that was not in it."""
+    document = example(ROOT / "examples" / "digits-classification.yaml")
+    document["spec"]["conversion"]["gates"]["parity"]["datasetUri"] = "s3://models/digits/images.zip"
+    serve(scene, document)
+    (gate,) = scene.model.status()["conversion"]["report"]["parity"]
+    assert (gate["metric"], gate["samples"], gate["passed"]) == ("top1", DIGIT_COUNT, True)
+    drawn = digits(np.random.default_rng(10), 10)
+    right = 0
+    for image, label in zip(drawn.images[:, 0], drawn.labels, strict=True):
+        buffer = BytesIO()
+        Image.fromarray(np.rint(image * 255).astype(np.uint8)).resize((96, 96)).save(buffer, "JPEG", quality=95)
+        status, answer = post(scene, buffer.getvalue())
+        assert status == 200, answer
+        found = tensors(answer)
+        assert len(found["labels"]) == found["scores"].size == 3
+        right += found["labels"][0] == str(label)
+    assert right >= 8
+    assert post(scene, b"no picture")[0] == 400
 
 
 def test_client_fault_is_told_as_one(detector: Scene) -> None:
