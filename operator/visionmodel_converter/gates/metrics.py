@@ -19,13 +19,14 @@ from visionmodel_converter.gates.predictions import (
     Boxes,
     Outputs,
     detections_of,
+    mask_of,
     most_detections,
     served,
 )
 from visionmodel_converter.gates.samples import IGNORED, Batch, TrueBoxes
 from visionmodel_converter.gates.tasks import ClassificationPlan, DetectionPlan, SegmentationPlan, Specs
 from visionmodel_pipeline.classification import SCORES, ranked
-from visionmodel_pipeline.segmentation import NO_CLASS, segment
+from visionmodel_pipeline.segmentation import NO_CLASS
 
 FIVE: Final = 5
 
@@ -180,7 +181,7 @@ class Segmentation:
                 raise _invalid_mask(batch.names[row], f"names class {truth.mask[counted].max()} of {self.classes}")
             self.samples += 1
             for outputs, confusion in ((source, self._source), (artifact, self._artifact)):
-                found = segment(self.plan.decoded(outputs, row), geometry, self.plan.settings).pixels
+                found = mask_of(outputs, row, geometry, self.plan)
                 seen = counted & (found != NO_CLASS)
                 pairs = truth.mask[seen].astype(np.int64) * self.classes + found[seen]
                 confusion += np.bincount(pairs, minlength=self.classes**2).reshape(confusion.shape)

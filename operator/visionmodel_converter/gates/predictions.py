@@ -7,9 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from visionmodel_converter.gates.tasks import DetectionPlan
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.gates.tasks import DetectionPlan, SegmentationPlan
 from visionmodel_pipeline.detections import detect
 from visionmodel_pipeline.geometry import Geometry
+from visionmodel_pipeline.segmentation import segment
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -67,3 +69,11 @@ def served(boxes: Boxes, plan: DetectionPlan) -> Boxes:
     """
     above = int(np.count_nonzero(boxes.scores >= plan.settings.score_threshold))
     return boxes.first(min(above, plan.settings.max_detections))
+
+
+def mask_of(outputs: Outputs, row: int, geometry: Geometry, plan: SegmentationPlan) -> NDArray[np.uint8]:
+    """Return serving's mask of one sample, in pixels of the source. Raises BadRequest: too many classes."""
+    try:
+        return segment(plan.decoded(outputs, row), geometry, plan.settings).pixels
+    except ValueError as error:
+        raise ConversionFailure(Reason.BAD_REQUEST, f"task.output.decoder {plan.settings.decoder}: {error}") from error

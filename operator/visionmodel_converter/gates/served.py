@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from visionmodel_contract.conversion import ImageTask
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.comparison import are_shares
-from visionmodel_converter.gates.predictions import detections_of
+from visionmodel_converter.gates.metrics import words_of
+from visionmodel_converter.gates.predictions import detections_of, mask_of
 from visionmodel_converter.gates.tasks import (
+    RANKS,
     ClassificationPlan,
     Specs,
     classification_plan,
@@ -24,7 +26,7 @@ from visionmodel_converter.gates.tasks import (
 from visionmodel_converter.graph.session import Run, random_inputs
 from visionmodel_pipeline.classification import SCORES
 from visionmodel_pipeline.geometry import Geometry
-from visionmodel_pipeline.segmentation import segment
+from visionmodel_pipeline.segmentation import MAX_CLASSES
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -37,7 +39,7 @@ ROUNDING: Final = 0.01
 def served_problem(
     answer: Outputs, geometry: Geometry, *, inputs: Specs, outputs: Specs, task: ImageTask
 ) -> str | None:
-    """Return why serving's answer for one image would be none, or None."""
+    """Return why serving's answer for one image would be none, or None. Raises BadRequest as `mask_of` does."""
     boxes = detection_plan(task, outputs)
     if boxes is not None:
         (found,) = detections_of(answer, [geometry], boxes)
@@ -47,14 +49,14 @@ def served_problem(
         return _not_probabilities(classes, answer)
     mask = segmentation_plan(task, inputs, outputs)
     if mask is not None:
-        pixels = segment(mask.decoded(answer, 0), geometry, mask.settings).pixels
-        if pixels.shape != (geometry.source_height, geometry.source_width):
-            return f"the mask is {pixels.shape}, its image is not"
+        mask_of(answer, 0, geometry, mask)  # any class is an answer, so all that can go wrong is the decoding
     return None
 
 
 def refuse_wrong_decoder(run: Run, *, inputs: Specs, outputs: Specs, task: ImageTask | None, seed: int) -> None:
     """Raise BadRequest where the decoder that serving will use is not the one for what the network gives.
+
+    Serving would refuse the outputs' shapes too, but only after a whole conversion; values it would not look at.
 
     Args:
         run: the model as it came.
@@ -67,6 +69,7 @@ def refuse_wrong_decoder(run: Run, *, inputs: Specs, outputs: Specs, task: Image
         return
     plan = classification_plan(task, outputs)
     if plan is None:
+        _refuse_other_outputs(task, inputs, outputs)
         return
     answer = run(random_inputs(inputs, batch=PROBED, seed=seed))
     scores = answer[plan.outputs[SCORES]]
@@ -74,6 +77,19 @@ def refuse_wrong_decoder(run: Run, *, inputs: Specs, outputs: Specs, task: Image
         raise _wrong(plan, "already are what a softmax gives", "Probabilities")
     if _not_probabilities(plan, answer) is not None:
         raise _wrong(plan, f"reach from {scores.min():.4g} to {scores.max():.4g}", "Softmax")
+
+
+def _refuse_other_outputs(task: ImageTask, inputs: Specs, outputs: Specs) -> None:
+    if detection_plan(task, outputs) is not None or segmentation_plan(task, inputs, outputs) is not None:
+        return
+    decoder = task.postprocess["decoder"]
+    wanted = ", ".join(f"{name} with {rank} axes" for name, rank in RANKS[decoder].items())
+    limit = f" and 2 to {MAX_CLASSES} classes" if decoder == "ClassScores" else ""
+    raise ConversionFailure(
+        Reason.BAD_REQUEST,
+        f"task.output.decoder is {decoder}, which reads {wanted}{limit}; the model has {words_of(outputs)}: set the "
+        "decoder that fits, or export the model with such outputs",
+    )
 
 
 def _not_probabilities(plan: ClassificationPlan, answer: Outputs) -> str | None:

@@ -195,7 +195,7 @@ def segmentation_plan(task: ImageTask | None, inputs: Specs, outputs: Specs) -> 
         settings = _read(SegmentationSettings, {**task.postprocess, **size})
     matched = _matched(settings.decoder, outputs)
     plan = None if matched is None else Plan(matched, settings)
-    return plan if plan is not None and mask_classes(plan, outputs) > 1 else None
+    return plan if plan is not None and 1 < mask_classes(plan, outputs) <= MAX_CLASSES else None
 
 
 def mask_classes(plan: SegmentationPlan, outputs: Specs) -> int:

@@ -42,9 +42,8 @@ def independent(tensors: Tensors) -> dict[str, NDArray[Any]]:
         (independent, image_task(decoder="Probabilities")),
         (shares, image_task()),
         (shares, None),
-        (shares, image_task(decoder="ClassScores")),
     ],
-    ids=["logits", "shares", "several-labels", "no-decoder", "tensors", "other-task"],
+    ids=["logits", "shares", "several-labels", "no-decoder", "tensors"],
 )
 def test_decoders_that_fit(run: Callable[[Tensors], dict[str, NDArray[Any]]], task: ImageTask | None) -> None:
     refuse_wrong_decoder(run, inputs=IMAGE_INPUT, outputs=SCORES, task=task, seed=1)
@@ -68,6 +67,34 @@ def test_decoders_that_do_not_fit(run: Callable[[Tensors], dict[str, NDArray[Any
     assert caught.value.reason is Reason.BAD_REQUEST
     assert caught.value.message.startswith(f"task.output.decoder is {decoder}, but the values of output")
     assert caught.value.message.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "dims", "words"),
+    [
+        ("Softmax", (3, 1, 1), "reads scores with 2 axes; the model has 'y' [-1, 3, 1, 1]: set"),
+        ("Grid", (3,), "reads boxes with 3 axes, scores with 3 axes; the model has 'y' [-1, 3]"),
+        ("ClassMap", (2, 4, 4), "reads classes with 3 axes; the model"),
+        ("ClassScores", (4, 4), "reads scores with 4 axes and 2 to 255 classes; the model"),
+        ("ClassScores", (1, 4, 4), "reads scores with 4 axes and 2 to 255 classes; the model"),
+        ("ClassScores", (256, 4, 4), "reads scores with 4 axes and 2 to 255 classes; the model"),
+    ],
+)
+def test_outputs_that_no_decoder_reads(decoder: str, dims: tuple[int, ...], words: str) -> None:
+    outputs = (TensorSpec(name="y", dtype="float32", dims=(-1, *dims)),)
+    with pytest.raises(ConversionFailure) as caught:
+        refuse_wrong_decoder(logits, inputs=IMAGE_INPUT, outputs=outputs, task=image_task(decoder=decoder), seed=1)
+    assert caught.value.reason is Reason.BAD_REQUEST
+    assert f"task.output.decoder is {decoder}, which {words}" in caught.value.message
+
+
+def test_more_classes_than_the_shape_tells() -> None:
+    outputs = (TensorSpec(name="y", dtype="float32", dims=(-1, -1, 4, 4)),)
+    answer = {"y": np.ones((1, 256, 4, 4), np.float32)}
+    task, geometry = image_task(decoder="ClassScores"), geometry_of("Stretch", (5, 7), (8, 8))
+    with pytest.raises(ConversionFailure, match="the model has 256 classes; at most 255") as caught:
+        served_problem(answer, geometry, inputs=IMAGE_INPUT, outputs=outputs, task=task)
+    assert caught.value.reason is Reason.BAD_REQUEST
 
 
 @pytest.mark.parametrize(("value", "is_problem"), [(1.005, False), (1.02, True), (-0.005, False), (-0.02, True)])
