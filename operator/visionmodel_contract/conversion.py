@@ -72,6 +72,8 @@ class ParityRequest(ContractModel):
     """The dataset and goals; without a dataset the artifact must agree with its source on random inputs."""
 
     dataset_uri: str | None = None
+    dataset_digest: Digest | None = None
+    """Of the file, or of the folder where the URI ends in a slash; unset, the Job finds it out."""
     metrics: tuple[MetricGoal, ...] = ()
 
 
@@ -115,6 +117,8 @@ class CalibrationOptions(ContractModel):
     """The samples that INT8 scales are chosen from; read through the serving pre-processing."""
 
     dataset_uri: str
+    digest: Digest | None = None
+    """As `ParityRequest.dataset_digest`."""
     samples: int = 512
     method: CalibrationMethod = CalibrationMethod.AUTO
 

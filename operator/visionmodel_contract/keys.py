@@ -1,7 +1,8 @@
 """The keys of the content-addressed cache, computed by both sides from the same bytes.
 
-A key names what goes in (source digest, options, pipeline version), never who asked or where it lay; gate
-verdicts have a key of their own, so that changed goals rerun the gates and not the conversion.
+A key names what goes in (digests of source and data, options, pipeline version), never who asked or where it lay;
+gate verdicts have a key of their own, so that changed goals rerun the gates and not the conversion. What has no digest
+yet has no key: the Job reads it and finds its digest out (ADR 0013).
 """
 
 import hashlib
@@ -35,6 +36,19 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
+def is_keyed(options: ConversionOptions, gates: GatesRequest) -> bool:
+    """Return whether all data that the prepare key depends on have digests: calibration, and what is searched on."""
+    is_searched = options.precisions != EXACT
+    return (options.calibration is None or options.calibration.digest is not None) and (
+        not is_searched or is_judged_by_digest(gates)
+    )
+
+
+def is_judged_by_digest(gates: GatesRequest) -> bool:
+    """Return whether the gates name content: a verdict under their key holds wherever the same key is asked for."""
+    return gates.parity.dataset_uri is None or gates.parity.dataset_digest is not None
+
+
 def prepare_key(
     source_digest: str,
     options: ConversionOptions,
@@ -47,31 +61,45 @@ def prepare_key(
 
     Declared inputs enter where there are any; the format does not, because the content shows it. Goals and task enter
     with every precision below FP32: which scales are taken and which nodes stay in FP32 is searched on the data until
-    the goals are met, so other goals may make another artifact.
+    the goals are met, so other goals may make another artifact. Raises ValueError for data without a digest.
     """
+    if not is_keyed(options, gates):
+        raise ValueError("data without a digest has no key; resolve it first")
     document = {
         "kind": "prepare",
         "pipelineVersion": PIPELINE_VERSION,
         "source": source_digest,
-        "options": _wire(options),
+        "options": _by_digest(_wire(options), "calibration", "digest"),
     }
     if inputs:
         document["inputs"] = [_wire(declared) for declared in inputs]
     if options.precisions != EXACT:
-        document |= {"gates": _wire(gates), "task": _wire(task)}
+        document |= {"gates": _gates(gates), "task": _wire(task)}
     return digest_of(document)[:KEY_HEX_DIGITS]
 
 
 def gate_key(artifact_key: str, gates: GatesRequest, *, task: ImageTask | None = None) -> str:
-    """Return the key of a gate verdict over one artifact.
+    """Return the key of a gate verdict over one artifact; the task enters, by which odd images are tried too.
 
-    The dataset enters by URI: like an unpinned model it is read once per verdict, and a dataset that changes
-    under the same name needs a new name to be judged again. The task enters, by which odd images are tried too.
+    A dataset without a digest enters by its URI: such a key tells one question from another, and no verdict is kept
+    under it (`is_judged_by_digest`).
     """
-    document = {"artifact": artifact_key, "gates": _wire(gates)}
+    document = {"artifact": artifact_key, "gates": _gates(gates)}
     if task is not None:
         document["task"] = _wire(task)
     return digest_of(document)[:KEY_HEX_DIGITS]
+
+
+def _gates(gates: GatesRequest) -> Any:
+    return _by_digest(_wire(gates), "parity", "datasetDigest")
+
+
+def _by_digest(document: Any, field: str, digest: str) -> Any:
+    """Let the data of a field be named by digest alone, by URI where there is no digest."""
+    data = document[field]
+    if data is not None:
+        del data["datasetUri" if data[digest] is not None else digest]
+    return document
 
 
 def _wire(model: ContractModel | None) -> Any:

@@ -139,14 +139,26 @@ class ArtifactInfo(ContractModel):
     opset: int
 
 
-class ReportSummary(ContractModel):
+class Resolved(ContractModel):
+    """What a Job has found out about its request: the digests of what it read, and the verdict's key by them.
+
+    Attributes:
+        asked_gate_key: the key of the same verdict with the dataset as the request names it, where that is no digest.
+    """
+
+    source_digest: Digest | None = None
+    calibration_digest: Digest | None = None
+    dataset_digest: Digest | None = None
+    gate_key: str | None = None
+    asked_gate_key: str | None = None
+
+
+class ReportSummary(Resolved):
     """The termination message of the prepare Job."""
 
     format_version: Literal[1] = FORMAT_VERSION
     result: Literal["Succeeded", "Failed"]
-    source_digest: Digest | None = None
     artifact: ArtifactInfo | None = None
-    gate_key: str | None = None
     gates: tuple[GateResult, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
     cached: bool = False

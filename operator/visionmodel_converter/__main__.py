@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gates = error.gates if isinstance(error, ConversionFailure) else ()
         _leave(
             options.termination_message,
-            failed_summary(failure, source_digest=journal.source_digest, gate_key=journal.gate_key, gates=gates),
+            failed_summary(failure, resolved=journal.resolved, gates=gates),
         )
         return failure.exit_code
     if summary is not None:

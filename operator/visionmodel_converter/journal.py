@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TextIO
 
+from visionmodel_contract.report import Resolved
 from visionmodel_converter.stages import DONE, STARTS_AT, Stage
 
 
@@ -15,8 +16,11 @@ class Journal:
 
     out: TextIO
     now: Callable[[], datetime]
-    source_digest: str | None = None
-    gate_key: str | None = None
+    resolved: Resolved = field(default_factory=Resolved)
+
+    def learn(self, **facts: str | None) -> None:
+        """Remember fields of `Resolved`."""
+        self.resolved = self.resolved.model_copy(update=facts)
 
     def begin(self, stage: Stage, message: str) -> None:
         """Write the line that a stage starts."""

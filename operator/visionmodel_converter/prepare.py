@@ -9,32 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
-from typing import Final
 
 import onnxruntime
 
-from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
+from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest, GatesRequest
 from visionmodel_contract.formats import SourceFormat
 from visionmodel_contract.keys import gate_key, prepare_key
 from visionmodel_contract.report import GateResult, ReportSummary
 from visionmodel_converter.candidates import Bench
+from visionmodel_converter.data import Data, DataReader, with_digests
 from visionmodel_converter.environment import Environment
-from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.formats.confinement import Limits
 from visionmodel_converter.formats.detect import detect
 from visionmodel_converter.formats.load import Surroundings, load_as_onnx
 from visionmodel_converter.formats.source import fetch_source
-from visionmodel_converter.gates.data_checks import (
-    CheckedSamples,
-    Role,
-    check_overlap,
-    check_samples,
-    refuse_bad_data,
-)
-from visionmodel_converter.gates.dataset import load_samples
+from visionmodel_converter.gates.data_checks import Role, check_overlap, refuse_bad_data
 from visionmodel_converter.gates.goals import refuse_impossible_goals
 from visionmodel_converter.gates.served import refuse_wrong_decoder
-from visionmodel_converter.gates.tasks import class_names
 from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import open_session
@@ -43,16 +34,13 @@ from visionmodel_converter.journal import Journal
 from visionmodel_converter.precision.sparsity import sparsity_of
 from visionmodel_converter.provenance import installed_loaders, package_versions, packages_of, provenance_statement
 from visionmodel_converter.report import DataFinding, FullReport, row_of
-from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri, fetch
-from visionmodel_converter.sources.tree import fetch_tree
+from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri
 from visionmodel_converter.stages import Stage, stages_after_lookup
-from visionmodel_converter.storage import DATA_COPIES, MODEL_COPIES, WORKING_COPIES, Storage
+from visionmodel_converter.storage import MODEL_COPIES, WORKING_COPIES, Storage
 from visionmodel_converter.store.image import MODEL_FILE, sha256_of
 from visionmodel_converter.store.port import ArtifactStore
 from visionmodel_converter.store.published import Published, tag_of
 from visionmodel_converter.trials import Outcome, refuse_unprovable, try_precisions, try_published
-
-MAX_IMAGES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +59,18 @@ class Job:
     loader_limits: Limits = field(default_factory=Limits)
     storage: Storage = field(default_factory=Storage)
 
+    @property
+    def data(self) -> DataReader:
+        """Reads the request's datasets."""
+        return DataReader(self.work, self.environment, self.storage, self.retry)
+
 
 @dataclass(frozen=True, slots=True)
-class Data:
-    """One dataset, fit to be used, and the file that it came in."""
+class Arrived:
+    """What has been read so far: the source, and the data whose digests were open."""
 
-    checked: CheckedSamples
-    file: Fetched
+    source: Fetched
+    files: dict[Role, Fetched]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,35 +90,50 @@ def prepare(job: Job) -> ReportSummary:
     refuse_unprovable(request, job.threads)
 
     journal.begin(Stage.FETCH, f"reading {display_uri(request.source.uri)}")
-    source = _fetch_source(job)
-    asked = request.source
-    key = prepare_key(source.digest, request.options, inputs=asked.inputs, task=request.task, gates=request.gates)
-    goal_key = gate_key(key, request.gates, task=request.task)
-    journal.source_digest, journal.gate_key = source.digest, goal_key
+    source, asked = _fetch_source(job), request.source
+    journal.learn(source_digest=source.digest)
     found = detect(source.path, shown=source.uri, declared=asked.format, trust_pickle=asked.trust_pickle)
+    files = job.data.fetch_unpinned(request, journal)
+    job = replace(job, request=with_digests(request, files))
+    key = _key(job, source, asked=request.gates)
 
     journal.begin(Stage.LOOKUP, f"looking for {tag_of(key)} in {job.store.shown}")
     known = job.store.find(key, job.work / "published")
     plan = stages_after_lookup(
         published=known is not None,
-        gate_passed=goal_key in request.passed_gate_keys,
+        gate_passed=journal.resolved.gate_key in request.passed_gate_keys,
         simplify=request.options.simplify,
         is_onnx=found is SourceFormat.ONNX,
     )
     if Stage.LOAD in plan:
         source = _load(job, source, found)
-    outcome, published, cached = _run(job, plan, key, source, known)
+    outcome, published, cached = _run(job, plan, key, Arrived(source, files), known)
     journal.end(f"{'found' if cached else 'published'} {published.info.image}")
     results = outcome.results if outcome else published.report.candidates
     return ReportSummary(
         result="Succeeded",
-        source_digest=source.digest,
+        **journal.resolved.model_dump(),
         artifact=published.info,
-        gate_key=goal_key,
         gates=_gates(outcome),
         candidates=tuple(row_of(result) for result in results) if len(request.options.precisions) > 1 else (),
         cached=cached,
     )
+
+
+def _key(job: Job, source: Fetched, *, asked: GatesRequest) -> str:
+    """Return the artifact's key and note what it and the verdict's are taken of; `asked` may name data by URI."""
+    request = job.request
+    key = prepare_key(
+        source.digest, request.options, inputs=request.source.inputs, task=request.task, gates=request.gates
+    )
+    answered, question = (gate_key(key, gates, task=request.task) for gates in (request.gates, asked))
+    job.journal.learn(
+        calibration_digest=request.options.calibration.digest if request.options.calibration else None,
+        dataset_digest=request.gates.parity.dataset_digest,
+        gate_key=answered,
+        asked_gate_key=None if question == answered else question,
+    )
+    return key
 
 
 def _gates(outcome: Outcome | None) -> tuple[GateResult, ...]:
@@ -133,12 +141,12 @@ def _gates(outcome: Outcome | None) -> tuple[GateResult, ...]:
 
 
 def _run(
-    job: Job, plan: tuple[Stage, ...], key: str, source: Fetched, known: Published | None
+    job: Job, plan: tuple[Stage, ...], key: str, arrived: Arrived, known: Published | None
 ) -> tuple[Outcome | None, Published, bool]:
     if known is not None and not plan:
         return None, known, True
     job.journal.begin(Stage.CHECK, "checking the graph and the data")
-    checked = _check(job, source)
+    checked = _check(job, arrived)
     if known is not None:
         return _judged(job, checked, known, key), known, True
 
@@ -147,6 +155,7 @@ def _run(
         job.journal.begin(Stage.SIMPLIFY, f"simplifying {checked.model.nodes} nodes")
         simplified = simplify(checked.model, threads=job.threads, seed=_seed(key))
     precisions = ", ".join(job.request.options.precisions)
+    source = arrived.source
     job.storage.refuse_shortage(WORKING_COPIES * source.path.stat().st_size, f"making {precisions} of {source.uri}")
     outcome = try_precisions(_bench(job, checked, simplified.model, key), job.journal)
     made = _report(key, source, checked, simplified, outcome)
@@ -208,44 +217,16 @@ def _fetch_source(job: Job) -> Fetched:
         )
 
 
-def _check(job: Job, source: Fetched) -> Checked:
+def _check(job: Job, arrived: Arrived) -> Checked:
+    source = arrived.source
     model = load_checked(source.path, shown=source.uri, limits=limits_of(onnxruntime.__version__))
-    wanted, uri = job.request.options.calibration, job.request.gates.parity.dataset_uri
-    evaluation = None if uri is None else _data(job, uri, "dataset", Role.EVALUATION, model)
-    calibration = None
-    if wanted is not None:
-        calibration = _data(job, wanted.dataset_uri, "calibration", Role.CALIBRATION, model, wanted.samples)
-    findings = tuple(finding for data in (evaluation, calibration) if data for finding in data.checked.findings)
+    data = job.data.open(job.request, model.inputs, arrived.files)
+    evaluation, calibration = data.get(Role.EVALUATION), data.get(Role.CALIBRATION)
+    findings = tuple(finding for one in data.values() for finding in one.checked.findings)
     if evaluation is not None and calibration is not None:
         findings += check_overlap(calibration.checked, evaluation.checked)
     refuse_bad_data(findings)
     return Checked(model, evaluation, calibration, findings)
-
-
-def _data(job: Job, uri: str, name: str, role: Role, model: CheckedModel, limit: int | None = None) -> Data:
-    task, most = job.request.task, job.environment.max_dataset_bytes
-    with job.storage.limiting(most, copies=DATA_COPIES, what=display_uri(uri)) as max_bytes:
-        file = _fetch_data(job, uri, job.work / name, max_bytes)
-        samples = load_samples(file.path, model.inputs, task=task, shown=file.uri, max_bytes=max_bytes, limit=limit)
-    return Data(check_samples(samples, role=role, shown=file.uri, names=class_names(task)), file)
-
-
-def _fetch_data(job: Job, uri: str, target: Path, limit_bytes: int) -> Fetched:
-    """Fetch a file, or below a URI that ends in a slash a folder of images.
-
-    Data that is too large says nothing against the model, so its failure must not be one of the model's.
-    """
-    try:
-        if not display_uri(uri).endswith("/"):
-            return fetch(uri, target, environment=job.environment, max_bytes=limit_bytes, retry=job.retry)
-        tree = fetch_tree(
-            uri, target, environment=job.environment, max_bytes=limit_bytes, max_files=MAX_IMAGES, retry=job.retry
-        )
-    except ConversionFailure as failure:
-        if failure.reason is not Reason.SOURCE_TOO_LARGE:
-            raise
-        raise ConversionFailure(Reason.DATASET_INVALID, f"{failure.message}; or use fewer samples") from failure
-    return Fetched(tree.path, tree.digest, tree.size_bytes, tree.uri)
 
 
 def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:

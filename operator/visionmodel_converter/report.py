@@ -12,6 +12,7 @@ from visionmodel_contract.report import (
     Failure,
     GateResult,
     ReportSummary,
+    Resolved,
     TensorSpec,
 )
 
@@ -166,12 +167,6 @@ def _with_gates(summary: ReportSummary, gates: tuple[GateResult, ...]) -> Report
     return _with_short_message(summary.model_copy(update={"gates": gates}), SHORT_MESSAGE_CHARACTERS)
 
 
-def failed_summary(
-    failure: Failure,
-    *,
-    source_digest: str | None,
-    gate_key: str | None,
-    gates: tuple[GateResult, ...],
-) -> ReportSummary:
+def failed_summary(failure: Failure, *, resolved: Resolved, gates: tuple[GateResult, ...]) -> ReportSummary:
     """Return the summary of a conversion without a published result, with what was learned until then."""
-    return ReportSummary(result="Failed", source_digest=source_digest, gate_key=gate_key, gates=gates, failure=failure)
+    return ReportSummary(result="Failed", **resolved.model_dump(), gates=gates, failure=failure)

@@ -17,6 +17,7 @@ from visionmodel_operator.api.status import (
     HoldStatus,
     KnownRevision,
     PlanStep,
+    ResolvedVerdict,
     RevisionStatus,
     RolloutStatus,
     SwapStage,
@@ -49,6 +50,7 @@ FULL_STATUS = VisionModelStatus(
     conversion=ConversionStatus(
         revision=CANARY,
         key="ab" * 16,
+        verdict=ResolvedVerdict(asked="01" * 16, key="02" * 16, dataset_digest="sha256:" + "e" * 64),
         stage="Publishing",
         progress=100,
         job="shapes-91be04c7aa-prepare",
@@ -61,6 +63,7 @@ FULL_STATUS = VisionModelStatus(
             nodes_before=40,
             nodes_after=31,
             source_digest="sha256:" + "b" * 64,
+            calibration_digest="sha256:" + "d" * 64,
             report_digest="sha256:" + "c" * 64,
             inputs=[TensorStatus(name="images", dtype="float32", dims=(-1, 3, 64, 64))],
             outputs=[TensorStatus(name="grid", dtype="float32", dims=(-1, 8, 8, 8))],
@@ -121,7 +124,15 @@ FULL_STATUS = VisionModelStatus(
     failed_revision="00112233aa",
     failed_attempt=1,
     consumed_actions=["promote:91be04c7aa/1"],
-    revisions=[KnownRevision(revision=STABLE, scheme=1, artifact_key="cd" * 16, last_served_at=LATER)],
+    revisions=[
+        KnownRevision(
+            revision=STABLE,
+            scheme=1,
+            artifact_key="cd" * 16,
+            verdict=ResolvedVerdict(asked="03" * 16, key="04" * 16, dataset_digest="sha256:" + "f" * 64),
+            last_served_at=LATER,
+        )
+    ],
     history=[
         HistoryEntry(
             revision="00112233aa",

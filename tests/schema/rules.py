@@ -19,6 +19,7 @@ _DECODERS = {
 _BACKEND = ("conversion", "backend")
 _PARITY = ("conversion", "gates", "parity")
 _CONVERSION = ("conversion",)
+_DIGEST = "sha256:" + "0a" * 32
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ RULES: dict[str, RuleCases] = {
             "map50 with data": edited((*_PARITY, "metrics", 0, "name"), "map50"),
         },
         {
-            "top1 without data": without((*_PARITY, "datasetUri")),
+            "top1 without data": without((*_PARITY, "datasetUri"), without((*_PARITY, "datasetDigest"))),
             "maskIou without data": edited(
                 _PARITY, {"metrics": [{"name": "maskIou", "goal": "threshold", "value": 0.5}]}
             ),
@@ -174,6 +175,13 @@ RULES: dict[str, RuleCases] = {
                 },
             ),
         },
+    ),
+    "datasetDigest is the digest of what datasetUri names: set both": RuleCases(
+        {
+            "both": edited(_PARITY, {"datasetUri": "s3://a/b", "datasetDigest": _DIGEST}),
+            "the URI alone": edited(_PARITY, {"datasetUri": "s3://a/b"}),
+        },
+        {"the digest alone": edited(_PARITY, {"datasetDigest": _DIGEST})},
     ),
     "candidates belong to precision Auto": RuleCases(
         {

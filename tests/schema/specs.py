@@ -42,10 +42,16 @@ FULL: Json = {
         "candidates": ["int8", "fp32"],
         "minImprovement": 12.5,
         "simplify": False,
-        "calibration": {"storageUri": "s3://data/calibration.npz", "samples": 256, "method": "Entropy"},
+        "calibration": {
+            "storageUri": "s3://data/calibration.npz",
+            "digest": "sha256:" + "0c" * 32,
+            "samples": 256,
+            "method": "Entropy",
+        },
         "gates": {
             "parity": {
                 "datasetUri": "s3://data/holdout.npz",
+                "datasetDigest": "sha256:" + "0d" * 32,
                 "metrics": [{"name": "top1", "goal": "max-degradation", "value": 0.01}],
             },
             "latency": [{"percentile": "p95", "batch": 4, "max": "15ms"}],

@@ -97,11 +97,12 @@ def needs_serving_pods(model: Raw, deployments: Iterable[Raw]) -> bool:
 def wanted_artifact_keys(spec: VisionModelSpec | None, status: VisionModelStatus) -> frozenset[str]:
     """Return the keys whose ConfigMaps a pass reads: of the spec's artifact and of the recorded conversion.
 
-    Without a digest in the spec also those of its revision and of the stable one: the source may be one of them.
+    Without all digests in the spec also those of its revision and of the stable one: its artifact may be one of them.
     """
     recorded = status.conversion.key if status.conversion else None
-    if spec is None or spec.model.digest is not None:
-        return frozenset(key for key in (None if spec is None else artifact_key(spec), recorded) if key)
+    wanted = None if spec is None else artifact_key(spec)
+    if spec is None or wanted is not None:
+        return frozenset(key for key in (wanted, recorded) if key)
     candidates = (revision_of(spec), status.stable.revision if status.stable else "")
     return frozenset(key for key in (recorded, *(known_key(status, one) for one in candidates)) if key)
 

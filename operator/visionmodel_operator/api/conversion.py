@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
-from visionmodel_operator.api.base import ApiModel, Duration, Quantity, rule
+from visionmodel_operator.api.base import ApiModel, Digest, Duration, Quantity, rule
 
 SOURCE_SCHEMES = ("s3", "gs", "abfs", "https", "hf", "oci", "pvc", "mlflow")
 URI_PATTERN = r"^((s3|gs|https|hf|oci|pvc|mlflow)://[!-.0-?A-~]+|abfs://[!-.0-?A-~]+@[!-.0-?A-~]+)/[!-~]+$"
@@ -42,6 +42,7 @@ MetricName = Literal[
     "maxRelativeError",
 ]
 LABELLED_METRICS = ("top1", "top5", "map50", "map50_95", "maskIou")
+DIGEST_OF_NOTHING = "datasetDigest is the digest of what datasetUri names: set both"
 LABELS_MESSAGE = f"{', '.join(LABELLED_METRICS)} need labelled data: set datasetUri"
 
 
@@ -71,7 +72,8 @@ class ParityGate(ApiModel):
                     f"!has(self.metrics) || !self.metrics.exists(m, m.name in {list(LABELLED_METRICS)})"
                     " || has(self.datasetUri)",
                     LABELS_MESSAGE,
-                )
+                ),
+                rule("!has(self.datasetDigest) || has(self.datasetUri)", DIGEST_OF_NOTHING),
             ]
         },
     )
@@ -81,6 +83,11 @@ class ParityGate(ApiModel):
         description="Evaluation data: tensors as .npz or, for image tasks, a .zip, .tar or .tar.gz of images with"
         " annotations.json (COCO), labels.csv, labels.json, masks or one folder per class. Read with the model's"
         " credentials.",
+    )
+    dataset_digest: Digest | None = Field(
+        default=None,
+        description="Refuse anything but this content: the file's sha256, or of a folder the sha256 of what sha256sum"
+        " prints for its sorted files; without it the digest is resolved once per verdict.",
     )
     metrics: Annotated[list[MetricGoal], Field(max_length=16)] = Field(
         default=[],
@@ -92,6 +99,8 @@ class ParityGate(ApiModel):
     def _labelled_metrics_need_data(self) -> Self:
         if self.dataset_uri is None and any(m.name in LABELLED_METRICS for m in self.metrics):
             raise ValueError(LABELS_MESSAGE)
+        if self.dataset_digest is not None and self.dataset_uri is None:
+            raise ValueError(DIGEST_OF_NOTHING)
         return self
 
 
@@ -135,6 +144,11 @@ class Calibration(ApiModel):
     storage_uri: Uri = Field(
         description="Samples, in a form that gates.parity.datasetUri takes too; labels are not needed. Read with the"
         " model's credentials, through the serving pre-processing."
+    )
+    digest: Digest | None = Field(
+        default=None,
+        description="Refuse anything but this content, as gates.parity.datasetDigest; without it the digest is"
+        " resolved once per revision.",
     )
     samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=512, description="Most samples that are used, evenly spread over the data."

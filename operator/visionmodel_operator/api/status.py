@@ -103,6 +103,14 @@ class CandidateStatus(CandidateRow):
     refused: ShortText | None = Field(default=None, description="Why it does not serve.")
 
 
+class ResolvedVerdict(ApiModel):
+    """A verdict over a dataset that the spec names without a digest: read once, as it was then."""
+
+    asked: ShortText = Field(description="Key of the gates as the spec names them.")
+    key: ShortText = Field(description="Key of the verdict, by the dataset's digest.")
+    dataset_digest: ShortText | None = Field(default=None, description="Digest of the dataset that was read.")
+
+
 class ConversionReport(ApiModel):
     """What the conversion made."""
 
@@ -111,6 +119,7 @@ class ConversionReport(ApiModel):
     nodes_before: int | None = Field(default=None, description="Graph nodes of the source.")
     nodes_after: int | None = Field(default=None, description="Graph nodes of the artifact.")
     source_digest: ShortText | None = Field(default=None, description="Digest of the source file.")
+    calibration_digest: ShortText | None = Field(default=None, description="Digest of the calibration data.")
     report_digest: ShortText | None = Field(default=None, description="Digest of the full report in the artifact.")
     inputs: Annotated[list[TensorStatus], Field(max_length=256)] = Field(
         default=[], description="Inputs of the artifact."
@@ -131,6 +140,9 @@ class ConversionStatus(ApiModel):
 
     revision: Revision | None = Field(default=None, description="Revision that this conversion is for.")
     key: ShortText | None = Field(default=None, description="Content key of the artifact.")
+    verdict: ResolvedVerdict | None = Field(
+        default=None, description="What the gates' dataset was resolved to, where the spec names it without a digest."
+    )
     stage: ShortText | None = Field(default=None, description="What the Job is doing.")
     progress: int | None = Field(default=None, description="Percent done, advisory.")
     job: ShortText | None = Field(default=None, description="Name of the Job.")
@@ -245,6 +257,9 @@ class KnownRevision(ApiModel):
     revision: Revision = Field(description="The revision.")
     scheme: int = Field(default=1, description="Scheme version of the revision hash.")
     artifact_key: ShortText | None = Field(default=None, description="Key of its artifact.")
+    verdict: ResolvedVerdict | None = Field(
+        default=None, description="What its gates' dataset was resolved to, where its spec names none by digest."
+    )
     last_served_at: datetime | None = Field(default=None, description="When it last had traffic.")
 
 

@@ -22,7 +22,8 @@ def verdict_key(gate_key: str) -> str:
 
 def data_from_artifact(known: KnownArtifact) -> dict[str, str]:
     """Return the data that remembers an artifact and its verdicts; pretty, because people read it."""
-    summary = known.summary.model_copy(update={"gates": (), "gate_key": None})
+    of_a_verdict = {"gates": (), "gate_key": None, "asked_gate_key": None, "dataset_digest": None}
+    summary = known.summary.model_copy(update=of_a_verdict)
     report = summary.model_dump(mode="json", by_alias=True, exclude_none=True)
     del report["gates"]
     if not summary.candidates:

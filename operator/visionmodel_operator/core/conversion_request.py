@@ -17,7 +17,7 @@ from visionmodel_contract.conversion import (
     ThroughputGoal,
 )
 from visionmodel_contract.formats import SourceFormat, format_of_name
-from visionmodel_contract.keys import gate_key, prepare_key
+from visionmodel_contract.keys import gate_key, is_judged_by_digest, is_keyed, prepare_key
 from visionmodel_contract.precision import Precision
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.spec import Conversion, VisionModelSpec, WantedPrecision
@@ -79,7 +79,10 @@ def conversion_options(spec: VisionModelSpec) -> ConversionOptions:
         calibration=None
         if calibration is None
         else CalibrationOptions(
-            dataset_uri=calibration.storage_uri, samples=calibration.samples, method=calibration.method
+            dataset_uri=calibration.storage_uri,
+            digest=calibration.digest,
+            samples=calibration.samples,
+            method=calibration.method,
         ),
     )
 
@@ -98,7 +101,7 @@ def gates_request(spec: VisionModelSpec) -> GatesRequest:
     parity = spec.conversion.gates.parity
     goals = tuple(MetricGoal(name=m.name, goal=m.goal, value=m.value) for m in parity.metrics)
     return GatesRequest(
-        parity=ParityRequest(dataset_uri=parity.dataset_uri, metrics=goals),
+        parity=ParityRequest(dataset_uri=parity.dataset_uri, dataset_digest=parity.dataset_digest, metrics=goals),
         speed=_speed_request(spec),
         accelerated=bool(spec.accelerators),
     )
@@ -126,24 +129,24 @@ def _speed_request(spec: VisionModelSpec) -> SpeedRequest:
 
 
 def artifact_key(spec: VisionModelSpec, resolved_digest: str | None = None) -> str | None:
-    """Return the key of the artifact that a spec needs, or None while the source's digest is unknown.
+    """Return the key of the artifact that a spec needs, or None while a digest that it is taken of is unknown.
 
     Args:
         spec: the spec; its own `model.digest` wins.
         resolved_digest: digest that an earlier stage found for the unpinned source.
     """
     digest = spec.model.digest or resolved_digest
-    if digest is None:
+    options, gates = conversion_options(spec), gates_request(spec)
+    if digest is None or not is_keyed(options, gates):
         return None
-    return prepare_key(
-        digest,
-        conversion_options(spec),
-        inputs=source_inputs(spec),
-        task=image_task(spec.task),
-        gates=gates_request(spec),
-    )
+    return prepare_key(digest, options, inputs=source_inputs(spec), task=image_task(spec.task), gates=gates)
 
 
 def gate_key_of(spec: VisionModelSpec, key: str) -> str:
-    """Return the key of the verdict that this spec's gates give over the artifact `key`."""
+    """Return the key of what this spec asks of the artifact `key`; of a verdict only where the data have a digest."""
     return gate_key(key, gates_request(spec), task=image_task(spec.task))
+
+
+def names_verdict(spec: VisionModelSpec) -> bool:
+    """Return whether `gate_key_of` is the key of a verdict: what is judged by has a digest in the spec."""
+    return is_judged_by_digest(gates_request(spec))

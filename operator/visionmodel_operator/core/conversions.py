@@ -7,9 +7,9 @@ from typing import Final
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary
 from visionmodel_operator.api.conditions import ConditionType, Reason
-from visionmodel_operator.api.status import ConditionStatus, ConversionReport, ConversionStatus
-from visionmodel_operator.core.conversion_request import artifact_key, gate_key_of
-from visionmodel_operator.core.memory import known_key
+from visionmodel_operator.api.status import ConditionStatus, ConversionReport, ConversionStatus, ResolvedVerdict
+from visionmodel_operator.core.conversion_request import artifact_key, gate_key_of, names_verdict
+from visionmodel_operator.core.memory import known_key, known_revision
 from visionmodel_operator.core.snapshot import JobState, Snapshot
 
 REMEMBERED_BY_KEY = frozenset(
@@ -93,11 +93,15 @@ def conversion_of(snapshot: Snapshot, revision: str, job_name: str) -> Conversio
 
 
 def key_of(snapshot: Snapshot, revision: str) -> str | None:
-    """Return the key of the revision's artifact; an unpinned source's is known once its Job has reported."""
+    """Return the key of the revision's artifact; of unpinned source or data it is known once the Job has reported."""
     assert snapshot.spec is not None
+    recorded = _recorded(snapshot, revision)
+    return artifact_key(snapshot.spec) or (recorded.key if recorded is not None else None)
+
+
+def _recorded(snapshot: Snapshot, revision: str) -> ConversionStatus | None:
     recorded = snapshot.status.conversion
-    is_mine = recorded is not None and recorded.revision == revision
-    return artifact_key(snapshot.spec) or (recorded.key if recorded is not None and is_mine else None)
+    return recorded if recorded is not None and recorded.revision == revision else None
 
 
 def remembered_key(snapshot: Snapshot, revision: str) -> str | None:
@@ -108,16 +112,37 @@ def remembered_key(snapshot: Snapshot, revision: str) -> str | None:
     return key_of(snapshot, revision) or known_key(snapshot.status, revision)
 
 
+def resolved_gate_key(snapshot: Snapshot, revision: str, key: str) -> str:
+    """Return the key of the verdict that the spec's gates have over the artifact `key`.
+
+    A dataset without a digest is resolved once for a revision and its gates; until a Job has done so the key is that
+    of the question alone, under which no verdict is kept.
+    """
+    assert snapshot.spec is not None
+    asked = gate_key_of(snapshot.spec, key)
+    if names_verdict(snapshot.spec):
+        return asked
+    known = (_recorded(snapshot, revision), known_revision(snapshot.status, revision))
+    resolved = [one.verdict for one in known if one is not None and one.verdict is not None]
+    return next((verdict.key for verdict in resolved if verdict.asked == asked), asked)
+
+
+def resolved_verdict(summary: ReportSummary) -> ResolvedVerdict | None:
+    """Return what a Job has resolved the gates' dataset to; None where the request had its digest, or none was read."""
+    if summary.asked_gate_key is None or summary.gate_key is None:
+        return None
+    return ResolvedVerdict(asked=summary.asked_gate_key, key=summary.gate_key, dataset_digest=summary.dataset_digest)
+
+
 def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
     """Return what the artifact's record says under the gates of the spec, None when it says nothing."""
     key = remembered_key(snapshot, revision)
     known = snapshot.artifacts.get(key or "")
-    assert snapshot.spec is not None
     if key is None or known is None:
         return None
     if known.failure is not None:
         return _failed(known.failure)
-    gate_key = gate_key_of(snapshot.spec, key)
+    gate_key = resolved_gate_key(snapshot, revision, key)
     if gate_key in known.gate_failures:
         return _failed(known.gate_failures[gate_key], known.verdicts.get(gate_key, ()))
     if gate_key not in known.verdicts or known.summary.artifact is None:
@@ -134,6 +159,7 @@ def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
         nodes_before=made.nodes_before,
         nodes_after=made.nodes_after,
         source_digest=conversion.summary.source_digest,
+        calibration_digest=conversion.summary.calibration_digest,
         report_digest=made.report_digest,
         inputs=list(made.inputs),
         outputs=list(made.outputs),
@@ -222,7 +248,11 @@ def _reported(snapshot: Snapshot, job: JobState, summary: ReportSummary, key: st
     wanted = gate_key_of(snapshot.spec, key)
     given = summary.gate_key or wanted
     known = snapshot.artifacts.get(key)
-    if given != wanted and known is not None and (given in known.verdicts or given in known.gate_failures):
+    if (
+        (summary.asked_gate_key or given) != wanted
+        and known is not None
+        and (given in known.verdicts or given in known.gate_failures)
+    ):
         return Outdated(job)
     return Reported(summary, key, given)
 

@@ -21,7 +21,7 @@ from visionmodel_operator.core.actions import (
     ScaleRevision,
     StartConversion,
 )
-from visionmodel_operator.core.conversion_request import conversion_request, gate_key_of
+from visionmodel_operator.core.conversion_request import conversion_request
 from visionmodel_operator.core.conversions import (
     Failed,
     Missing,
@@ -32,6 +32,7 @@ from visionmodel_operator.core.conversions import (
     passed_gate_keys,
     remembered,
     remembered_key,
+    resolved_gate_key,
 )
 from visionmodel_operator.core.snapshot import JobState
 from visionmodel_operator.core.view import View
@@ -61,7 +62,7 @@ def is_recording(view: View) -> bool:
 
 def _conversion(view: View) -> tuple[Action, ...]:
     if must_forget(view) and (key := remembered_key(view.snapshot, view.target)) is not None:
-        return (ForgetFailure(key, gate_key_of(view.spec, key)),)
+        return (ForgetFailure(key, resolved_gate_key(view.snapshot, view.target, key)),)
     if view.status.rollout is None or view.status.phase is not Phase.CONVERTING:
         return ()
     conversion = conversion_of(view.snapshot, view.rollout.revision, job_name(view))

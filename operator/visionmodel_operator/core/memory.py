@@ -99,19 +99,27 @@ def begin(status: VisionModelStatus, revision: str, attempt: int, frozen: Frozen
 
 def _known(status: VisionModelStatus, revision: str, now: datetime) -> list[KnownRevision]:
     others = [known for known in status.revisions if known.revision != revision]
-    mine = KnownRevision(revision=revision, artifact_key=known_key(status, revision), last_served_at=now)
-    return [mine, *others][:KNOWN_LIMIT]
+    mine = known_revision(status, revision) or KnownRevision(revision=revision)
+    return [mine.model_copy(update={"last_served_at": now}), *others][:KNOWN_LIMIT]
+
+
+def known_revision(status: VisionModelStatus, revision: str) -> KnownRevision | None:
+    """Return what is kept of a revision."""
+    return next((known for known in status.revisions if known.revision == revision), None)
 
 
 def known_key(status: VisionModelStatus, revision: str) -> str | None:
     """Return the key of the artifact that a kept revision was made of."""
-    return next((known.artifact_key for known in status.revisions if known.revision == revision), None)
+    known = known_revision(status, revision)
+    return None if known is None else known.artifact_key
 
 
 def converted(status: VisionModelStatus, conversion: ConversionStatus) -> VisionModelStatus:
     """Record what the conversion made, and that the revision keeps its artifact."""
     revisions = [
-        known.model_copy(update={"artifact_key": conversion.key}) if known.revision == conversion.revision else known
+        known.model_copy(update={"artifact_key": conversion.key, "verdict": conversion.verdict or known.verdict})
+        if known.revision == conversion.revision
+        else known
         for known in status.revisions
     ]
     return status.model_copy(update={"conversion": conversion, "revisions": revisions})

@@ -98,13 +98,20 @@ def revision_document(spec: VisionModelSpec) -> dict[str, Any]:
     is_exact = spec.conversion.precision == WantedPrecision.FP32
     conversion_fields = (*_CONVERSION_FIELDS, *(() if is_exact else _SEARCHED_FIELDS))
     model = {key: value for key, value in wire["model"].items() if key not in _UNIDENTIFYING_MODEL_FIELDS}
-    if "digest" in model:
-        del model["storageUri"]
+    conversion = {key: wire["conversion"][key] for key in conversion_fields if key in wire["conversion"]}
+    parity = conversion.get("gates", {}).get("parity", {})
+    for named, digest, uri in (
+        (model, "digest", "storageUri"),
+        (conversion.get("calibration", {}), "digest", "storageUri"),
+        (parity, "datasetDigest", "datasetUri"),
+    ):
+        if digest in named:
+            del named[uri]
     document = _without_defaults(
         {
             "model": model,
             "task": _task(wire["task"]),
-            "conversion": {key: wire["conversion"][key] for key in conversion_fields if key in wire["conversion"]},
+            "conversion": conversion,
             "accelerators": wire["accelerators"],
             "serving": {key: wire["serving"][key] for key in _SERVING_FIELDS if key in wire["serving"]},
         },

@@ -25,6 +25,7 @@ from visionmodel_operator.core.conversions import (
     missed_deadline,
     remembered,
     reported,
+    resolved_verdict,
 )
 from visionmodel_operator.core.effects import effects_of, job_name, must_forget
 from visionmodel_operator.core.judge import Harm
@@ -259,7 +260,8 @@ def _converting(view: View) -> VisionModelStatus:
         case Failed():
             return _not_converted(view, conversion)
         case Reported():
-            return status.model_copy(update={"conversion": recorded.model_copy(update={"key": conversion.key})})
+            answered = {"key": conversion.key, "verdict": resolved_verdict(conversion.summary)}
+            return status.model_copy(update={"conversion": recorded.model_copy(update=answered)})
     if view.waited(recorded.started_at, view.spec.conversion.deadline):
         return _not_converted(view, missed_deadline(view.snapshot, view.snapshot.jobs.get(job_name(view))))
     return status

@@ -131,7 +131,9 @@ def test_changed_goals_rerun_only_the_gates(claim_job: tuple[JobRunner, Put]) ->
     goal = {"name": "top1", "goal": "threshold", "value": 0.7}
     gates = {"parity": {"datasetUri": dataset, "metrics": [goal]}}
     judged = job.run({**request, "passedGateKeys": [first.summary.gate_key], "gates": gates}, work="judged")
-    assert [line["stage"] for line in judged.progress] == ["Fetch", "Lookup", "Check", "Parity", "Gate", "Done"]
+    assert [line["stage"] for line in judged.progress] == [
+        *("Fetch", "Fetch", "Lookup", "Check", "Parity", "Gate", "Done")
+    ]
     assert judged.summary.artifact == first.summary.artifact
     assert judged.summary.gate_key != first.summary.gate_key
     assert judged.summary.gates == (

@@ -4,9 +4,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from visionmodel_contract.conversion import ConversionRequest
+from visionmodel_contract.conversion import ConversionRequest, GatesRequest
 from visionmodel_contract.exits import ExitCode
-from visionmodel_contract.keys import digest_of, gate_key, prepare_key
+from visionmodel_contract.keys import digest_of, gate_key, is_judged_by_digest, prepare_key
 from visionmodel_contract.precision import Goal, Precision
 from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary, TensorSpec
 from visionmodel_operator.api.spec import VisionModelSpec
@@ -112,6 +112,17 @@ def artifact(key: str, **changes: Any) -> ArtifactInfo:
     return ArtifactInfo(**{**values, **changes})
 
 
+def _verdict(key: str, gates: GatesRequest) -> Document:
+    """Return what a Job says of its verdict, the dataset read where it has no digest."""
+    asked = gate_key(key, gates)
+    if is_judged_by_digest(gates):
+        return {"gate_key": asked}
+    digest = f"sha256:{digest_of(['data', gates.parity.dataset_uri])}"
+    parity = gates.parity.model_copy(update={"dataset_digest": digest})
+    answered = gate_key(key, gates.model_copy(update={"parity": parity}))
+    return {"gate_key": answered, "asked_gate_key": asked, "dataset_digest": digest}
+
+
 def succeeded(request: ConversionRequest) -> ReportSummary:
     """Return the report of a conversion that went well."""
     digest = request.source.digest or source_digest(model_of(request.source.uri))
@@ -120,7 +131,7 @@ def succeeded(request: ConversionRequest) -> ReportSummary:
         result="Succeeded",
         source_digest=digest,
         artifact=artifact(key),
-        gate_key=gate_key(key, request.gates),
+        **_verdict(key, request.gates),
         gates=(GateResult(metric="cosine", goal=Goal.THRESHOLD, limit=0.999, value=1.0, passed=True, samples=16),),
     )
 
@@ -135,7 +146,7 @@ def failed(request: ConversionRequest, exit_code: ExitCode) -> ReportSummary:
     return ReportSummary(
         result="Failed",
         source_digest=digest,
-        gate_key=gate_key(key, request.gates),
+        **_verdict(key, request.gates),
         gates=(missed,) if is_gate else (),
         failure=Failure(reason=reason, message=f"{reason}: said the converter", exit_code=int(exit_code)),
     )

@@ -29,6 +29,7 @@ from visionmodel_operator.core.conversion_request import (
     conversion_request,
     gate_key_of,
     gates_request,
+    names_verdict,
     source_format,
 )
 from visionmodel_operator.core.image_task import image_task
@@ -62,7 +63,10 @@ def test_conversion_request() -> None:
             min_improvement_percent=12.5,
             simplify=False,
             calibration=CalibrationOptions(
-                dataset_uri="s3://data/calibration.npz", samples=256, method=CalibrationMethod.ENTROPY
+                dataset_uri="s3://data/calibration.npz",
+                digest="sha256:" + "0c" * 32,
+                samples=256,
+                method=CalibrationMethod.ENTROPY,
             ),
         ),
         task=ImageTask(
@@ -88,6 +92,7 @@ def test_conversion_request() -> None:
         gates=GatesRequest(
             parity=ParityRequest(
                 dataset_uri="s3://data/holdout.npz",
+                dataset_digest="sha256:" + "0d" * 32,
                 metrics=(MetricGoal(name="top1", goal=Goal.MAX_DEGRADATION, value=0.01),),
             ),
             speed=SpeedRequest(
@@ -157,8 +162,63 @@ def test_artifact_key(spec: Any, resolved: str | None, digest: str) -> None:
     assert artifact_key(known, resolved) == expected
 
 
-def test_unknown_digest_has_no_key() -> None:
-    assert artifact_key(parse_spec(MINIMAL)) is None
+CALIBRATION, PARITY = ("conversion", "calibration"), ("conversion", "gates", "parity")
+FIXED = edited(("conversion", "precision"), "fp32", without(("conversion", "candidates")))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(MINIMAL, id="source"),
+        pytest.param(without((*CALIBRATION, "digest")), id="calibration"),
+        pytest.param(without((*CALIBRATION, "digest"), FIXED), id="calibration of fp32"),
+        pytest.param(without((*PARITY, "datasetDigest")), id="dataset that is searched on"),
+    ],
+)
+def test_unknown_digest_has_no_key(spec: Any) -> None:
+    assert artifact_key(parse_spec(spec)) is None
+
+
+@pytest.mark.parametrize(
+    ("base", "changed"),
+    [
+        pytest.param(FULL, edited((*CALIBRATION, "storageUri"), "pvc://a/b.npz"), id="place of the calibration data"),
+        pytest.param(FULL, edited((*PARITY, "datasetUri"), "pvc://a/b.npz"), id="place of the dataset"),
+        pytest.param(FIXED, without((*PARITY, "datasetDigest"), FIXED), id="fp32 is made without the dataset"),
+    ],
+)
+def test_key_stays(base: Any, changed: Any) -> None:
+    assert artifact_key(parse_spec(base)) == artifact_key(parse_spec(changed)) is not None
+
+
+@pytest.mark.parametrize(
+    "field", [(*CALIBRATION, "digest"), (*PARITY, "datasetDigest")], ids=["calibration", "dataset"]
+)
+def test_other_data_have_another_key(field: Any) -> None:
+    assert artifact_key(parse_spec(edited(field, OTHER_DIGEST))) != artifact_key(parse_spec(FULL))
+
+
+def test_verdict_is_keyed_by_the_dataset_and_not_by_its_place() -> None:
+    moved = parse_spec(edited((*PARITY, "datasetUri"), "pvc://a/b.npz"))
+    other = parse_spec(edited((*PARITY, "datasetDigest"), OTHER_DIGEST))
+    unpinned = parse_spec(without((*PARITY, "datasetDigest")))
+    spec = parse_spec(FULL)
+    assert gate_key_of(moved, "a") == gate_key_of(spec, "a")
+    assert len({gate_key_of(one, "a") for one in (spec, other, unpinned)}) == 3
+    assert [names_verdict(one) for one in (spec, unpinned, parse_spec(MINIMAL))] == [True, False, True]
+
+
+def test_golden_keys_of_specs_without_data() -> None:
+    digest, searched = "sha256:" + "0" * 64, ConversionOptions(precisions=(Precision.FP16,))
+    assert prepare_key(digest, ConversionOptions()) == "830a3dde96ed58c59d598658fca45a10"
+    assert prepare_key(digest, searched) == "c56492e3fb47c9be323206d43b66d410"
+    assert gate_key("a", GatesRequest()) == "ce893e1e2bc056419f3127c2419b3073"
+
+
+def test_data_without_a_digest_have_no_key() -> None:
+    unpinned = ConversionOptions(calibration=CalibrationOptions(dataset_uri="s3://a/b"))
+    with pytest.raises(ValueError, match="resolve it first"):
+        prepare_key(DIGEST, unpinned)
 
 
 def test_gate_key_moves_with_the_goals_and_the_artifact() -> None:
@@ -201,7 +261,7 @@ def test_images_of_the_calibration_enter_the_key_of_what_they_shape() -> None:
     detector = {**MINIMAL, "model": {**MINIMAL["model"], "digest": DIGEST}}
     detector["task"] = {"type": "Detection", "output": {"decoder": "Grid"}}
     stretched = {**detector, "task": {**detector["task"], "input": {"resize": "Stretch"}}}
-    int8 = {"conversion": {"precision": "int8", "calibration": {"storageUri": "s3://a/b"}}}
+    int8 = {"conversion": {"precision": "int8", "calibration": {"storageUri": "s3://a/b", "digest": DIGEST}}}
     assert artifact_key(parse_spec(detector)) == artifact_key(parse_spec(stretched))
     assert artifact_key(parse_spec(detector | int8)) != artifact_key(parse_spec(stretched | int8))
 

@@ -11,7 +11,15 @@ from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_operator.api.conditions import ConditionType
 from visionmodel_operator.api.spec import VisionModelSpec
-from visionmodel_operator.api.status import Condition, ConditionStatus, ConversionStatus, VisionModelStatus
+from visionmodel_operator.api.status import (
+    Condition,
+    ConditionStatus,
+    ConversionStatus,
+    KnownRevision,
+    ResolvedVerdict,
+    VisionModelStatus,
+)
+from visionmodel_operator.core.artifact_record import data_from_artifact
 from visionmodel_operator.core.conversion_request import artifact_key, conversion_request, gate_key_of
 from visionmodel_operator.core.conversions import (
     Conversion,
@@ -25,6 +33,7 @@ from visionmodel_operator.core.conversions import (
     key_of,
     missed_deadline,
     remembered,
+    resolved_verdict,
 )
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import JobState, KnownArtifact, Snapshot
@@ -32,7 +41,8 @@ from visionmodel_operator.core.snapshot import JobState, KnownArtifact, Snapshot
 PINNED, UNPINNED = builders.spec(7), builders.spec(7, pinned=False)
 REVISION = revision_of(PINNED)
 JOB = "shapes-prepare"
-OTHER_GATES = {"gates": {"parity": {"metrics": [{"name": "cosine", "goal": "threshold", "value": 0.5}]}}}
+OTHER_METRICS = [{"name": "cosine", "goal": "threshold", "value": 0.5}]
+OTHER_GATES = {"gates": {"parity": {"metrics": OTHER_METRICS}}}
 REGATED = builders.spec(7, conversion=OTHER_GATES)
 
 
@@ -137,6 +147,20 @@ def test_a_deadline_without_a_job_says_why_there_was_none() -> None:
     assert "no Job was started;" in missed_deadline(seen(PINNED), None).message
 
 
+UNPINNED_DATA = builders.spec(
+    7, conversion={"gates": {"parity": {"datasetUri": "pvc://data/eval.npz", "metrics": OTHER_METRICS}}}
+)
+ASKED, GIVEN, DATASET = gate_key_of(UNPINNED_DATA, KEY), "12" * 16, "sha256:" + "d" * 64
+BY_DATA = SUCCESS.model_copy(update={"gate_key": GIVEN, "asked_gate_key": ASKED, "dataset_digest": DATASET})
+JUDGED = KnownArtifact(KEY, SUCCESS, {GIVEN: SUCCESS.gates})
+VERDICT = ResolvedVerdict(asked=ASKED, key=GIVEN, dataset_digest=DATASET)
+RESOLVED = ConversionStatus(revision=REVISION, key=KEY, verdict=VERDICT)
+
+
+def edited_verdict(**changes: Any) -> ConversionStatus:
+    return RESOLVED.model_copy(update={"verdict": VERDICT.model_copy(update=changes)})
+
+
 MINE = ConversionStatus(revision=REVISION, key=KEY)
 OTHERS = ConversionStatus(revision="0000000000", key=KEY)
 READY = Ready(KEY, SUCCESS.artifact, SUCCESS.gates, SUCCESS)
@@ -220,6 +244,25 @@ CASES: dict[str, tuple[Snapshot, Conversion]] = {
     "unpinned-invalid-is-not-remembered": (seen(UNPINNED, {JOB: job(False, INVALID)}), said(INVALID)),
     "unpinned-key-recorded": (seen(UNPINNED, artifact=KNOWN, recorded=MINE), READY),
     "unpinned-key-of-another-revision": (seen(UNPINNED, artifact=KNOWN, recorded=OTHERS), Missing()),
+    "neighbour's-verdict-over-an-unpinned-dataset": (seen(UNPINNED_DATA, artifact=JUDGED), Missing()),
+    "job-resolved-the-dataset": (seen(UNPINNED_DATA, {JOB: job(True, BY_DATA)}), Reported(BY_DATA, KEY, GIVEN)),
+    "job-resolved-the-dataset-to-a-known-verdict": (
+        seen(UNPINNED_DATA, {JOB: job(True, BY_DATA)}, JUDGED),
+        Reported(BY_DATA, KEY, GIVEN),
+    ),
+    "job-resolved-the-dataset-of-edited-gates": (
+        seen(REGATED, {JOB: job(True, BY_DATA)}, JUDGED),
+        Outdated(job(True, BY_DATA)),
+    ),
+    "resolved-dataset-recorded": (seen(UNPINNED_DATA, artifact=JUDGED, recorded=RESOLVED), READY),
+    "resolved-dataset-of-another-revision": (
+        seen(UNPINNED_DATA, artifact=JUDGED, recorded=RESOLVED.model_copy(update={"revision": "0000000000"})),
+        Missing(),
+    ),
+    "resolved-dataset-of-edited-gates": (
+        seen(UNPINNED_DATA, artifact=JUDGED, recorded=edited_verdict(asked="ab" * 16)),
+        Missing(),
+    ),
 }
 
 
@@ -232,3 +275,18 @@ def test_what_is_remembered_needs_no_job() -> None:
     assert remembered(seen(PINNED, {JOB: job(True, SUCCESS)}), REVISION) is None
     assert remembered(seen(PINNED, artifact=KNOWN), REVISION) == READY
     assert key_of(seen(UNPINNED), REVISION) is None
+
+
+def test_kept_revision_keeps_the_verdict_over_its_unpinned_dataset() -> None:
+    kept = KnownRevision(revision=REVISION, artifact_key=KEY, verdict=VERDICT)
+    snapshot = replace(seen(UNPINNED_DATA, artifact=JUDGED), status=VisionModelStatus(revisions=[kept]))
+    assert remembered(snapshot, REVISION) == READY
+    assert remembered(snapshot, "0000000000") is None
+
+
+def test_only_a_dataset_without_a_digest_has_a_resolved_verdict() -> None:
+    assert (resolved_verdict(BY_DATA), resolved_verdict(SUCCESS)) == (VERDICT, None)
+
+
+def test_summary_of_an_artifact_holds_nothing_of_a_verdict() -> None:
+    assert data_from_artifact(KnownArtifact(KEY, BY_DATA)) == data_from_artifact(KnownArtifact(KEY, SUCCESS))

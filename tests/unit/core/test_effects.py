@@ -6,6 +6,7 @@ import pytest
 
 from unit.core import scenarios, walks
 from unit.core.simulated_cluster import Cluster
+from unit.core.simulated_world import Model
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure
 from visionmodel_operator.core import names
@@ -56,6 +57,33 @@ def test_a_retry_forgets_the_missed_gate_and_nothing_else(pinned: bool) -> None:
     cluster.advance_to("Converting", limit=5)
     assert cluster.artifacts[key] == before
     cluster.advance_to("Healthy")
+
+
+BY_DATA = {"gates": {"parity": {"datasetUri": "pvc://data/eval.npz"}}}
+"""A dataset whose digest only the Job knows."""
+
+
+def test_a_kept_revision_was_judged_on_its_unpinned_dataset_already() -> None:
+    cluster = scenarios.serving(rollout={"steps": []}, conversion=BY_DATA)
+    cluster.use_model(2)
+    cluster.advance_to(walks.PROMOTED)
+    cluster.use_model(1)
+    cluster.advance_to("Provisioning")
+    assert cluster.jobs_started == 2
+
+
+def test_a_gate_missed_on_an_unpinned_dataset_is_remembered_until_a_retry() -> None:
+    cluster = scenarios.with_candidate(Model(exit_code=ExitCode.GATE_FAILED), conversion=BY_DATA)
+    cluster.advance_to(("Degraded", "ConversionFailed"))
+    cluster.advance(30)
+    assert cluster.jobs_started == 2
+    (missed,) = [known for known in cluster.artifacts.values() if known.gate_failures]
+    cluster.models.clear()
+    cluster.ask("retry")
+    cluster.advance_to("Converting")
+    assert cluster.artifacts[missed.key].gate_failures == {}
+    cluster.advance_to(walks.PROMOTED)
+    assert cluster.jobs_started == 3
 
 
 def test_a_retry_forgets_a_failed_conversion_as_a_whole() -> None:

@@ -27,7 +27,16 @@ IDENTIFYING = ("model", "task", "conversion", "accelerators", "serving")
 
 OF_TYPES = ("task.Classification.", "task.Segmentation.")
 
-PLAIN = without(("model", "inputs"))
+
+def by_uri(spec: Any) -> Any:
+    """Return a spec whose data are named without digests."""
+    return without(
+        ("conversion", "calibration", "digest"), without(("conversion", "gates", "parity", "datasetDigest"), spec)
+    )
+
+
+BY_URI = by_uri(FULL)
+PLAIN = without(("model", "inputs"), BY_URI)
 STORED_OUTPUT = {"decoder": "Grid", "scoreThreshold": 0.3, "iouThreshold": 0.5, "maxDetections": 100}
 """What the API server made of a decoder alone while the schema had these defaults."""
 
@@ -35,12 +44,13 @@ GOLDEN = {
     "minimal": (MINIMAL, "38d996a408"),
     "full, tensors": ({**PLAIN, "task": {"type": "Tensor"}}, "7618b84b9e"),
     "full, images": (PLAIN, "83dd45e3c2"),
-    "full, inputs": (FULL, "4d7caaf5eb"),
+    "full, inputs": (BY_URI, "4d7caaf5eb"),
+    "full, data by digest": (FULL, "c08a1e0df8"),
     "smallest detector": ({**MINIMAL, "task": {"type": "Detection", "output": {"decoder": "Grid"}}}, "5ea1930c66"),
     "stored detector": ({**MINIMAL, "task": {"type": "Detection", "output": STORED_OUTPUT}}, "5ea1930c66"),
     "smallest classifier": ({**MINIMAL, "task": {"type": "Classification"}}, "0be43abf7e"),
     "smallest segmenter": ({**MINIMAL, "task": {"type": "Segmentation"}}, "9a2b8a2ab8"),
-    "full, classifier": (CLASSIFIER, "378516d37d"),
+    "full, classifier": (by_uri(CLASSIFIER), "378516d37d"),
     "one default GPU": ({**MINIMAL, "accelerators": [{}]}, "48583b7244"),
 }
 
@@ -55,11 +65,14 @@ def test_document_of_the_smallest_spec() -> None:
 
 
 def test_document_holds_what_differs() -> None:
+    conversion = {k: v for k, v in FULL["conversion"].items() if k not in ("backend", "deadline", "autoApply")}
+    conversion["calibration"] = {k: v for k, v in conversion["calibration"].items() if k != "storageUri"}
+    parity = {k: v for k, v in conversion["gates"]["parity"].items() if k != "datasetUri"}
     assert revision_document(parse_spec(FULL)) == {
         "model": {"digest": DIGEST, "inputs": FULL["model"]["inputs"]},
         "task": {k: v for k, v in FULL["task"].items() if k != "input"}
         | {"input": {k: v for k, v in FULL["task"]["input"].items() if k != "dtype"}},
-        "conversion": {k: v for k, v in FULL["conversion"].items() if k not in ("backend", "deadline", "autoApply")},
+        "conversion": conversion | {"gates": conversion["gates"] | {"parity": parity}},
         "accelerators": [{k: v for k, v in FULL["accelerators"][0].items() if k != "resourceName"}],
         "serving": {k: v for k, v in FULL["serving"].items() if k != "replicas"},
     }
@@ -70,6 +83,8 @@ UNCHANGED = {
     "no secret": without(("model", "secretRef")),
     "trust": edited(("model", "trustPickle"), True),
     "uri beside a digest": edited(("model", "storageUri"), "s3://elsewhere/m.onnx"),
+    "calibration's uri beside a digest": edited(("conversion", "calibration", "storageUri"), "s3://elsewhere/c.npz"),
+    "dataset's uri beside a digest": edited(("conversion", "gates", "parity", "datasetUri"), "s3://elsewhere/e.npz"),
     "format by name": without(("model", "modelFormat")),
     "deadline": edited(("conversion", "deadline"), "5m"),
     "autoApply": edited(("conversion", "autoApply"), False),
@@ -87,6 +102,10 @@ CHANGED = {
     "candidates": edited(("conversion", "candidates"), ["fp32"]),
     "improvement": edited(("conversion", "minImprovement"), 5),
     "calibration": edited(("conversion", "calibration", "samples"), 512),
+    "calibration digest": edited(("conversion", "calibration", "digest"), OTHER_DIGEST),
+    "calibration unpinned": without(("conversion", "calibration", "digest")),
+    "dataset digest under Auto": edited(("conversion", "gates", "parity", "datasetDigest"), OTHER_DIGEST),
+    "dataset unpinned under Auto": without(("conversion", "gates", "parity", "datasetDigest")),
     "method": edited(("conversion", "calibration", "method"), "MinMax"),
     "task": edited(("task",), {"type": "Tensor"}),
     "label": edited(("task", "labels", 0), "disc"),
