@@ -7,7 +7,7 @@ other precisions go on.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -16,6 +16,7 @@ from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.precision import Backend, CalibrationMethod, Precision
 from visionmodel_contract.report import CandidateResult, GateResult, PrecisionShare
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.gates.comparison import Comparison, Worst
 from visionmodel_converter.gates.edge_cases import check_edge_cases, refuse_failed_edge_cases
 from visionmodel_converter.gates.goals import HIGHER_IS_BETTER, Measured, goals_of, judge, refuse_missed_goals
 from visionmodel_converter.gates.parity import measure
@@ -50,6 +51,8 @@ OVERFLOW_BATCHES: Final = 8
 """Batches whose values are looked at before a graph becomes FP16."""
 MOST_SENSITIVE: Final = 10
 """Nodes named in the report."""
+WORST_SAMPLES: Final = 8
+"""Samples that are kept to be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,17 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A variant and how it did against its goals; `sensitivity` names the most sensitive nodes of an INT8 one."""
+    """A variant and how it did against its goals.
+
+    Attributes:
+        worst: the samples on which it is furthest from the source, worst first.
+        sensitivity: the most sensitive nodes of an INT8 variant.
+    """
 
     variant: Variant
     measured: dict[str, Measured]
     gates: tuple[GateResult, ...]
+    worst: tuple[Comparison, ...] = ()
     sensitivity: tuple[NodeSensitivity, ...] = ()
 
     @property
@@ -112,6 +121,7 @@ class Candidate:
     result: CandidateResult
     variant: Variant
     measured: dict[str, Measured]
+    worst: tuple[Comparison, ...] = ()
     edge_cases: tuple[EdgeCaseResult, ...] = ()
     sensitivity: tuple[NodeSensitivity, ...] = ()
     failure: ConversionFailure | None = None
@@ -151,7 +161,7 @@ def proven(bench: Bench, judged: Judged) -> Candidate:
             raise
         failure = found
     row = _row(judged, share, failure)
-    return Candidate(row, variant, judged.measured, edge_cases, judged.sensitivity, failure)
+    return Candidate(row, variant, judged.measured, judged.worst, edge_cases, judged.sensitivity, failure)
 
 
 def _edge_cases(bench: Bench, variant: Variant) -> tuple[EdgeCaseResult, ...]:
@@ -202,7 +212,7 @@ def _best_int8(bench: Bench) -> Judged:
     if not best.passed:
         mended = int8_within(ready, losses, partial(_passes, bench))
         best = best if mended is None else judged_variant(bench, mended)
-    return Judged(best.variant, best.measured, best.gates, tuple(_named(losses[:MOST_SENSITIVE])))
+    return replace(best, sensitivity=tuple(_named(losses[:MOST_SENSITIVE])))
 
 
 def _calibrated_by(
@@ -254,7 +264,7 @@ def judged_variant(bench: Bench, variant: Variant) -> Judged:
 
     INT8 scales are chosen for real samples: on random inputs it must stay finite, and no more.
     """
-    goals = bench.goals(variant.precision)
+    goals, worst = bench.goals(variant.precision), Worst(WORST_SAMPLES)
     measured = measure(
         bench.run_source,
         _run_of(bench, variant),
@@ -265,8 +275,9 @@ def judged_variant(bench: Bench, variant: Variant) -> Judged:
         task=bench.request.task,
         seed=bench.seed,
         random_counts=variant.precision is not Precision.INT8,
+        worst=worst,
     )
-    return Judged(variant, measured, judge(goals, measured))
+    return Judged(variant, measured, judge(goals, measured), tuple(worst.worst_first()))
 
 
 def _run_of(bench: Bench, variant: Variant) -> Run:

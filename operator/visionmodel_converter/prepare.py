@@ -25,7 +25,11 @@ from visionmodel_converter.formats.load import Surroundings, load_as_onnx
 from visionmodel_converter.formats.source import fetch_source
 from visionmodel_converter.gates.data_checks import Role, check_overlap, refuse_bad_data
 from visionmodel_converter.gates.goals import refuse_impossible_goals
+from visionmodel_converter.gates.images import ImageSamples
+from visionmodel_converter.gates.samples import Samples
 from visionmodel_converter.gates.served import refuse_wrong_decoder
+from visionmodel_converter.gates.tasks import class_names
+from visionmodel_converter.gates.visual_report import visual_report
 from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import open_session
@@ -81,6 +85,21 @@ class Checked:
     evaluation: Data | None
     calibration: Data | None
     findings: tuple[DataFinding, ...]
+
+    @property
+    def samples(self) -> Samples | None:
+        """What candidates are judged by: the evaluation data; the calibration data where there is none."""
+        data = self.evaluation or self.calibration
+        return data.checked.samples if data else None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What is to be published."""
+
+    artifact: bytes
+    report: FullReport
+    pictures: dict[str, bytes]
 
 
 def prepare(job: Job) -> ReportSummary:
@@ -158,9 +177,9 @@ def _run(
     source = arrived.source
     job.storage.refuse_shortage(WORKING_COPIES * source.path.stat().st_size, f"making {precisions} of {source.uri}")
     outcome = try_precisions(_bench(job, checked, simplified.model, key), job.journal)
-    made = _report(key, source, checked, simplified, outcome)
+    made = _made(job, key, source, checked, simplified, outcome)
     published, cached = _publish(job, plan, made)
-    if published.info.model_digest != made[1].model_digest:  # another Job was first, with other bytes
+    if published.info.model_digest != made.report.model_digest:  # another Job was first, with other bytes
         outcome = _judged(job, checked, published, key)
     return outcome, published, cached
 
@@ -175,15 +194,31 @@ def _judged(job: Job, checked: Checked, published: Published, key: str) -> Outco
     return replace(outcome, results=tuple(merged) or outcome.results)
 
 
-def _publish(job: Job, plan: tuple[Stage, ...], made: tuple[bytes, FullReport]) -> tuple[Published, bool]:
+def _made(job: Job, key: str, source: Fetched, checked: Checked, simplified: Simplified, outcome: Outcome) -> Made:
+    artifact, report = _report(key, source, checked, simplified, outcome)
+    pictures = _pictures(job, checked, outcome)
+    digests = {name: sha256_of(data) for name, data in sorted(pictures.items())}
+    return Made(artifact, report.model_copy(update={"pictures": digests}), pictures)
+
+
+def _pictures(job: Job, checked: Checked, outcome: Outcome) -> dict[str, bytes]:
+    """Return the files that show the chosen artifact's worst samples; none where they are no images."""
+    if not isinstance(checked.samples, ImageSamples):
+        return {}
+    drawn = visual_report(outcome.chosen.worst, checked.samples.pixels, names=class_names(job.request.task))
+    return {} if drawn is None else drawn.files()
+
+
+def _publish(job: Job, plan: tuple[Stage, ...], made: Made) -> tuple[Published, bool]:
     job.journal.begin(Stage.PUBLISH, f"publishing in {job.store.shown}")
-    artifact, report = made
     model_file = job.work / MODEL_FILE
-    model_file.write_bytes(artifact)
+    model_file.write_bytes(made.artifact)
     loaders = installed_loaders() if Stage.LOAD in plan else ()
     versions = package_versions((*packages_of(job.request.options.backend), *loaders))
-    statement = provenance_statement(job.request, report, command=job.command, versions=versions)
-    return job.store.publish(model=model_file, report=report, provenance=statement, work=job.work)
+    statement = provenance_statement(job.request, made.report, command=job.command, versions=versions)
+    return job.store.publish(
+        model=model_file, report=made.report, provenance=statement, work=job.work, pictures=made.pictures
+    )
 
 
 def _load(job: Job, source: Fetched, found: SourceFormat) -> Fetched:
@@ -230,7 +265,6 @@ def _check(job: Job, arrived: Arrived) -> Checked:
 
 
 def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:
-    evaluation = checked.evaluation.checked.samples if checked.evaluation else None
     calibration = checked.calibration.checked.samples if checked.calibration else None
     source, task = checked.model, job.request.task
     run_source = open_session(source.serialized(), shown="the source model", threads=job.threads)
@@ -239,7 +273,7 @@ def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:
         request=job.request,
         base=base,
         run_source=run_source,
-        samples=calibration if evaluation is None else evaluation,
+        samples=checked.samples,
         calibration=calibration,
         threads=job.threads,
         seed=_seed(key),

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from visionmodel_contract.conversion import FORMAT_VERSION, ContractModel, Digest
 from visionmodel_contract.precision import Precision
 from visionmodel_contract.report import (
@@ -87,6 +89,8 @@ class FullReport(ContractModel):
     """The most sensitive nodes of an INT8 artifact, the worst first."""
     sparse_share: float = 0.0
     """Share of the weights, by count, that have the 2:4 pattern which sparse kernels need."""
+    pictures: dict[Literal["worst.html", "worst.png"], Digest] = Field(default={})
+    """Files beside this one that show the worst samples of the artifact, where its samples are images."""
 
 
 def row_of(candidate: CandidateResult) -> CandidateRow:

@@ -9,7 +9,6 @@ import html
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -17,10 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 from visionmodel_converter.gates.comparison import Answer, Classes, Comparison
 from visionmodel_converter.gates.predictions import Boxes
 from visionmodel_converter.gates.samples import Truth
+from visionmodel_converter.store.image import PAGE_FILE, SHEET_FILE
 from visionmodel_pipeline.decoding import Pixels
 
-SHEET_FILE: Final = "worst.png"
-PAGE_FILE: Final = "worst.html"
 PANE: Final = 320
 MARGIN: Final = 8
 CAPTION: Final = 40
@@ -37,12 +35,9 @@ class VisualReport:
     sheet: bytes
     page: str
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write both files; returns their paths."""
-        sheet, page = folder / SHEET_FILE, folder / PAGE_FILE
-        sheet.write_bytes(self.sheet)
-        page.write_text(self.page, encoding="utf-8")
-        return sheet, page
+    def files(self) -> dict[str, bytes]:
+        """Return both by the names that they have in an artifact."""
+        return {SHEET_FILE: self.sheet, PAGE_FILE: self.page.encode()}
 
 
 def visual_report(

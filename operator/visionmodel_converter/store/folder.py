@@ -7,6 +7,7 @@ whose name begins with a dot, which nothing reads.
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,11 @@ from visionmodel_converter.report import FullReport, artifact_info
 from visionmodel_converter.store.image import (
     ARTIFACT_FILES,
     MODEL_FILE,
-    PROVENANCE_FILE,
     REPORT_FILE,
     build_layer,
     sha256_of_file,
 )
-from visionmodel_converter.store.published import Published, provenance_text, tag_of
+from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, tag_of, write_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +55,33 @@ class FolderStore:
         model = folder / MODEL_FILE
         if report.key != key or sha256_of_file(model) != report.model_digest:
             raise _corrupt(folder, f"holds another artifact ({report.key})")
+        for name, digest in report.pictures.items():
+            if not (folder / name).is_file() or sha256_of_file(folder / name) != digest:
+                raise _corrupt(folder, f"lacks {name} as it was published")
         target.mkdir(parents=True, exist_ok=True)
-        layer = build_layer({name: folder / name for name in ARTIFACT_FILES}, target / "layer.tar")
+        names = (*ARTIFACT_FILES, *report.pictures)
+        layer = build_layer({name: folder / name for name in names}, target / "layer.tar")
         info = artifact_info(
             report, image=folder.as_uri(), digest=layer.digest, report_digest=sha256_of_file(folder / REPORT_FILE)
         )
         return Published(info=info, report=report, model=model)
 
     def publish(
-        self, *, model: Path, report: FullReport, provenance: dict[str, Any], work: Path
+        self,
+        *,
+        model: Path,
+        report: FullReport,
+        provenance: dict[str, Any],
+        work: Path,
+        pictures: Pictures = NO_PICTURES,
     ) -> tuple[Published, bool]:
         """As `ArtifactStore.publish`: of two that publish one key at once, the first to rename wins."""
         self.root.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=self.root, prefix=".staging-"))
         try:
-            shutil.copyfile(model, staging / MODEL_FILE)
-            (staging / REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
-            (staging / PROVENANCE_FILE).write_text(provenance_text(provenance), encoding="utf-8")
-            _to_disk(staging)
+            copy = Path(shutil.copyfile(model, staging / MODEL_FILE))
+            files = write_files(staging, model=copy, report=report, provenance=provenance, pictures=pictures)
+            _to_disk(files.values())
             staging.chmod(0o755)
             was_there = not _renamed(staging, self.root / tag_of(report.key))
         finally:
@@ -82,10 +91,10 @@ class FolderStore:
         return published, was_there
 
 
-def _to_disk(folder: Path) -> None:
+def _to_disk(files: Iterable[Path]) -> None:
     """A rename may reach the disk before the bytes that it makes visible; after a power cut they would be missing."""
-    for name in ARTIFACT_FILES:
-        with (folder / name).open("rb") as file:
+    for path in files:
+        with path.open("rb") as file:
             os.fsync(file.fileno())
 
 

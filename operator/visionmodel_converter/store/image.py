@@ -21,6 +21,10 @@ MODEL_FILE: Final = "model.onnx"
 REPORT_FILE: Final = "report.json"
 PROVENANCE_FILE: Final = "provenance.json"
 ARTIFACT_FILES: Final = (MODEL_FILE, PROVENANCE_FILE, REPORT_FILE)
+SHEET_FILE: Final = "worst.png"
+PAGE_FILE: Final = "worst.html"
+PICTURE_FILES: Final = (PAGE_FILE, SHEET_FILE)
+"""What an artifact may hold besides: the worst samples, where its samples are images."""
 MAX_UNPACKED_BYTES: Final = 4 * 1024**3
 CHUNK_BYTES: Final = 1024 * 1024
 
@@ -109,8 +113,8 @@ def _json_blob(document: dict[str, Any], media_type: str) -> Blob:
 def unpack_layer(layer: Path, target: Path) -> tuple[Path, ...]:
     """Unpack an artifact's layer into a folder; returns the files written, the model last.
 
-    Own extractor instead of tarfile's filters: only regular files with one of the three known names at the root
-    are written, each to a temporary name first, so that an interrupted init container leaves no half model.
+    Own extractor instead of tarfile's filters: only regular files with one of the known names at the root are
+    written, each to a temporary name first, so that an interrupted init container leaves no half model.
     Raises ValueError on anything else in the archive.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -118,7 +122,8 @@ def unpack_layer(layer: Path, target: Path) -> tuple[Path, ...]:
     total = 0
     with tarfile.open(layer, "r:") as tar:
         for member in tar:
-            if not member.isreg() or member.name not in ARTIFACT_FILES or member.name in written:
+            is_known = member.name in ARTIFACT_FILES or member.name in PICTURE_FILES
+            if not member.isreg() or not is_known or member.name in written:
                 raise ValueError(f"unexpected entry {member.name!r} in the artifact's layer")
             total += member.size
             if total > MAX_UNPACKED_BYTES:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.store.published import Published
+from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published
 
 
 class ArtifactStore(Protocol):
@@ -18,6 +18,12 @@ class ArtifactStore(Protocol):
         """Return the artifact of a key, verified, with its files in `target` or where they are; None when absent."""
 
     def publish(
-        self, *, model: Path, report: FullReport, provenance: dict[str, Any], work: Path
+        self,
+        *,
+        model: Path,
+        report: FullReport,
+        provenance: dict[str, Any],
+        work: Path,
+        pictures: Pictures = NO_PICTURES,
     ) -> tuple[Published, bool]:
         """Publish an artifact; returns it and whether somebody else had published the same key meanwhile."""

@@ -18,7 +18,6 @@ from visionmodel_converter.store.image import (
     CONFIG_TYPE,
     LAYER_TYPE,
     MODEL_FILE,
-    PROVENANCE_FILE,
     REPORT_FILE,
     build_image,
     build_layer,
@@ -26,7 +25,7 @@ from visionmodel_converter.store.image import (
     sha256_of_file,
     unpack_layer,
 )
-from visionmodel_converter.store.published import Published, provenance_text, tag_of
+from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, tag_of, write_files
 from visionmodel_converter.store.registry import Registry
 
 KEY_LABEL = "dev.visionmodel.prepare-key"
@@ -39,17 +38,14 @@ def publish(
     report: FullReport,
     provenance: dict[str, Any],
     work: Path,
+    pictures: Pictures = NO_PICTURES,
 ) -> tuple[Published, bool]:
     """Push and tag an artifact; returns it and whether somebody else had published the same key meanwhile.
 
     In that case theirs is returned and the tag stays: a tag never moves, so no revision loses its image.
     """
-    report_file, provenance_file = work / REPORT_FILE, work / PROVENANCE_FILE
-    report_file.write_text(report.to_json(), encoding="utf-8")
-    provenance_file.write_text(provenance_text(provenance), encoding="utf-8")
-    layer = build_layer(
-        {MODEL_FILE: model, REPORT_FILE: report_file, PROVENANCE_FILE: provenance_file}, work / "layer.tar"
-    )
+    files = write_files(work, model=model, report=report, provenance=provenance, pictures=pictures)
+    layer = build_layer(files, work / "layer.tar")
     image = build_image(layer, {KEY_LABEL: report.key, "org.opencontainers.image.title": "VisionModel artifact"})
     digest = registry.push(image)
     earlier = find(registry, report.key, work / "published")
@@ -57,7 +53,7 @@ def publish(
         return earlier, True
     registry.tag(image, tag_of(report.key))
     info = artifact_info(
-        report, image=_pinned(registry, digest), digest=digest, report_digest=sha256_of_file(report_file)
+        report, image=_pinned(registry, digest), digest=digest, report_digest=sha256_of_file(files[REPORT_FILE])
     )
     return Published(info=info, report=report, model=model), False
 
@@ -133,7 +129,13 @@ class RegistryStore:
         return find(self.registry, key, target)
 
     def publish(
-        self, *, model: Path, report: FullReport, provenance: dict[str, Any], work: Path
+        self,
+        *,
+        model: Path,
+        report: FullReport,
+        provenance: dict[str, Any],
+        work: Path,
+        pictures: Pictures = NO_PICTURES,
     ) -> tuple[Published, bool]:
         """As `ArtifactStore.publish`."""
-        return publish(self.registry, model=model, report=report, provenance=provenance, work=work)
+        return publish(self.registry, model=model, report=report, provenance=provenance, work=work, pictures=pictures)

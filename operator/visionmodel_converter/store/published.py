@@ -1,12 +1,18 @@
 """A published artifact as a value, and its documents as text; shared by all stores."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from visionmodel_contract.report import ArtifactInfo
 from visionmodel_converter.report import FullReport
+from visionmodel_converter.store.image import MODEL_FILE, PROVENANCE_FILE, REPORT_FILE
+
+Pictures = Mapping[str, bytes]
+"""Files of `image.PICTURE_FILES`; their digests are in the report."""
+NO_PICTURES: Final[Pictures] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +22,20 @@ class Published:
     info: ArtifactInfo
     report: FullReport
     model: Path
+
+
+def write_files(
+    folder: Path, *, model: Path, report: FullReport, provenance: dict[str, Any], pictures: Pictures
+) -> dict[str, Path]:
+    """Write what lies beside the model into a folder; returns every file of the artifact by its name."""
+    content = {
+        REPORT_FILE: report.to_json().encode(),
+        PROVENANCE_FILE: provenance_text(provenance).encode(),
+        **pictures,
+    }
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
+    return {MODEL_FILE: model, **{name: folder / name for name in content}}
 
 
 def tag_of(key: str) -> str:

@@ -122,6 +122,24 @@ def test_int8_without_samples_says_what_is_missing(job: JobRunner, trained: Path
     assert "conversion.calibration.storageUri" in done.summary.failure.message
 
 
+def test_table_of_several_stays_whole_when_the_choice_is_judged_again(job: JobRunner, trained: Path) -> None:
+    """Changed goals would be another key here (ADR 0012); who does not hold the verdict has it judged again."""
+    speed = {"threads": 1, "maxBatch": 1}
+    options = {"precisions": ["fp32", "int8"]}
+    first = run(job, trained, options, gates={"speed": speed})
+    again = run(job, trained, options, gates={"speed": speed}, revision="9876543210")
+    assert again.code == 0, again.stderr
+    assert (again.summary.cached, again.summary.artifact) == (True, first.summary.artifact)
+    before, after = rows(first), rows(again)
+    chosen = next(row for row in after.values() if row.chosen)
+    assert {one: row for one, row in after.items() if not row.chosen} == {
+        one: row for one, row in before.items() if not row.chosen
+    }
+    assert (chosen.precision, chosen.method) == (before[chosen.precision].precision, before[chosen.precision].method)
+    assert len(after) == 2
+    assert chosen.p50_ms is not None
+
+
 def test_changed_goals_judge_the_published_artifact_again(job: JobRunner, trained: Path) -> None:
     first = run(job, trained, {"precisions": ["fp32"]})
     assert first.code == 0, first.stderr

@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +100,6 @@ def test_nothing_to_show_is_no_report() -> None:
     assert visual_report([], grey) is None
 
 
-def test_files(tmp_path: Path) -> None:
+def test_files() -> None:
     report = drawn(DETECTION)
-    png, page = report.write(tmp_path)
-    assert png.read_bytes() == report.sheet
-    assert page.read_text(encoding="utf-8") == report.page
+    assert report.files() == {"worst.png": report.sheet, "worst.html": report.page.encode()}

@@ -60,6 +60,33 @@ def test_what_is_published_is_found(tmp_path: Path) -> None:
     assert store.shown == str(tmp_path / "store")
 
 
+PICTURES = {"worst.png": b"a sheet", "worst.html": b"a page"}
+
+
+def with_pictures(store: FolderStore, folder: Path) -> Any:
+    folder.mkdir()
+    (folder / "made.onnx").write_bytes(MODEL)
+    shown = report().model_copy(update={"pictures": {name: sha256_of(data) for name, data in PICTURES.items()}})
+    made, _ = store.publish(model=folder / "made.onnx", report=shown, provenance={}, work=folder, pictures=PICTURES)
+    return made
+
+
+def test_pictures_lie_beside_the_report(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    made = with_pictures(store, tmp_path / "work")
+    assert {name: (made.model.parent / name).read_bytes() for name in PICTURES} == PICTURES
+    assert store.find(KEY, tmp_path / "a") == made
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_changed_picture_is_damage(tmp_path: Path, name: str) -> None:
+    store = FolderStore(tmp_path / "store")
+    (with_pictures(store, tmp_path / "work").model.parent / name).write_bytes(b"another")
+    with pytest.raises(ConversionFailure, match=name) as caught:
+        store.find(KEY, tmp_path / "a")
+    assert caught.value.reason is Reason.ARTIFACT_CORRUPT
+
+
 def test_first_one_stays(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
     first, _ = published(store, tmp_path / "one", maker="first")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from visionmodel_converter.store.image import ARTIFACT_FILES, build_image, build_layer, unpack_layer
+from visionmodel_converter.store.image import ARTIFACT_FILES, PICTURE_FILES, build_image, build_layer, unpack_layer
 
 
 def files(folder: Path, *, model: bytes = b"onnx") -> dict[str, Path]:
@@ -48,6 +48,16 @@ def test_unpack_gives_the_files_back(tmp_path: Path) -> None:
         ARTIFACT_FILES, 0o644
     )
     assert (tmp_path / "out" / "model.onnx").read_bytes() == b"weights" * 1000
+
+
+def test_unpack_gives_the_pictures_back(tmp_path: Path) -> None:
+    drawn = {name: tmp_path / name for name in PICTURE_FILES}
+    for path in drawn.values():
+        path.write_bytes(b"drawn")
+    build_layer(files(tmp_path / "a") | drawn, tmp_path / "l.tar")
+    written = unpack_layer(tmp_path / "l.tar", tmp_path / "out")
+    assert {path.name for path in written} == {*ARTIFACT_FILES, *PICTURE_FILES}
+    assert (tmp_path / "out" / "worst.png").read_bytes() == b"drawn"
 
 
 def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
