@@ -89,7 +89,7 @@ class DataReader:
     def _fetched(self, role: Role, source: DataSource, limit_bytes: int) -> Fetched:
         """Fetch a file, or below a URI that ends in a slash a folder of images.
 
-        Data that is too large says nothing against the model, so its failure must not be one of the model's.
+        Data that is too large, or not there, says nothing against the model: its failure is none of the model's.
         """
         target = self.work / role.value
         try:
@@ -112,9 +112,14 @@ class DataReader:
                 retry=self.retry,
             )
         except ConversionFailure as failure:
-            if failure.reason is not Reason.SOURCE_TOO_LARGE:
-                raise
-            raise ConversionFailure(Reason.DATASET_INVALID, f"{failure.message}; or use fewer samples") from failure
+            match failure.reason:
+                case Reason.SOURCE_TOO_LARGE:
+                    words = f"{failure.message}; or use fewer samples"
+                    raise ConversionFailure(Reason.DATASET_INVALID, words) from failure
+                case Reason.EMPTY_FOLDER:
+                    words = f"{role} data: {failure.message}"
+                    raise ConversionFailure(Reason.NO_SAMPLES, words) from failure
+            raise
         return Fetched(tree.path, tree.digest, tree.size_bytes, tree.uri)
 
 

@@ -35,19 +35,28 @@ class Reason(StrEnum):
     DIGEST_MISMATCH = "DigestMismatch"
     UNSAFE_PATH = "UnsafePath"
     EMPTY_SOURCE = "EmptySource"
+    EMPTY_FOLDER = "EmptyFolder"
     NOT_ONNX = "NotOnnx"
     INVALID_GRAPH = "InvalidGraph"
     EXTERNAL_DATA = "ExternalData"
+    EXTERNAL_DATA_SHORT = "ExternalDataShort"
+    TENSOR_SIZE_MISMATCH = "TensorSizeMismatch"
+    CYCLIC_GRAPH = "CyclicGraph"
     NON_FINITE_WEIGHTS = "NonFiniteWeights"
     UNSUPPORTED_OPSET = "UnsupportedOpset"
     UNSUPPORTED_IR_VERSION = "UnsupportedIRVersion"
     CUSTOM_OPERATOR = "CustomOperator"
     STATIC_BATCH = "StaticBatch"
     UNSUPPORTED_TENSOR = "UnsupportedTensor"
+    ZERO_SIZE_DIMENSION = "ZeroSizeDimension"
     RUNTIME_REFUSES = "RuntimeRefuses"
     UNSUPPORTED_QUANTIZATION = "UnsupportedQuantization"
     PRECISION_IMPOSSIBLE = "PrecisionImpossible"
     DATASET_INVALID = "DatasetInvalid"
+    NO_SAMPLES = "NoSamples"
+    UNREADABLE_IMAGES = "UnreadableImages"
+    UNLABELLED_IMAGES = "UnlabelledImages"
+    DATA_OVERLAP = "DataOverlap"
     CALIBRATION_MISSING = "CalibrationMissing"
     CALIBRATION_INVALID = "CalibrationInvalid"
     PARITY_FAILED = "ParityFailed"
@@ -104,19 +113,28 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.DIGEST_MISMATCH: ExitCode.DIGEST_MISMATCH,
     Reason.UNSAFE_PATH: ExitCode.BAD_REQUEST,
     Reason.EMPTY_SOURCE: ExitCode.INVALID_MODEL,
+    Reason.EMPTY_FOLDER: ExitCode.SOURCE_NOT_FOUND,
     Reason.NOT_ONNX: ExitCode.INVALID_MODEL,
     Reason.INVALID_GRAPH: ExitCode.INVALID_MODEL,
     Reason.EXTERNAL_DATA: ExitCode.INVALID_MODEL,
+    Reason.EXTERNAL_DATA_SHORT: ExitCode.INVALID_MODEL,
+    Reason.TENSOR_SIZE_MISMATCH: ExitCode.INVALID_MODEL,
+    Reason.CYCLIC_GRAPH: ExitCode.INVALID_MODEL,
     Reason.NON_FINITE_WEIGHTS: ExitCode.INVALID_MODEL,
     Reason.UNSUPPORTED_OPSET: ExitCode.UNSUPPORTED_MODEL,
     Reason.UNSUPPORTED_IR_VERSION: ExitCode.UNSUPPORTED_MODEL,
     Reason.CUSTOM_OPERATOR: ExitCode.UNSUPPORTED_MODEL,
     Reason.STATIC_BATCH: ExitCode.UNSUPPORTED_MODEL,
     Reason.UNSUPPORTED_TENSOR: ExitCode.UNSUPPORTED_MODEL,
+    Reason.ZERO_SIZE_DIMENSION: ExitCode.UNSUPPORTED_MODEL,
     Reason.RUNTIME_REFUSES: ExitCode.UNSUPPORTED_MODEL,
     Reason.UNSUPPORTED_QUANTIZATION: ExitCode.UNSUPPORTED_MODEL,
     Reason.PRECISION_IMPOSSIBLE: ExitCode.UNSUPPORTED_MODEL,
     Reason.DATASET_INVALID: ExitCode.DATASET_INVALID,
+    Reason.NO_SAMPLES: ExitCode.DATASET_INVALID,
+    Reason.UNREADABLE_IMAGES: ExitCode.DATASET_INVALID,
+    Reason.UNLABELLED_IMAGES: ExitCode.DATASET_INVALID,
+    Reason.DATA_OVERLAP: ExitCode.DATASET_INVALID,
     Reason.CALIBRATION_MISSING: ExitCode.BAD_REQUEST,
     Reason.CALIBRATION_INVALID: ExitCode.DATASET_INVALID,
     Reason.PARITY_FAILED: ExitCode.PARITY_FAILED,

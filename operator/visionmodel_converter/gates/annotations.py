@@ -73,7 +73,7 @@ class _Coco(BaseModel):
 def read_records(folder: Folder, names: Sequence[str]) -> list[ImageRecord]:
     """Return a record per image, in the order of their names; `names` are the task's labels by class number.
 
-    Raises DatasetInvalid: no image at all, or annotations that are broken, incomplete or contradictory.
+    Raises NoSamples without any image, DatasetInvalid for annotations that are broken, incomplete or contradictory.
     """
     files = [name for name in folder.sizes if not _is_hidden(name)]
     base = _base(files)
@@ -92,7 +92,11 @@ def read_records(folder: Folder, names: Sequence[str]) -> list[ImageRecord]:
     # an image that the annotations do not mention is a sample without ground truth
     records = {name: ImageRecord(name) for name in pictures} | labelled
     if not records:
-        raise _invalid(folder.shown, "it holds no image; pack JPEG, PNG, WebP or BMP files, or write tensors as .npz")
+        raise ConversionFailure(
+            Reason.NO_SAMPLES,
+            f"dataset {folder.shown} holds no image among {len(files)} file(s); pack JPEG, PNG, WebP or BMP files, or "
+            "write tensors as .npz",
+        )
     return [records[name] for name in sorted(records)]
 
 

@@ -77,7 +77,7 @@ class ArraySamples:
 def load_arrays(
     path: Path, specs: tuple[TensorSpec, ...], *, shown: str, max_bytes: int, limit: int | None = None
 ) -> ArraySamples:
-    """Read and check a file; `max_bytes` bounds the unpacked size. Raises DatasetInvalid."""
+    """Read and check a file; `max_bytes` bounds the unpacked size. Raises DatasetInvalid or NoSamples."""
     arrays = read_arrays(path, shown=shown, max_bytes=max_bytes)
     inputs = {spec.name: _input_array(arrays, spec, shown) for spec in specs}
     unknown = [name for name in arrays if name.startswith(INPUT_PREFIX) and name[len(INPUT_PREFIX) :] not in inputs]
@@ -85,7 +85,10 @@ def load_arrays(
         raise _invalid(shown, unknown[0], f"the model has no such input; it has {sorted(inputs)}")
     samples = len(next(iter(inputs.values())))
     if samples == 0:
-        raise _invalid(shown, f"{INPUT_PREFIX}{specs[0].name}", "it has no samples")
+        raise ConversionFailure(
+            Reason.NO_SAMPLES,
+            f"dataset {shown}, array '{INPUT_PREFIX}{specs[0].name}': it has no samples; write the file again",
+        )
     for name, array in arrays.items():
         if len(array) != samples and (name.startswith(INPUT_PREFIX) or name in ("label", "gt_boxes", "gt_labels")):
             raise _invalid(shown, name, f"it has {len(array)} samples, the first input has {samples}")

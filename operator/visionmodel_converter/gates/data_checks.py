@@ -29,6 +29,13 @@ ENOUGH_FOR_CALIBRATION: Final = 100
 SHOWN: Final = 5
 BATCH: Final = 8
 
+REFUSALS: Final = {
+    "unreadable": Reason.UNREADABLE_IMAGES,
+    "unlabelled": Reason.UNLABELLED_IMAGES,
+    "overlap": Reason.DATA_OVERLAP,
+}
+"""Reasons of the checks that may refuse."""
+
 Severity = Literal["refuse", "warn"]
 
 
@@ -107,11 +114,11 @@ def check_overlap(calibration: CheckedSamples, evaluation: CheckedSamples) -> tu
 
 
 def refuse_bad_data(findings: Iterable[DataFinding]) -> None:
-    """Raise DatasetInvalid with the sentence of every refusal."""
+    """Raise the reason of the first refusal with the sentence of every one."""
     refused = [finding for finding in findings if finding.severity == "refuse"]
     if refused:
         raise ConversionFailure(
-            Reason.DATASET_INVALID,
+            REFUSALS[refused[0].check],
             "; ".join(f"dataset {finding.dataset}: {finding.message}{_examples(finding)}" for finding in refused),
         )
 
@@ -151,12 +158,14 @@ def _of_files(count: int, seen: _Seen, shown: str) -> Iterator[DataFinding]:
     if seen.unreadable:
         share = len(seen.unreadable) / count
         first = next(iter(seen.unreadable.values()))
+        is_bad = share > UNREADABLE_SHARE
         yield _finding(
             "unreadable",
             shown,
-            "refuse" if share > UNREADABLE_SHARE else "warn",
-            f"{len(seen.unreadable)} of {count} images ({share:.1%}) cannot be read ({first}) and are left out; store "
-            "them again",
+            "refuse" if is_bad else "warn",
+            f"{len(seen.unreadable)} of {count} images ({share:.1%}) cannot be read ({first})"
+            + (f", more than {UNREADABLE_SHARE:.0%}" if is_bad else " and are left out")
+            + "; store them again",
             seen.unreadable,
         )
     if seen.small:

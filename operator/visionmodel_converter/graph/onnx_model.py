@@ -17,6 +17,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
+from visionmodel_converter.graph.defects import node_name, refuse_cycles, refuse_wrong_sizes
 from visionmodel_converter.graph.limits import MIN_OPSET, RAISED_IR_VERSION, RuntimeLimits
 
 FREE: Final = -1
@@ -57,11 +58,14 @@ class CheckedModel:
 def load_checked(path: Path, *, shown: str, limits: RuntimeLimits) -> CheckedModel:
     """Read, check and normalise a model file; `shown` is the name used in messages.
 
-    Raises ConversionFailure with EmptySource, NotOnnx, ExternalData, UnsupportedOpset, UnsupportedIRVersion,
-    CustomOperator, InvalidGraph, NonFiniteWeights, StaticBatch or UnsupportedTensor.
+    Raises ConversionFailure with EmptySource, NotOnnx, ExternalData, TensorSizeMismatch, CyclicGraph,
+    UnsupportedOpset, UnsupportedIRVersion, CustomOperator, InvalidGraph, NonFiniteWeights, StaticBatch,
+    ZeroSizeDimension or UnsupportedTensor.
     """
     model = parse_model(path, shown)
     refuse_external_data(model, shown)
+    refuse_wrong_sizes(tensors_of(model), shown)
+    refuse_cycles(model, shown)
     check_versions(model, shown, limits)
     refuse_custom_operators(model, shown)
     return checked(normalised(model), shown)
@@ -155,7 +159,7 @@ def refuse_custom_operators(model: ModelProto, shown: str) -> None:
         if node.domain not in STANDARD_DOMAINS and (node.domain, node.op_type) not in local:
             raise ConversionFailure(
                 Reason.CUSTOM_OPERATOR,
-                f"{shown}: node {_node_name(node)} is the custom operator {node.domain}::{node.op_type}, which the "
+                f"{shown}: node {node_name(node)} is the custom operator {node.domain}::{node.op_type}, which the "
                 "runtime does not have; export with standard ONNX operators",
             )
 
@@ -226,7 +230,7 @@ def _tensor_spec(value: ValueInfoProto, role: str, shown: str) -> TensorSpec:
     dims = tuple(int(dim.dim_value) if dim.HasField("dim_value") else FREE for dim in kind.shape.dim)
     if 0 in dims or any(dim < FREE for dim in dims):
         raise ConversionFailure(
-            Reason.UNSUPPORTED_TENSOR,
+            Reason.ZERO_SIZE_DIMENSION,
             f"{shown}: {role} {value.name!r} has a dimension of size 0 or below in {list(dims)}; export with real "
             "sizes and a symbolic batch axis",
         )
@@ -247,10 +251,6 @@ def _refuse_long_specs(specs: tuple[TensorSpec, ...], shown: str) -> None:
             f"{shown} has {len(specs)} inputs and outputs whose names and shapes take {size} bytes, the limit is "
             f"{MAX_SPEC_JSON_BYTES}; export with fewer outputs or shorter names",
         )
-
-
-def _node_name(node: NodeProto) -> str:
-    return repr(node.name) if node.name else f"without a name that makes {list(node.output)[:1]}"
 
 
 def nodes_of(model: ModelProto) -> Iterator[NodeProto]:

@@ -135,6 +135,8 @@ class _ShortReads(io.RawIOBase):
         try:
             return self._file.seek(offset, whence)
         except OSError as error:  # before the start of the file: a damaged directory asks for that
+            if whence == io.SEEK_END:  # zipfile itself, looking for records that an empty zip is too short for
+                raise
             raise zipfile.BadZipFile("the directory leads outside the file") from error
 
     def tell(self) -> int:

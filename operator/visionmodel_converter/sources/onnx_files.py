@@ -11,17 +11,16 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Final
 
-import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto, TensorProto
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.graph.defects import bytes_of
 from visionmodel_converter.graph.onnx_model import tensors_of
 from visionmodel_converter.sources.archive import Limits, archive_kind, unpack
 from visionmodel_converter.sources.claim import FolderOrigin
@@ -43,14 +42,6 @@ PROTOBUF_LIMIT: Final = 2**31 - 1
 MAX_FILES: Final = 1000
 SINGLE_FILE: Final = "save the model as a single file (onnx.save with save_as_external_data=False)"
 NUMBER: Final = re.compile(r"^[0-9]{0,18}\Z")
-BITS: Final[dict[int, int]] = {
-    TensorProto.INT2: 2,
-    TensorProto.UINT2: 2,
-    TensorProto.INT4: 4,
-    TensorProto.UINT4: 4,
-    TensorProto.FLOAT4E2M1: 4,
-}
-"""Types that are packed below a byte; all others are as wide as numpy's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +67,7 @@ def fetch_onnx(
 
     The digest is that of the one file at the URI (the model or the archive); with weights beside the model it is the
     folder digest (`tree`) over the model and each of them. Raises ConversionFailure as `fetch` and `unpack` do, and
-    ExternalData for a model whose references must not or cannot be followed.
+    ExternalData or ExternalDataShort for a model whose references must not or cannot be followed.
     """
     target = folder / "source.onnx"
     with opened(uri, environment=environment, max_bytes=max_bytes, retry=retry, scratch=folder) as found:
@@ -187,7 +178,7 @@ def _references(model: ModelProto, shown: str) -> Iterator[Reference]:
         numbers = [entries.get(key, default) for key, default in (("offset", "0"), ("length", ""))]
         if not all(NUMBER.match(number) for number in numbers):
             raise _refused(shown, tensor.name, location, "at an offset or length that is no number")
-        needed = _bytes_of(tensor)
+        needed = bytes_of(tensor)
         if needed is None or (numbers[1] and int(numbers[1]) != needed):
             raise _refused(
                 shown,
@@ -196,17 +187,6 @@ def _references(model: ModelProto, shown: str) -> Iterator[Reference]:
                 f"with a length of {numbers[1] or '?'}, where type and shape need {needed}",
             )
         yield Reference(tensor.name, location, int(numbers[0] or 0), needed)
-
-
-def _bytes_of(tensor: TensorProto) -> int | None:
-    """Return how many bytes type and shape of a tensor need; None for a type that cannot lie outside, or no shape."""
-    if tensor.data_type == TensorProto.STRING or any(dim < 0 for dim in tensor.dims):
-        return None
-    try:
-        bits: int = BITS.get(tensor.data_type) or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    except (KeyError, ValueError, TypeError):
-        return None
-    return int(prod(tensor.dims) * bits + 7) // 8
 
 
 def _refused(shown: str, tensor: str, location: str, what: str) -> ConversionFailure:
@@ -237,7 +217,7 @@ def _refuse_impossible(
 def _refuse_outside(reference: Reference, size: int, shown: str) -> None:
     if reference.offset + reference.length > size:
         raise ConversionFailure(
-            Reason.EXTERNAL_DATA,
+            Reason.EXTERNAL_DATA_SHORT,
             f"{shown}: tensor {reference.tensor[:100]!r} needs bytes {reference.offset} to "
             f"{reference.offset + reference.length} of {reference.location!r}, which has {size}; upload model and "
             "weights of one export together",
@@ -269,6 +249,6 @@ def _state_fully(tensor: TensorProto) -> None:
     for key, value in (
         ("location", entries["location"]),
         ("offset", entries.get("offset") or "0"),
-        ("length", str(_bytes_of(tensor))),
+        ("length", str(bytes_of(tensor))),
     ):
         tensor.external_data.add(key=key, value=value)

@@ -15,6 +15,7 @@ from typing import Final
 
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.sources.claim import FolderOrigin
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Retry, copied, opened, refuse_other_digest
 from visionmodel_converter.sources.names import clash_of, fault_of, shown_name
 from visionmodel_converter.sources.origin import Entry, Origin
@@ -97,6 +98,8 @@ def _listing(origin: Origin, folder: str, max_files: int, max_bytes: int) -> tup
             key=lambda entry: entry.name,
         )
     )
+    if not entries and isinstance(origin, FolderOrigin):  # which says itself when there is no such folder
+        raise ConversionFailure(Reason.EMPTY_FOLDER, f"{shown} is an empty folder; put the files there")
     if not entries:
         raise ConversionFailure(Reason.SOURCE_NOT_FOUND, f"{shown} was not found or is an empty folder; check the URI")
     if len(entries) > max_files or sum(entry.size_bytes or 0 for entry in entries) > max_bytes:

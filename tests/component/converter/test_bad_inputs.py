@@ -12,6 +12,7 @@ import pytest
 
 from unit.converter import tiny_models
 from unit.converter.formats import files
+from unit.converter.gates.archives import image_task, picture, zip_bytes
 from unit.converter.sources import hostile_archives
 from unit.converter.tiny_models import npz
 from visionmodel_contract.exits import ExitCode
@@ -26,6 +27,16 @@ X = np.random.default_rng(3).random((6, 4), np.float32)
 LABEL = np.zeros(6, np.int64)
 UNIT_BOXES = np.tile(np.array([0, 0, 1, 1], np.float32), (6, 1, 1))
 TOP1 = {"name": "top1", "goal": "threshold", "value": 0.5}
+PICTURES = tiny_models.to_bytes(tiny_models.of_pictures())
+PICTURE_TASK = image_task(resize="Stretch").model_dump(mode="json", by_alias=True)
+JPEG, OTHER_JPEG = (picture(color, (64, 64), "JPEG") for color in (60, 200))
+
+
+def calibrated_by(name: str, **calibration: Any) -> dict[str, Any]:
+    """Options that name calibration data of the claim."""
+    return {"calibration": {"datasetUri": f"pvc://models/{name}", **calibration}}
+
+
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + NONE.encode()
 
 
@@ -41,6 +52,8 @@ class Bad:
     path: str = "m.onnx"
     packed: bytes | None = None
     """An archive that lies at `path`."""
+    beside: dict[str, bytes] = field(default_factory=dict)
+    """More files of the claim."""
     request: dict[str, Any] = field(default_factory=dict)
     dataset: bytes | None = None
     metrics: tuple[dict[str, Any], ...] = (TOP1,)
@@ -131,8 +144,45 @@ CORPUS = [
         tiny_models.to_bytes(tiny_models.with_external_data("../../etc/passwd")),
     ),
     Bad(
+        "external-data-beyond-the-file",
+        "ExternalDataShort",
+        E.INVALID_MODEL,
+        (M, "tensor 'w'", "bytes 0 to 48", "'weights.bin', which has 20", "of one export together"),
+        tiny_models.to_bytes(tiny_models.with_external_data("weights.bin", length=48)),
+        beside={"weights.bin": bytes(20)},
+    ),
+    Bad(
+        "external-data-of-another-length",
+        "ExternalData",
+        E.INVALID_MODEL,
+        (M, "tensor 'w'", "length of 1000000000", "need 48", "single file"),
+        tiny_models.to_bytes(tiny_models.with_external_data("weights.bin", length=10**9)),
+        beside={"weights.bin": bytes(48)},
+    ),
+    Bad(
+        "tensor-declared-as-3-gb",
+        "TensorSizeMismatch",
+        E.INVALID_MODEL,
+        (M, "tensor 'w'", "float [30000, 26844]", "takes 3221280000 bytes", "holds 16", "export it again"),
+        tiny_models.to_bytes(tiny_models.with_declared_size(30_000, 26_844)),
+    ),
+    Bad(
+        "cyclic-graph",
+        "CyclicGraph",
+        E.INVALID_MODEL,
+        (M, "'first' -> 'second' -> 'first'", "unroll the recurrence"),
+        tiny_models.to_bytes(tiny_models.with_cycle()),
+    ),
+    Bad(
+        "zero-size-output",
+        "ZeroSizeDimension",
+        E.UNSUPPORTED_MODEL,
+        ("output 'y'", "[-1, 0]", "real sizes"),
+        tiny_models.to_bytes(tiny_models.with_zero_size_weights()),
+    ),
+    Bad(
         "zero-size-dimension",
-        "UnsupportedTensor",
+        "ZeroSizeDimension",
         E.UNSUPPORTED_MODEL,
         ("input 'x'", "[-1, 0, 3]"),
         tiny_models.to_bytes(tiny_models.with_zero_size_dimension()),
@@ -211,10 +261,45 @@ CORPUS = [
     ),
     Bad(
         "dataset-empty",
-        "DatasetInvalid",
+        "NoSamples",
         E.DATASET_INVALID,
         ("'input:x'", "no samples"),
         dataset=npz(input_x=X[:0], label=LABEL[:0]),
+    ),
+    Bad(
+        "corrupt-jpeg-among-the-samples",
+        "UnreadableImages",
+        E.DATASET_INVALID,
+        ("pvc://models/images.zip", "1 of 3 images (33.3%)", "more than 5%", "first: b.jpg", "store them again"),
+        PICTURES,
+        request={"task": PICTURE_TASK, "options": calibrated_by("images.zip")},
+        beside={"images.zip": zip_bytes({"a.jpg": JPEG, "b.jpg": JPEG[: len(JPEG) // 2], "c.jpg": OTHER_JPEG})},
+    ),
+    Bad(
+        "no-calibration-images-in-the-archive",
+        "NoSamples",
+        E.DATASET_INVALID,
+        ("pvc://models/images.zip", "no image among 0 file(s)", "pack JPEG"),
+        PICTURES,
+        request={"task": PICTURE_TASK, "options": calibrated_by("images.zip")},
+        beside={"images.zip": zip_bytes({})},
+    ),
+    Bad(
+        "no-calibration-images-in-the-folder",
+        "NoSamples",
+        E.DATASET_INVALID,
+        ("calibration data", "pvc://models/folder", "empty folder", "put the files there"),
+        PICTURES,
+        request={"task": PICTURE_TASK, "options": calibrated_by("folder/")},
+    ),
+    Bad(
+        "calibration-data-replaced",
+        "DigestMismatch",
+        E.DIGEST_MISMATCH,
+        ("pvc://models/images.zip", f"sha256:{NONE}", "set digest"),
+        PICTURES,
+        request={"task": PICTURE_TASK, "options": calibrated_by("images.zip", digest=f"sha256:{NONE}")},
+        beside={"images.zip": zip_bytes({"a.jpg": JPEG})},
     ),
     Bad("dataset-no-npz", "DatasetInvalid", E.DATASET_INVALID, ("eval.npz", "numpy.savez"), dataset=b"a,b\n1,2\n"),
     Bad(
@@ -325,8 +410,8 @@ def test_ends_with_its_own_reason_and_publishes_nothing(
     if bad.dataset is not None:
         request["gates"]["parity"]["datasetUri"] = put("eval.npz", bad.dataset)
 
-    if bad.packed is not None:
-        put(bad.path, bad.packed)
+    for name, data in (bad.beside | ({} if bad.packed is None else {bad.path: bad.packed})).items():
+        put(name, data)
 
     before = job.tags()
     done = job.run(request) if bad in AS_PROCESSES else job.run_here(request)
@@ -346,7 +431,12 @@ HTTPS_AS_PROCESSES = ("status/403", "status/503")
 
 
 def test_corpus_has_readable_unique_names() -> None:
-    assert len({bad.name for bad in CORPUS}) == len(CORPUS) >= 15
+    assert len({bad.name for bad in CORPUS}) == len(CORPUS) >= 40
+
+
+def test_no_two_share_one_error() -> None:
+    """Where the reason is the same, the words that are asked for are not."""
+    assert len({(bad.reason, bad.says) for bad in CORPUS}) == len(CORPUS)
 
 
 @pytest.mark.parametrize(

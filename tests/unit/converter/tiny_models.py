@@ -96,13 +96,57 @@ def with_custom_operator() -> ModelProto:
     return model
 
 
-def with_external_data(location: str) -> ModelProto:
+def with_external_data(location: str, *, length: int | None = None) -> ModelProto:
     model = classifier()
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.append(onnx.StringStringEntryProto(key="location", value=location))
+    if length is not None:
+        tensor.external_data.append(onnx.StringStringEntryProto(key="length", value=str(length)))
     return model
+
+
+def with_declared_size(*dims: int) -> ModelProto:
+    """The first weights are declared to be so large and hold four numbers."""
+    model = classifier()
+    tensor = model.graph.initializer[0]
+    tensor.dims[:] = dims
+    tensor.raw_data = np.zeros(4, np.float32).tobytes()
+    return model
+
+
+def with_cycle() -> ModelProto:
+    """Two nodes that wait for each other."""
+    return model_of(
+        [
+            helper.make_node("Add", ["x", "back"], ["sum"], name="first"),
+            helper.make_node("Relu", ["sum"], ["back"], name="second"),
+            helper.make_node("Identity", ["back"], ["y"], name="out"),
+        ],
+        {},
+        inputs={"x": ["batch", FEATURES]},
+        outputs={"y": ["batch", FEATURES]},
+    )
+
+
+def with_zero_size_weights() -> ModelProto:
+    return model_of(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="project")],
+        {"w": np.zeros((FEATURES, 0), np.float32)},
+        inputs={"x": ["batch", FEATURES]},
+        outputs={"y": ["batch", 0]},
+    )
+
+
+def of_pictures(side: int = 8) -> ModelProto:
+    """images [batch, 3, side, side] -> logits [batch, 3]: the mean of each channel."""
+    return model_of(
+        [helper.make_node("ReduceMean", ["images"], ["logits"], name="mean", axes=[2, 3], keepdims=0)],
+        {},
+        inputs={"images": ["batch", 3, side, side]},
+        outputs={"logits": ["batch", 3]},
+    )
 
 
 def with_zero_size_dimension() -> ModelProto:

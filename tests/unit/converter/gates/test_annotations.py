@@ -122,7 +122,6 @@ def annotation(**changes: Any) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("files", "names", "words"),
     [
-        ({"readme.txt": b"x"}, (), "it holds no image"),
         ({"a.png": P, "annotations.json": b"{"}, (), "annotations.json: Invalid JSON"),
         ({"a.png": P, "annotations.json": b"[" * 100_000}, (), "annotations.json: Invalid JSON"),
         ({"a.png": P, "annotations.json": b"{}"}, (), "annotations.json: images: Field required"),
@@ -148,7 +147,7 @@ def annotation(**changes: Any) -> dict[str, bytes]:
         ({"images/a.png": P, "masks/b.png": P}, (), "masks/b.png: there is no image images/b"),
     ],
     ids=[
-        *("no-image", "no-json", "deep-json", "no-coco", "absent-image", "image-outside", "image-twice"),
+        *("no-json", "deep-json", "no-coco", "absent-image", "image-outside", "image-twice"),
         *("category-twice", "unknown-category", "no-such-image", "no-such-category", "flat-box", "short-box"),
         *("infinite-box", "odd-crowd", "csv-one-column", "csv-no-label", "csv-bytes", "csv-absent", "csv-twice"),
         *("json-fraction", "csv-unknown-class", "unknown-folder", "mask-alone"),
@@ -160,6 +159,12 @@ def test_wrong_annotations(tmp_path: Path, files: Mapping[str, bytes], names: Se
     assert caught.value.reason is Reason.DATASET_INVALID
     assert caught.value.message.startswith("dataset d.zip, ")
     assert words in caught.value.message
+
+
+def test_no_image(tmp_path: Path) -> None:
+    with pytest.raises(ConversionFailure, match=r"d.zip holds no image among 1 file\(s\)") as caught:
+        records(tmp_path, {"readme.txt": b"x"}, ())
+    assert caught.value.reason is Reason.NO_SAMPLES
 
 
 def test_infinite_numbers_are_no_json(tmp_path: Path) -> None:

@@ -113,6 +113,6 @@ def test_only_refusals_end_the_conversion(tmp_path: Path) -> None:
     refuse_bad_data(checked(tmp_path, {"a.png": noise(1, (8, 8))}).findings)
     with pytest.raises(ConversionFailure) as caught:
         refuse_bad_data(checked(tmp_path, {"a.png": noise(1), "bad.png": BROKEN}).findings)
-    assert caught.value.reason is Reason.DATASET_INVALID
+    assert caught.value.reason is Reason.UNREADABLE_IMAGES
     assert "dataset d.zip: 1 of 2 images (50.0%) cannot be read" in caught.value.message
     assert "(first: bad.png)" in caught.value.message

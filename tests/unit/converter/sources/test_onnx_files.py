@@ -182,9 +182,14 @@ BAD = [
     Bad("of-strings", of_strings(), ("'w'", "shape need None")),
     Bad("negative-offset", split(w={"offset": "-1"}), ("'w'", "no number")),
     Bad("huge-offset", split(w={"offset": "9" * 30}), ("'w'", "no number")),
-    Bad("offset-behind-the-end", split(w={"offset": "100000"}), ("'w'", "100000 to 100048", "has 124")),
+    Bad(
+        "offset-behind-the-end",
+        split(w={"offset": "100000"}),
+        ("'w'", "100000 to 100048", "has 124"),
+        reason=Reason.EXTERNAL_DATA_SHORT,
+    ),
     Bad("wrong-length", split(w={"length": "47"}), ("'w'", "length of 47", "need 48")),
-    Bad("short-file", split(), ("'b'", "112 to 124", "has 120"), data=DATA[:120]),
+    Bad("short-file", split(), ("'b'", "112 to 124", "has 120"), data=DATA[:120], reason=Reason.EXTERNAL_DATA_SHORT),
     Bad("missing", split(), ("'w'", "'m.data'", "was not found"), Reason.SOURCE_NOT_FOUND, None),
     Bad("expanding", expanding(), ("needs", "other file(s)"), Reason.SOURCE_TOO_LARGE),
 ]
