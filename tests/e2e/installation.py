@@ -40,12 +40,14 @@ class Installation:
         operator: its pod and its log.
         images: reference of each of our images.
         digests: sha256 of each version of the detector in the store, by the version's name.
+        evaluation: sha256 of the evaluation data.
     """
 
     platform: Platform
     operator: Operator
     images: dict[str, str]
     digests: dict[str, str]
+    evaluation: str
 
     def install(self, **values: str) -> None:
         """Install or upgrade the operator by its chart; `values` as `install_operator` takes them."""
@@ -72,7 +74,7 @@ def provide_installation(platform: Platform, folder: Path) -> Installation:
     calibration = models / "shapes" / "calibration.npz"
     upload(platform, {**keys, "shapes/evaluation.npz": part, "shapes/calibration.npz": calibration})
     digests = {version: _digest(path) for version, path in files.items()}
-    installation = Installation(platform, Operator(platform), images, digests)
+    installation = Installation(platform, Operator(platform), images, digests, _digest(part))
     installation.install()
     return installation
 

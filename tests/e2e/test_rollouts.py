@@ -87,9 +87,14 @@ def test_badly_trained_version_gets_no_traffic(shapes: Scene) -> None:
 
 
 def test_same_content_is_never_converted_twice(shapes: Scene) -> None:
-    """A second VisionModel of the same digest finds the artifact of the first: no Job, not even for a moment."""
+    """A second VisionModel of the same digests finds artifact and verdict of the first: no Job, not for a moment.
+
+    The first one names its dataset without a digest: what its Job read is what the second one asks for.
+    """
     second = Scene(shapes.installation, shapes.namespace, new_name(), shapes.folder)
-    second.serve(second.stage.version("v2"))
+    document = second.stage.version("v2")
+    document["spec"]["conversion"]["gates"]["parity"]["datasetDigest"] = shapes.installation.evaluation
+    second.serve(document)
     kube = second.platform.kube
     jobs = [job["metadata"]["name"] for job in kube.items("jobs", second.namespace)]
     told = kube.run(
