@@ -1,7 +1,9 @@
 """What the commands read from a cluster, through the official client and the user's own kubeconfig."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +14,9 @@ from kubernetes.config import ConfigException
 from kubernetes.stream import stream
 from pydantic import ValidationError
 from urllib3.exceptions import HTTPError
+from websocket import WebSocketException
 
-from visionmodel_contract.report import CandidateRow
+from visionmodel_contract.report import PICTURE_FILES, CandidateRow
 from visionmodel_operator.api.base import GROUP, PLURAL, VERSION
 from visionmodel_operator.core.names import LABEL_NAME, LABEL_REVISION
 from visionmodel_operator.render.pods import ARTIFACT_VOLUME, CONTAINER
@@ -67,19 +70,34 @@ class Cluster:
 
     def artifact_documents(self, name: str, revision: str | None) -> dict[str, Any]:
         """Return report.json and provenance.json of the artifact, read in a pod that serves it."""
+        files = self._artifact_files(name, revision, REPORT_FILES)
+        documents = {}
+        for file, data in files.items():
+            try:
+                documents[file.removesuffix(".json")] = json.loads(data)
+            except ValueError as error:
+                said = data.decode(errors="replace").strip()[:300]
+                raise ClusterError(f"{file} of VisionModel {name!r} cannot be read: {said}") from error
+        return documents
+
+    def artifact_pictures(self, name: str, revision: str | None, digests: Mapping[str, str]) -> dict[str, bytes]:
+        """Return the pictures of the worst samples, read as the report is; `digests` are those in the report."""
+        known = [file for file in PICTURE_FILES if file in digests]
+        if not known:
+            raise ClusterError(f"the artifact of VisionModel {name!r} holds no pictures: its samples are no images")
+        files = self._artifact_files(name, revision, known)
+        for file, data in files.items():
+            if f"sha256:{hashlib.sha256(data).hexdigest()}" != digests[file]:
+                raise ClusterError(f"{file} arrived otherwise than its report says; ask again")
+        return files
+
+    def _artifact_files(self, name: str, revision: str | None, files: Iterable[str]) -> dict[str, bytes]:
         wanted = revision or self.visionmodel(name).get("status", {}).get("stable", {}).get("revision")
         if not wanted:
             raise ClusterError(f"VisionModel {name!r} serves no revision yet; see `kubectl describe vmodel {name}`")
         pod = self._serving_pod(name, wanted)
         folder = _artifact_folder(pod)
-        documents = {}
-        for file in REPORT_FILES:
-            text = self._read_file(pod["metadata"]["name"], f"{folder}/{file}")
-            try:
-                documents[file.removesuffix(".json")] = json.loads(text)
-            except ValueError as error:
-                raise ClusterError(f"{file} of revision {wanted} cannot be read: {text.strip()[:300]}") from error
-        return documents
+        return {file: self._read_file(pod["metadata"]["name"], f"{folder}/{file}") for file in files}
 
     def _serving_pod(self, name: str, revision: str) -> dict[str, Any]:
         selector = f"{LABEL_NAME}={name},{LABEL_REVISION}={revision}"
@@ -103,29 +121,36 @@ class Cluster:
         pod: dict[str, Any] = self._api.sanitize_for_serialization(pods.items[0])
         return pod
 
-    def _read_file(self, pod: str, path: str) -> str:
+    def _read_file(self, pod: str, path: str) -> bytes:
         core = client.CoreV1Api(self._api)
         try:
-            return str(
-                stream(
-                    core.connect_get_namespaced_pod_exec,
-                    pod,
-                    self.namespace,
-                    container=CONTAINER,
-                    command=["cat", path],
-                    stderr=True,
-                    stdin=False,
-                    stdout=True,
-                    tty=False,
-                    _request_timeout=TIMEOUT_SECONDS,
-                )
+            channel = stream(
+                core.connect_get_namespaced_pod_exec,
+                pod,
+                self.namespace,
+                container=CONTAINER,
+                command=["cat", path],
+                stderr=True,
+                stdin=False,
+                stdout=True,
+                tty=False,
+                binary=True,
+                _preload_content=False,
             )
+            try:
+                channel.run_forever(timeout=TIMEOUT_SECONDS)
+                return bytes(channel.read_all())
+            finally:
+                channel.sock.shutdown()  # its `close` leaves the connection that the server has ended
         except ApiException as error:
             raise _refused(error, f"reading {path} in pod {pod}") from error
+        except (WebSocketException, OSError) as error:
+            raise _unreachable(self._api, error) from error
 
 
-def connect(kubeconfig: Path | None, context: str | None, namespace: str | None) -> Cluster:
-    """Return the cluster of a kubeconfig. Raises ClusterError when there is none."""
+@contextmanager
+def connect(kubeconfig: Path | None, context: str | None, namespace: str | None) -> Iterator[Cluster]:
+    """Open the cluster of a kubeconfig. Raises ClusterError when there is none."""
     file = None if kubeconfig is None else str(kubeconfig)
     try:
         api = config.new_client_from_config(config_file=file, context=context)
@@ -133,7 +158,11 @@ def connect(kubeconfig: Path | None, context: str | None, namespace: str | None)
     except (ConfigException, OSError, yaml.YAMLError) as error:
         raise ClusterError(f"no cluster to ask: {error}; name a kubeconfig by --kubeconfig or KUBECONFIG") from error
     chosen = next((one for one in contexts if one["name"] == context), active)
-    return Cluster(api, namespace or chosen.get("context", {}).get("namespace") or DEFAULT_NAMESPACE)
+    try:
+        yield Cluster(api, namespace or chosen.get("context", {}).get("namespace") or DEFAULT_NAMESPACE)
+    finally:
+        api.close()
+        api.rest_client.pool_manager.clear()  # which `close` leaves open
 
 
 def _artifact_folder(pod: Mapping[str, Any]) -> str:

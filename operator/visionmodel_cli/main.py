@@ -40,6 +40,7 @@ Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Its na
 Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig file; KUBECONFIG when unset.", dir_okay=False)]
 Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="Form of the answer.")]
+Images = Annotated[Path | None, typer.Option(help="Folder to save pictures of the worst samples in.", file_okay=False)]
 Revision = Annotated[str | None, typer.Option(help="Revision; the stable one when unset.")]
 
 
@@ -48,13 +49,19 @@ def report(
     name: Name,
     namespace: Namespace = None,
     revision: Revision = None,
+    images: Images = None,
     output: Format = Output.TEXT,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
     """Print the conversion report and the provenance of the artifact that a revision serves."""
-    with _failures_told():
-        documents = connect(kubeconfig, context, namespace).artifact_documents(name, revision)
+    with _failures_told(), connect(kubeconfig, context, namespace) as cluster:
+        documents = cluster.artifact_documents(name, revision)
+        if images is not None:
+            pictures = cluster.artifact_pictures(name, revision, documents["report"].get("pictures", {}))
+            images.mkdir(parents=True, exist_ok=True)
+            for file, data in pictures.items():
+                (images / file).write_bytes(data)
     _print(documents, output, lambda: report_view(documents))
 
 
@@ -67,8 +74,8 @@ def compare(
     context: Context = None,
 ) -> None:
     """Print the table of precisions that the newest conversion measured, and why one was chosen."""
-    with _failures_told():
-        rows = connect(kubeconfig, context, namespace).candidates(name)
+    with _failures_told(), connect(kubeconfig, context, namespace) as cluster:
+        rows = cluster.candidates(name)
     _print(
         [row.model_dump(mode="json", by_alias=True, exclude_none=True) for row in rows],
         output,

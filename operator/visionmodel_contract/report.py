@@ -3,7 +3,7 @@
 The summary is at most 3 KiB (the kubelet keeps 4); everything else is in `report.json` inside the artifact.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,10 @@ from visionmodel_contract.conversion import FORMAT_VERSION, ContractModel, Diges
 from visionmodel_contract.precision import Goal, Precision
 
 SUMMARY_LIMIT_BYTES = 3 * 1024
+SHEET_FILE: Final = "worst.png"
+PAGE_FILE: Final = "worst.html"
+PICTURE_FILES: Final = (PAGE_FILE, SHEET_FILE)
+"""What an artifact may hold besides model and documents: the worst samples, where its samples are images."""
 
 
 def byte_size(count: int) -> str:

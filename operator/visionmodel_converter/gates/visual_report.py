@@ -13,10 +13,10 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from visionmodel_contract.report import PAGE_FILE, SHEET_FILE
 from visionmodel_converter.gates.comparison import Answer, Classes, Comparison
 from visionmodel_converter.gates.predictions import Boxes
 from visionmodel_converter.gates.samples import Truth
-from visionmodel_converter.store.image import PAGE_FILE, SHEET_FILE
 from visionmodel_pipeline.decoding import Pixels
 
 PANE: Final = 320

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from visionmodel_contract.keys import canonical_json
+from visionmodel_contract.report import PICTURE_FILES
 
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
@@ -21,10 +22,6 @@ MODEL_FILE: Final = "model.onnx"
 REPORT_FILE: Final = "report.json"
 PROVENANCE_FILE: Final = "provenance.json"
 ARTIFACT_FILES: Final = (MODEL_FILE, PROVENANCE_FILE, REPORT_FILE)
-SHEET_FILE: Final = "worst.png"
-PAGE_FILE: Final = "worst.html"
-PICTURE_FILES: Final = (PAGE_FILE, SHEET_FILE)
-"""What an artifact may hold besides: the worst samples, where its samples are images."""
 MAX_UNPACKED_BYTES: Final = 4 * 1024**3
 CHUNK_BYTES: Final = 1024 * 1024
 

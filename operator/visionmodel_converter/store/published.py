@@ -11,7 +11,7 @@ from visionmodel_converter.report import FullReport
 from visionmodel_converter.store.image import MODEL_FILE, PROVENANCE_FILE, REPORT_FILE
 
 Pictures = Mapping[str, bytes]
-"""Files of `image.PICTURE_FILES`; their digests are in the report."""
+"""Some of the contract's `PICTURE_FILES`; their digests are in the report."""
 NO_PICTURES: Final[Pictures] = {}
 
 

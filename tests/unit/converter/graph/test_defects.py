@@ -41,7 +41,7 @@ def test_whole_tensors_pass_and_others_are_named(dtype: int, width: int) -> None
 
 
 def test_what_has_no_fixed_width_is_left_to_the_checker() -> None:
-    texts = helper.make_tensor("t", TensorProto.STRING, [2], [b"a", b"b"])
+    texts = TensorProto(name="t", data_type=TensorProto.STRING, dims=[2], string_data=[b"a", b"b"])
     untyped = TensorProto(name="u", dims=[3])
     backwards = TensorProto(name="b", data_type=TensorProto.FLOAT, dims=[-1])
     assert [bytes_of(one) for one in (texts, untyped, backwards)] == [None] * 3

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from visionmodel_converter.store.image import ARTIFACT_FILES, PICTURE_FILES, build_image, build_layer, unpack_layer
+from visionmodel_contract.report import PICTURE_FILES
+from visionmodel_converter.store.image import ARTIFACT_FILES, build_image, build_layer, unpack_layer
 
 
 def files(folder: Path, *, model: bytes = b"onnx") -> dict[str, Path]:
