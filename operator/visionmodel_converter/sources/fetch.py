@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from visionmodel_converter.clouds.patience import Retry
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.sources import claim, http, huggingface, local, mlflow, object_store, oci
 from visionmodel_converter.sources.http import display_uri
-from visionmodel_converter.sources.origin import Access, Located, Origin, Retry
+from visionmodel_converter.sources.origin import Access, Located, Origin
 
 __all__ = ["DEFAULT_RETRY", "Fetched", "Retry", "copied", "display_uri", "fetch", "opened"]
 

@@ -14,14 +14,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
+from visionmodel_converter.clouds.credentials import HTTP_NEEDS_FLAG, credential
+from visionmodel_converter.clouds.patience import CONNECT_SECONDS, READ_SECONDS
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
-from visionmodel_converter.sources.credentials import credential
 from visionmodel_converter.sources.origin import (
     CHUNK_BYTES,
-    CONNECT_SECONDS,
-    HTTP_NEEDS_FLAG,
-    READ_SECONDS,
     Access,
     Entry,
     Located,

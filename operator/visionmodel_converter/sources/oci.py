@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from visionmodel_converter.clouds.credentials import HTTP_NEEDS_FLAG, credential
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.sources.archive import Budget, Limits, tar_entries, translated, unsafe
-from visionmodel_converter.sources.credentials import credential
 from visionmodel_converter.sources.names import fault_of
 from visionmodel_converter.sources.origin import (
     CHUNK_BYTES,
-    HTTP_NEEDS_FLAG,
     Access,
     Entry,
     Located,

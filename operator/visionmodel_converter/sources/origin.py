@@ -7,31 +7,16 @@ all of them (hashing, limits, digests), so that no store can forget a check.
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote
 
+from visionmodel_converter.clouds.patience import Retry
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.sources.names import fault_of
 
 CHUNK_BYTES: Final = 1024 * 1024
-CONNECT_SECONDS: Final = 10.0
-READ_SECONDS: Final = 60.0
-HTTP_NEEDS_FLAG: Final = (
-    "plain HTTP is refused unless the platform team sets VISIONMODEL_ALLOW_HTTP=true on conversion Jobs"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How long the object-store client itself tries again before the Job has to."""
-
-    attempts: int = 5
-    first_wait: timedelta = timedelta(milliseconds=500)
-    longest_wait: timedelta = timedelta(seconds=10)
-    deadline: timedelta = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)

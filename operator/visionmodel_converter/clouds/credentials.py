@@ -12,8 +12,12 @@ import httpx
 
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.sources.origin import HTTP_NEEDS_FLAG
 
+HTTP_NEEDS_FLAG: Final = (
+    "plain HTTP is refused unless the platform team sets VISIONMODEL_ALLOW_HTTP=true on conversion Jobs"
+)
+MODEL_SECRET: Final = "the Secret of model.secretRef"
+"""What messages call the Secret that a source is read with."""
 GOOGLE_FILE: Final = "credentials.json"
 GOOGLE_TYPES: Final = ("service_account", "authorized_user")
 METADATA_SECONDS: Final = 2.0
@@ -51,34 +55,36 @@ def s3_settings(environment: Environment, shown: str) -> dict[str, Any]:
     return _given(settings)
 
 
-def google_settings(environment: Environment, shown: str) -> dict[str, Any]:
-    """Return the settings of obstore's GCSStore; raises BadRequest for a credentials file it cannot use."""
+def google_settings(environment: Environment, shown: str, secret: str = MODEL_SECRET) -> dict[str, Any]:
+    """Return the settings of obstore's GCSStore; raises BadRequest for a credentials file it cannot use.
+
+    `secret` is what messages call the Secret.
+    """
     folder = environment.source_credentials
     settings: dict[str, Any] = {
         "base_url": endpoint(folder, "STORAGE_EMULATOR_HOST", shown, environment=environment),
     }
     file = folder / GOOGLE_FILE
     if file.is_file():
-        _refuse_other_google_file(file)
+        _refuse_other_google_file(file, secret)
         settings["application_credentials"] = str(file)
     elif not environment.ambient_google and not metadata_server_answers(environment.google_metadata_host):
         settings["skip_signature"] = True
     return _given(settings)
 
 
-def _refuse_other_google_file(file: Path) -> None:
+def _refuse_other_google_file(file: Path, secret: str) -> None:
     try:
         kind = json.loads(file.read_bytes()).get("type")
     except (ValueError, AttributeError) as error:
         raise ConversionFailure(
             Reason.BAD_REQUEST,
-            f"{GOOGLE_FILE} in the Secret of model.secretRef is no JSON object; put the key file there as it was "
-            "downloaded",
+            f"{GOOGLE_FILE} in {secret} is no JSON object; put the key file there as it was downloaded",
         ) from error
     if kind not in GOOGLE_TYPES:
         raise ConversionFailure(
             Reason.BAD_REQUEST,
-            f"{GOOGLE_FILE} in the Secret of model.secretRef has type {str(kind)[:40]!r}; use a key of type "
+            f"{GOOGLE_FILE} in {secret} has type {str(kind)[:40]!r}; use a key of type "
             f"{' or '.join(GOOGLE_TYPES)}, or leave it out and give the Job's service account workload identity",
         )
 
