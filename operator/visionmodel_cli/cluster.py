@@ -19,7 +19,8 @@ from websocket import WebSocketException
 from visionmodel_contract.report import PICTURE_FILES, CandidateRow
 from visionmodel_operator.api.base import GROUP, PLURAL, VERSION
 from visionmodel_operator.core.names import LABEL_NAME, LABEL_REVISION
-from visionmodel_operator.render.pods import ARTIFACT_VOLUME, CONTAINER
+from visionmodel_operator.render.artifact_files import ARTIFACT_VOLUME
+from visionmodel_operator.render.pods import CONTAINER
 
 REPORT_FILES: Final = ("report.json", "provenance.json")
 TIMEOUT_SECONDS: Final = 15

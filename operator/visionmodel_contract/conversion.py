@@ -4,9 +4,9 @@ The operator renders a ConversionRequest into the Job; the converter answers wit
 container's termination message and the full report inside the artifact.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
@@ -136,10 +136,24 @@ class ConversionOptions(ContractModel):
 
 
 class PublishTarget(ContractModel):
-    """OCI repository that receives the artifact image; tag and digest are the converter's."""
+    """The store that receives the artifact: a registry or a place with a URI, exactly one of the two.
 
-    repository: str
+    Attributes:
+        repository: OCI repository; tag and digest are the converter's.
+        uri: object storage (`s3://`, `gs://`, `abfs://`), a mounted claim (`pvc://<claim>/<path>`) or, on one's own
+            machine, a folder (`file://`).
+        insecure: the store speaks plain HTTP.
+    """
+
+    repository: str | None = None
+    uri: str | None = None
     insecure: bool = False
+
+    @model_validator(mode="after")
+    def _names_one_store(self) -> Self:
+        if (self.repository is None) == (self.uri is None):
+            raise ValueError("exactly one of repository and uri must be given")
+        return self
 
 
 class ConversionRequest(ContractModel):

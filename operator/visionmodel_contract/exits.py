@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     OK = 0
     INTERNAL = 70  # a bug of ours: retried by the Job, then reported
     SOURCE_UNAVAILABLE = 75  # network, store or registry outage: retried
-    REGISTRY_UNAVAILABLE = 76  # retried
+    REGISTRY_UNAVAILABLE = 76  # the store of artifacts, of whatever kind: retried
     DISK_FULL = 77  # the node's, not the Job's own limit: retried
     BAD_REQUEST = 80  # the request cannot be read or asks for what this converter does not know
     SOURCE_NOT_FOUND = 81

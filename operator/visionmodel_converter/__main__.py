@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure, ReportSummary
-from visionmodel_converter.command_line import add_arguments
+from visionmodel_converter.command_line import add_arguments, add_collect_arguments, store_of
 from visionmodel_converter.environment import Environment, environment_from
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line, validation_words
 from visionmodel_converter.journal import Journal
@@ -30,7 +30,9 @@ from visionmodel_converter.storage import Storage, disk_full, is_disk_full
 
 CGROUP = Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
-COMMANDS = ("convert", "prepare", "fetch-artifact")
+COMMANDS = ("convert", "prepare", "fetch-artifact", "collect")
+FOR_PEOPLE = ("convert", "collect")
+"""Commands that leave no summary for an operator."""
 DEFAULT_TERMINATION_MESSAGE = Path("/dev/termination-log")
 
 
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failure = _failure_of(error)
         if not isinstance(error, ConversionFailure):
             traceback.print_exc()
-        if options.command == "convert":
+        if options.command in FOR_PEOPLE:
             print(f"{failure.reason}: {failure.message}", file=sys.stderr)  # noqa: T201 - for the person who asked
             return failure.exit_code
         journal.fail(failure.reason, failure.message)
@@ -73,9 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--request", type=Path, required=True, help="ConversionRequest as JSON")
     prepare.add_argument("--work", type=Path, required=True, help="empty scratch folder on local disk")
     fetch = commands.add_parser("fetch-artifact", help="unpack a published artifact into a folder")
-    fetch.add_argument("--image", required=True, help="host[:port]/name@sha256:... or :tag")
+    fetch.add_argument("--image", required=True, help="host[:port]/name@sha256:... or :tag, or s3://...@sha256:...")
     fetch.add_argument("--out", type=Path, required=True, help="the model's version directory")
     fetch.add_argument("--insecure", action="store_true", help="the registry speaks plain HTTP")
+    add_collect_arguments(commands.add_parser("collect", help="delete artifacts that nobody needs from their store"))
     for command in (prepare, fetch):
         command.add_argument("--termination-message", type=Path, default=DEFAULT_TERMINATION_MESSAGE)
     return parser
@@ -90,6 +93,9 @@ def _run(options: argparse.Namespace, journal: Journal, command: Sequence[str]) 
     environment = _environment()
     if options.command == "convert":
         _convert(options, environment, journal, command)
+        return None
+    if options.command == "collect":
+        _collect(options, environment, journal)
         return None
     if options.command == "prepare":
         return _prepare(options, environment, journal, command)
@@ -116,21 +122,17 @@ def _prepare(
     from visionmodel_converter.formats.load import loader_limits
     from visionmodel_converter.graph.session import cpu_model, cpu_threads
     from visionmodel_converter.prepare import Job, prepare
-    from visionmodel_converter.store.publish import RegistryStore
-    from visionmodel_converter.store.registry import Reference, open_registry
+    from visionmodel_converter.store.opening import open_store
 
     request = _request(options.request)
     options.work.mkdir(parents=True, exist_ok=True)
-    target = Reference.parse(request.publish.repository)
     threads = cpu_threads(CGROUP, len(os.sched_getaffinity(0)))
-    with open_registry(
-        target.host, target.name, insecure=request.publish.insecure, environment=environment
-    ) as registry:
+    with open_store(request.publish, environment, journal.now) as store:
         job = Job(
             request,
             options.work,
             environment,
-            RegistryStore(registry),
+            store,
             journal,
             threads,
             command,
@@ -153,9 +155,14 @@ def _request(path: Path) -> ConversionRequest:
 
 
 def _fetch_artifact(options: argparse.Namespace, environment: Environment) -> None:
+    from visionmodel_converter.store.opening import BUCKETS, fetch_from_bucket
     from visionmodel_converter.store.publish import fetch_files
     from visionmodel_converter.store.registry import Reference, open_registry
 
+    if options.image.partition("://")[0] in BUCKETS:
+        place, _, digest = options.image.rpartition("@")
+        fetch_from_bucket(place, digest, options.out, environment, insecure=options.insecure)
+        return
     wanted = Reference.parse(options.image)
     reference = wanted.digest or wanted.tag
     if reference is None:
@@ -167,6 +174,23 @@ def _fetch_artifact(options: argparse.Namespace, environment: Environment) -> No
                 Reason.ARTIFACT_CORRUPT, f"{options.image} is not in the registry; convert the model again"
             )
         fetch_files(registry, manifest, options.out)
+
+
+def _collect(options: argparse.Namespace, environment: Environment, journal: Journal) -> None:
+    from visionmodel_converter.store.collection import Fate, age_of, collect, read_kept, words_of
+    from visionmodel_converter.store.opening import open_store
+
+    try:
+        minimum_age = age_of(options.minimum_age)
+    except ValueError as error:
+        raise ConversionFailure(Reason.BAD_REQUEST, f"--minimum-age: {error}") from error
+    kept, results = read_kept(options.kept), []
+    with open_store(store_of(options.store, insecure=options.insecure), environment, journal.now) as store:
+        for one in collect(store, kept, minimum_age=minimum_age, now=journal.now(), dry_run=options.dry_run):
+            results.append(one)
+            if one.fate not in (Fate.NEEDED, Fate.YOUNG):
+                print(f"{one.name}: {one.fate}", flush=True)  # noqa: T201 - the log of what was deleted
+        print(f"{store.shown}: {words_of(results, dry_run=options.dry_run)}")  # noqa: T201
 
 
 def _environment() -> Environment:

@@ -68,6 +68,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=DEFAULT_OUT, help="folder that keeps artifacts by their key")
 
 
+def add_collect_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `visionmodel-convert collect`."""
+    add = parser.add_argument
+    add("--store", required=True, help="host[:port]/name, s3://, gs://, abfs:// or pvc:// URI, or a folder's path")
+    add("--kept", type=Path, required=True, help="what is needed, as `visionmodel-operator list-kept` writes it")
+    add("--minimum-age", default="7d", help="since the last publication or lookup; longer than any conversion runs")
+    add("--dry-run", action="store_true", help="say what would be deleted and delete nothing")
+    add("--insecure", action="store_true", help="the store speaks plain HTTP")
+
+
+def store_of(text: str, *, insecure: bool) -> PublishTarget:
+    """Return the store that an option names: a URI, a path that is absolute or begins with a dot, or a repository."""
+    if "://" in text:
+        return PublishTarget(uri=text, insecure=insecure)
+    if text.startswith(("/", ".")):
+        return PublishTarget(uri=Path(text).absolute().as_uri(), insecure=insecure)
+    return PublishTarget(repository=text, insecure=insecure)
+
+
 def request_of(options: argparse.Namespace) -> ConversionRequest:
     """Return the request that the options, or the request file, spell out. Raises BadRequest."""
     if options.source.endswith(".json"):
@@ -99,7 +118,7 @@ def request_of(options: argparse.Namespace) -> ConversionRequest:
             gates=GatesRequest(
                 parity=ParityRequest(dataset_uri=options.dataset and uri_of(options.dataset), metrics=goals)
             ),
-            publish=PublishTarget(repository=str(options.out)),
+            publish=PublishTarget(uri=options.out.absolute().as_uri()),
         )
     except ValidationError as error:
         raise ConversionFailure(Reason.BAD_REQUEST, f"the options cannot be used: {validation_words(error)}") from error

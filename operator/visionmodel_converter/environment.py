@@ -9,6 +9,8 @@ MEBIBYTE: Final = 1024 * 1024
 DEFAULT_SOURCE_CREDENTIALS: Final = "/var/run/secrets/visionmodel/source"
 DEFAULT_REGISTRY_CREDENTIALS: Final = "/var/run/secrets/visionmodel/registry"
 DEFAULT_PVC_ROOT: Final = "/mnt/pvc"
+DEFAULT_ARTIFACT_CREDENTIALS: Final = "/var/run/secrets/visionmodel/artifacts"
+DEFAULT_ARTIFACT_ROOT: Final = "/mnt/artifacts"
 DEFAULT_MAX_MODEL_MIB: Final = 2047
 """A single ONNX file cannot be larger: protobuf ends at 2 GiB."""
 DEFAULT_MAX_DATASET_MIB: Final = 1024
@@ -27,6 +29,10 @@ class Environment:
     source_credentials: Path
     registry_credentials: Path
     pvc_root: Path
+    artifact_credentials: Path
+    """Of object storage that keeps artifacts."""
+    artifact_root: Path
+    """Where the claim that keeps artifacts is mounted."""
     allow_http: bool
     allow_files: bool
     """file:// may be read: a person runs this on their own machine."""
@@ -57,6 +63,8 @@ def environment_from(variables: Mapping[str, str]) -> Environment:
         source_credentials=folder("VISIONMODEL_SOURCE_CREDENTIALS", DEFAULT_SOURCE_CREDENTIALS),
         registry_credentials=folder("VISIONMODEL_REGISTRY_CREDENTIALS", DEFAULT_REGISTRY_CREDENTIALS),
         pvc_root=folder("VISIONMODEL_PVC_ROOT", DEFAULT_PVC_ROOT),
+        artifact_credentials=folder("VISIONMODEL_ARTIFACT_CREDENTIALS", DEFAULT_ARTIFACT_CREDENTIALS),
+        artifact_root=folder("VISIONMODEL_ARTIFACT_ROOT", DEFAULT_ARTIFACT_ROOT),
         allow_http=variables.get("VISIONMODEL_ALLOW_HTTP", "").lower() == "true",
         allow_files=False,
         ca_file=Path(ca_file) if ca_file else None,

@@ -90,6 +90,9 @@ class Reason(StrEnum):
     STORAGE_EXCEEDED = "StorageExceeded"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
     REGISTRY_FORBIDDEN = "RegistryForbidden"
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    STORE_FORBIDDEN = "StoreForbidden"
+    DELETION_REFUSED = "DeletionRefused"
     ARTIFACT_CORRUPT = "ArtifactCorrupt"
 
 
@@ -168,6 +171,9 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.STORAGE_EXCEEDED: ExitCode.STORAGE_EXCEEDED,
     Reason.REGISTRY_UNAVAILABLE: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.REGISTRY_FORBIDDEN: ExitCode.REGISTRY_UNAVAILABLE,
+    Reason.STORE_UNAVAILABLE: ExitCode.REGISTRY_UNAVAILABLE,
+    Reason.STORE_FORBIDDEN: ExitCode.REGISTRY_UNAVAILABLE,
+    Reason.DELETION_REFUSED: ExitCode.BAD_REQUEST,
     Reason.ARTIFACT_CORRUPT: ExitCode.REGISTRY_UNAVAILABLE,
 }
 """A refused push counts as retryable: the platform team's Secret may be repaired without a new revision."""

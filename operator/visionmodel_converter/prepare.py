@@ -230,7 +230,13 @@ def _load(job: Job, source: Fetched, found: SourceFormat) -> Fetched:
         limits=job.loader_limits,
         threads=job.threads,
         runtime=limits_of(onnxruntime.__version__),
-        hidden=(environment.source_credentials, environment.registry_credentials, environment.pvc_root),
+        hidden=(
+            environment.source_credentials,
+            environment.registry_credentials,
+            environment.artifact_credentials,
+            environment.pvc_root,
+            environment.artifact_root,
+        ),
     )
     job.storage.refuse_shortage(WORKING_COPIES * source.size_bytes, f"converting {source.uri} to ONNX")
     loaded = load_as_onnx(source.path, found, job.request.source, around, shown=source.uri)

@@ -74,6 +74,8 @@ def platform_from(settings: Settings, server_version: tuple[int, int], *, gatewa
         artifact_repository_insecure=settings.artifact_repository_insecure,
         push_secret=settings.push_secret,
         pull_secret=settings.pull_secret,
+        artifact_uri=settings.artifact_uri,
+        artifact_secret=settings.artifact_secret,
         image_volumes=has_image_volumes,
         gateway_api=gateway_api,
         simulated_accelerators=settings.simulated_accelerators,

@@ -34,6 +34,7 @@ class Settings:
 
     Attributes:
         runtimes: by release, such as 24.10.
+        artifact_repository: where artifacts go; None: to `artifact_uri`, object storage or a claim.
         converter_images: by source format, for those that the plain converter image cannot load.
         converter_openvino_image: None: the converter's image has OpenVINO too, or nobody may ask for it.
         job_storage_limit: scratch space of a Job, as a quantity.
@@ -50,11 +51,13 @@ class Settings:
     converter_image: str
     runtimes: Mapping[str, RuntimeSetting]
     default_runtime: str
-    artifact_repository: str
+    artifact_repository: str | None
     converter_images: Mapping[str, str] = field(default_factory=dict)
     artifact_repository_insecure: bool = False
     push_secret: str | None = None
     pull_secret: str | None = None
+    artifact_uri: str | None = None
+    artifact_secret: str | None = None
     gateway_profile: str = "envoy-gateway"
     image_volumes: bool | None = None
     simulated_accelerators: bool = False
@@ -76,6 +79,7 @@ class Settings:
     tls_strict: bool = False
 
 
+STORE_URI = "a URI of s3, gs, abfs or pvc"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -119,13 +123,18 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingsError(
             f"{PREFIX}DEFAULT_RUNTIME must be one of {PREFIX}RUNTIMES ({known}), not {default_runtime!r}"
         )
+    repository, uri = read.optional("ARTIFACT_REPOSITORY"), read.parsed("ARTIFACT_URI", "", _store_uri, STORE_URI)
+    if (repository is None) == (uri is None):
+        raise SettingsError(f"{PREFIX}ARTIFACT_REPOSITORY must be set, or {PREFIX}ARTIFACT_URI, and not both")
     pod = read.text("POD_NAME", environment.get("HOSTNAME") or "visionmodel-operator")
     return Settings(
         prometheus_url=read.parsed("PROMETHEUS_URL", None, _url, "an http:// or https:// URL"),
         converter_image=read.text("CONVERTER_IMAGE"),
         runtimes=runtimes,
         default_runtime=default_runtime,
-        artifact_repository=read.text("ARTIFACT_REPOSITORY"),
+        artifact_repository=repository,
+        artifact_uri=uri,
+        artifact_secret=read.optional("ARTIFACT_SECRET"),
         converter_images=read.parsed(
             "CONVERTER_IMAGES", "{}", _images, f"a JSON object of images by format ({', '.join(SourceFormat)})"
         ),
@@ -184,6 +193,12 @@ def _flag_or_auto(text: str) -> bool | None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _store_uri(text: str) -> str | None:
+    if text and not (text.startswith(("s3://", "gs://", "abfs://", "pvc://")) and text.partition("://")[2].strip("/")):
+        raise ValueError(text)
+    return text.rstrip("/") or None
 
 
 def _url(text: str) -> str:

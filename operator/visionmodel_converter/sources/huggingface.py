@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import quote, unquote
 
-from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.clouds.credentials import credential, endpoint
+from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.sources.http import Client, login_of, open_client, refuse_status
 from visionmodel_converter.sources.origin import Access, Entry, Located, require_path, split_uri
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from visionmodel_converter.clouds.credentials import credential, endpoint
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.sources import object_store
-from visionmodel_converter.clouds.credentials import credential, endpoint
 from visionmodel_converter.sources.http import Client, login_of, open_client, refuse_status
 from visionmodel_converter.sources.names import fault_of
 from visionmodel_converter.sources.origin import Access, Entry, Located, split_uri

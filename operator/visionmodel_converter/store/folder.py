@@ -1,70 +1,73 @@
-"""Artifacts as folders on a disk or a mounted claim: `<root>/prepare-<key>/{model.onnx,report.json,provenance.json}`.
+"""Artifacts as folders on a disk or a mounted claim: `<root>/prepare-<key>/{model.onnx,artifact.json,...}`.
 
-Written under another name and renamed, so a folder under its key is complete. A writer that is killed leaves a folder
-whose name begins with a dot, which nothing reads.
+Written under another name and renamed, so a folder under its key is complete; of two renames the file system lets one
+win, on a claim that many nodes write to as well. A writer that is killed leaves a folder whose name begins with a dot,
+which nothing reads. The time of the last use is the folder's own.
 """
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import Any, Final
 
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
-from visionmodel_converter.report import FullReport, artifact_info
-from visionmodel_converter.store.image import (
-    ARTIFACT_FILES,
-    MODEL_FILE,
-    REPORT_FILE,
-    build_layer,
-    sha256_of_file,
-)
-from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, tag_of, write_files
+from visionmodel_converter.report import FullReport
+from visionmodel_converter.store.image import MODEL_FILE, sha256_of_file
+from visionmodel_converter.store.index import INDEX_FILE, index_bytes, parsed_index, published_of
+from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, Use, key_of, tag_of, write_files
+
+STAGING: Final = ".staging-"
+REMOVED: Final = ".removed-"
 
 
 @dataclass(frozen=True, slots=True)
 class FolderStore:
-    """Artifacts below one folder, which is made when it is not there."""
+    """Artifacts below one folder, which is made when it is not there.
+
+    Attributes:
+        uri: what artifacts are named by; the folder's own where it is unset.
+    """
 
     root: Path
+    uri: str | None = None
 
     @property
     def shown(self) -> str:
-        """The folder."""
-        return str(self.root)
+        """The folder, or what it is mounted as."""
+        return self.uri or str(self.root)
 
     def find(self, key: str, target: Path) -> Published | None:
-        """As `ArtifactStore.find`; the files stay where they are, `target` takes what the digest is computed from.
-
-        Raises ArtifactCorrupt.
-        """
+        """As `ArtifactStore.find`; the files stay where they are."""
         folder = self.root / tag_of(key)
-        if not folder.is_dir():
-            return None
-        missing = [name for name in ARTIFACT_FILES if not (folder / name).is_file()]
-        if missing:
-            raise _corrupt(folder, f"lacks {', '.join(missing)}")
         try:
-            report = FullReport.model_validate_json((folder / REPORT_FILE).read_bytes())
-        except ValidationError as error:
-            raise _corrupt(folder, f"holds a report.json that cannot be read: {first_line(error)}") from error
-        model = folder / MODEL_FILE
-        if report.key != key or sha256_of_file(model) != report.model_digest:
-            raise _corrupt(folder, f"holds another artifact ({report.key})")
-        for name, digest in report.pictures.items():
-            if not (folder / name).is_file() or sha256_of_file(folder / name) != digest:
-                raise _corrupt(folder, f"lacks {name} as it was published")
-        target.mkdir(parents=True, exist_ok=True)
-        names = (*ARTIFACT_FILES, *report.pictures)
-        layer = build_layer({name: folder / name for name in names}, target / "layer.tar")
-        info = artifact_info(
-            report, image=folder.as_uri(), digest=layer.digest, report_digest=sha256_of_file(folder / REPORT_FILE)
-        )
-        return Published(info=info, report=report, model=model)
+            with self._translated():
+                os.utime(folder)
+        except FileNotFoundError:
+            return None
+        try:
+            return self._verified(key, folder)
+        except (FileNotFoundError, ValueError) as error:
+            if not folder.is_dir():  # removed meanwhile, as unneeded
+                return None
+            what = f"it lacks {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)
+            raise ConversionFailure(
+                Reason.ARTIFACT_CORRUPT,
+                f"{self._place(key)} is damaged, {what}; delete that folder and convert again",
+            ) from error
+
+    def _verified(self, key: str, folder: Path) -> Published:
+        with self._translated():
+            data = (folder / INDEX_FILE).read_bytes()
+            files = parsed_index(data).files
+            for name, stored in files.items():
+                if sha256_of_file(folder / name) != stored.digest:
+                    raise ValueError(f"{name} is not what was published")
+            return published_of(key, data, {name: folder / name for name in files}, self._place(key))
 
     def publish(
         self,
@@ -76,26 +79,105 @@ class FolderStore:
         pictures: Pictures = NO_PICTURES,
     ) -> tuple[Published, bool]:
         """As `ArtifactStore.publish`: of two that publish one key at once, the first to rename wins."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=self.root, prefix=".staging-"))
-        try:
-            copy = Path(shutil.copyfile(model, staging / MODEL_FILE))
-            files = write_files(staging, model=copy, report=report, provenance=provenance, pictures=pictures)
-            _to_disk(files.values())
-            staging.chmod(0o755)
-            was_there = not _renamed(staging, self.root / tag_of(report.key))
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        with self._translated():
+            self.root.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=self.root, prefix=STAGING))
+            try:
+                copy = Path(shutil.copyfile(model, staging / MODEL_FILE))
+                files = write_files(staging, model=copy, report=report, provenance=provenance, pictures=pictures)
+                (staging / INDEX_FILE).write_bytes(index_bytes(report.key, files))
+                _to_disk(staging)
+                staging.chmod(0o755)
+                was_there = not _renamed(staging, self.root / tag_of(report.key))
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
         published = self.find(report.key, work / "published")
-        assert published is not None  # it was renamed into place, or was there
+        if published is None:
+            raise ConversionFailure(
+                Reason.STORE_UNAVAILABLE,
+                f"{self._place(report.key)} was removed as it was published; the Job tries again",
+            )
         return published, was_there
 
+    def all_keys(self) -> Iterable[str]:
+        """As `ArtifactStore.all_keys`."""
+        with self._translated():
+            names = sorted(path.name for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
+        return [key for name in names if (key := key_of(name)) is not None]
 
-def _to_disk(files: Iterable[Path]) -> None:
+    def last_used(self, key: str) -> Use | None:
+        """As `ArtifactStore.last_used`: when the folder was made or looked up."""
+        return self._use_of(self.root / tag_of(key))
+
+    def _use_of(self, path: Path) -> Use | None:
+        try:
+            with self._translated():
+                status = path.stat()
+        except FileNotFoundError:
+            return None
+        return Use(datetime.fromtimestamp(status.st_mtime, UTC), str(status.st_mtime_ns))
+
+    def remove(self, key: str, seen: Use) -> bool:
+        """As `ArtifactStore.remove`: renamed first, so that nobody finds half of it."""
+        folder = self.root / tag_of(key)
+        with self._translated():
+            hidden = Path(tempfile.mkdtemp(dir=self.root, prefix=REMOVED))
+            try:
+                folder.rename(hidden)
+            except FileNotFoundError:
+                hidden.rmdir()
+                return False
+            if self._use_of(hidden) != seen:
+                with suppress(OSError):  # made again meanwhile, by one that found nothing
+                    hidden.rename(folder)
+                    return False
+            shutil.rmtree(hidden)
+        return True
+
+    def remove_leftovers(self, before: datetime, *, dry_run: bool) -> Iterable[str]:
+        """As `ArtifactStore.remove_leftovers`: folders of publishers, or of removals, that were killed."""
+        with self._translated():
+            names = self.root.iterdir() if self.root.is_dir() else ()
+            found = [path for path in names if path.name.startswith((STAGING, REMOVED))]
+        for path in sorted(found):
+            newest = max((use.time for one in (path, *path.iterdir()) if (use := self._use_of(one))), default=None)
+            if newest is None or newest >= before:
+                continue
+            if not dry_run:
+                with self._translated():
+                    shutil.rmtree(path)
+            yield f"{self.shown}/{path.name}"
+
+    def _place(self, key: str) -> str:
+        return f"{self.uri.rstrip('/')}/{tag_of(key)}" if self.uri else (self.root / tag_of(key)).as_uri()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Tell refusal and a full or lost disk apart from damage; absence is the caller's to judge."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except PermissionError as error:
+            raise ConversionFailure(
+                Reason.STORE_FORBIDDEN,
+                f"{self.shown} refuses to be written ({first_line(error)}); artifacts need a folder that the "
+                "converter's user (1000 in Jobs) or its group may write",
+            ) from error
+        except OSError as error:
+            raise ConversionFailure(
+                Reason.STORE_UNAVAILABLE, f"{self.shown} cannot be used, the Job tries again: {first_line(error)}"
+            ) from error
+
+
+def _to_disk(folder: Path) -> None:
     """A rename may reach the disk before the bytes that it makes visible; after a power cut they would be missing."""
-    for path in files:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _renamed(staging: Path, final: Path) -> bool:
@@ -106,7 +188,3 @@ def _renamed(staging: Path, final: Path) -> bool:
             return False
         raise
     return True
-
-
-def _corrupt(folder: Path, what: str) -> ConversionFailure:
-    return ConversionFailure(Reason.ARTIFACT_CORRUPT, f"{folder} {what}; delete that folder and convert again")

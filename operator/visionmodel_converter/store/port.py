@@ -1,10 +1,17 @@
-"""What every store of artifacts can do: tell whether a key is there, and publish one completely or not at all."""
+"""What every store of artifacts can do: tell whether a key is there, publish one completely or not at all, remove one.
 
+A lookup that finds an artifact leaves a mark of its time, before it reads: a Job may have found an artifact that no
+status names yet. Removal first hides an artifact and then looks at the mark once more, so that whoever found it is
+either seen by the removal or finds nothing. (Removal is called by `collection` alone.)
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published
+from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, Use
 
 
 class ArtifactStore(Protocol):
@@ -15,7 +22,10 @@ class ArtifactStore(Protocol):
         """What messages call the store."""
 
     def find(self, key: str, target: Path) -> Published | None:
-        """Return the artifact of a key, verified, with its files in `target` or where they are; None when absent."""
+        """Return the artifact of a key, verified, with its files in `target` or where they are; None when absent.
+
+        Raises ArtifactCorrupt where a byte of it is not what was published.
+        """
 
     def publish(
         self,
@@ -27,3 +37,15 @@ class ArtifactStore(Protocol):
         pictures: Pictures = NO_PICTURES,
     ) -> tuple[Published, bool]:
         """Publish an artifact; returns it and whether somebody else had published the same key meanwhile."""
+
+    def all_keys(self) -> Iterable[str]:
+        """Return every key of which the store has anything, complete or left behind."""
+
+    def last_used(self, key: str) -> Use | None:
+        """Return when the key was last published, looked up or written to; None where nothing tells."""
+
+    def remove(self, key: str, seen: Use) -> bool:
+        """Remove what is there of a key that `seen` was the last use of; False, and it stays, when it was used since."""
+
+    def remove_leftovers(self, before: datetime, *, dry_run: bool) -> Iterable[str]:
+        """Remove what killed or slower publishers left before a time and no artifact needs; returns its names."""

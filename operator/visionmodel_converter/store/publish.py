@@ -1,22 +1,28 @@
 """Put an artifact into the registry so that it is either completely there or not at all, and read it back.
 
-Order: layer and config, the manifest by digest, and only then the tag `prepare-<key>`, which is what "published"
-means. A Job killed earlier leaves unreferenced blobs that the registry's own garbage collection removes.
+Order: layer and config, the mark of the time, the manifest under a tag of its own digest, and only then the tag
+`prepare-<key>`, which is what "published" means. A Job killed earlier leaves what no lookup sees. A registry has no
+conditional put: of two publishers that both found nothing, the later one's tag stays, and the tag of its own digest
+keeps the earlier one's image from the collections of untagged manifests that many registries run.
 """
 
 import json
 import tarfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
+from visionmodel_contract.keys import canonical_json
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.report import FullReport, artifact_info
 from visionmodel_converter.store.image import (
     CONFIG_TYPE,
     LAYER_TYPE,
+    MANIFEST_TYPE,
     MODEL_FILE,
     REPORT_FILE,
     build_image,
@@ -25,60 +31,144 @@ from visionmodel_converter.store.image import (
     sha256_of_file,
     unpack_layer,
 )
-from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, tag_of, write_files
+from visionmodel_converter.store.published import (
+    NAME,
+    NO_PICTURES,
+    Pictures,
+    Published,
+    Use,
+    key_of,
+    tag_of,
+    write_files,
+)
 from visionmodel_converter.store.registry import Registry
 
-KEY_LABEL = "dev.visionmodel.prepare-key"
+KEY_LABEL: Final = "dev.visionmodel.prepare-key"
+USED_ANNOTATION: Final = "dev.visionmodel.used"
+USED_SUFFIX: Final = "-used"
+OWN_TAG_DIGITS: Final = 16
 
 
-def publish(
-    registry: Registry,
-    *,
-    model: Path,
-    report: FullReport,
-    provenance: dict[str, Any],
-    work: Path,
-    pictures: Pictures = NO_PICTURES,
-) -> tuple[Published, bool]:
-    """Push and tag an artifact; returns it and whether somebody else had published the same key meanwhile.
+@dataclass(frozen=True, slots=True)
+class RegistryStore:
+    """Artifacts as images of one repository of an OCI registry, each under the tag of its key."""
 
-    In that case theirs is returned and the tag stays: a tag never moves, so no revision loses its image.
-    """
-    files = write_files(work, model=model, report=report, provenance=provenance, pictures=pictures)
-    layer = build_layer(files, work / "layer.tar")
-    image = build_image(layer, {KEY_LABEL: report.key, "org.opencontainers.image.title": "VisionModel artifact"})
-    digest = registry.push(image)
-    earlier = find(registry, report.key, work / "published")
-    if earlier is not None:
-        return earlier, True
-    registry.tag(image, tag_of(report.key))
-    info = artifact_info(
-        report, image=_pinned(registry, digest), digest=digest, report_digest=sha256_of_file(files[REPORT_FILE])
-    )
-    return Published(info=info, report=report, model=model), False
+    registry: Registry
+    now: Callable[[], datetime]
+
+    @property
+    def shown(self) -> str:
+        """The repository."""
+        return f"{self.registry.host}/{self.registry.name}"
+
+    def find(self, key: str, target: Path) -> Published | None:
+        """As `ArtifactStore.find`."""
+        manifest = self.registry.manifest(tag_of(key))
+        if manifest is None:
+            return None
+        self._mark_used(key, manifest)
+        manifest = self.registry.manifest(tag_of(key))
+        if manifest is None:  # removed meanwhile, as unneeded
+            return None
+        unpacked = fetch_files(self.registry, manifest, target)
+        try:
+            report = FullReport.model_validate_json((unpacked / REPORT_FILE).read_bytes())
+        except ValidationError as error:
+            raise self._corrupt(f"report.json of {tag_of(key)} cannot be read: {first_line(error)}") from error
+        model = unpacked / MODEL_FILE
+        if report.key != key or sha256_of_file(model) != report.model_digest:
+            raise self._corrupt(f"{tag_of(key)} holds another artifact ({report.key})")
+        return self._published(report, sha256_of(manifest), unpacked / REPORT_FILE, model)
+
+    def publish(
+        self,
+        *,
+        model: Path,
+        report: FullReport,
+        provenance: dict[str, Any],
+        work: Path,
+        pictures: Pictures = NO_PICTURES,
+    ) -> tuple[Published, bool]:
+        """As `ArtifactStore.publish`; where somebody else was first, theirs is returned and the tag stays."""
+        files = write_files(work, model=model, report=report, provenance=provenance, pictures=pictures)
+        image = build_image(
+            build_layer(files, work / "layer.tar"),
+            {KEY_LABEL: report.key, "org.opencontainers.image.title": "VisionModel artifact"},
+        )
+        manifest, digest = image.manifest.data or b"", image.manifest.digest
+        self.registry.push_blobs(image)
+        self._mark_used(report.key, manifest)
+        self.registry.tag(manifest, _own_tag(report.key, digest))
+        earlier = self.find(report.key, work / "published")
+        if earlier is not None:
+            return earlier, True
+        self.registry.tag(manifest, tag_of(report.key))
+        return self._published(report, digest, work / REPORT_FILE, model), False
+
+    def _published(self, report: FullReport, digest: str, report_file: Path, model: Path) -> Published:
+        info = artifact_info(
+            report, image=f"{self.shown}@{digest}", digest=digest, report_digest=sha256_of_file(report_file)
+        )
+        return Published(info=info, report=report, model=model)
+
+    def _mark_used(self, key: str, manifest: bytes) -> None:
+        """Put an image that only says when; it names the artifact's small config alone, which is there already."""
+        config = json.loads(manifest)["config"]
+        mark = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": config,
+            "layers": [config],
+            "annotations": {USED_ANNOTATION: self.now().isoformat()},
+        }
+        self.registry.tag(canonical_json(mark), tag_of(key) + USED_SUFFIX)
+
+    def all_keys(self) -> Iterable[str]:
+        """As `ArtifactStore.all_keys`."""
+        prefixes = (NAME.match(tag) for tag in self.registry.tags())
+        return sorted({key for found in prefixes if found and (key := key_of(found.group()))})
+
+    def last_used(self, key: str) -> Use | None:
+        """As `ArtifactStore.last_used`: what the mark says; None where somebody else has deleted it."""
+        mark = self.registry.manifest(tag_of(key) + USED_SUFFIX)
+        if mark is None:
+            return None
+        try:
+            return Use(datetime.fromisoformat(json.loads(mark)["annotations"][USED_ANNOTATION]), sha256_of(mark))
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._corrupt(f"{tag_of(key)}{USED_SUFFIX} tells no time") from error
+
+    def remove(self, key: str, seen: Use) -> bool:
+        """As `ArtifactStore.remove`: the manifest goes, and returns where somebody has looked it up since.
+
+        Blobs go with the registry's own collection.
+        """
+        name = tag_of(key)
+        manifest = self.registry.manifest(name)
+        if manifest is not None:
+            self.registry.delete(sha256_of(manifest))
+        if self.last_used(key) != seen:
+            if manifest is not None:
+                self.registry.tag(manifest, _own_tag(key, sha256_of(manifest)))
+                self.registry.tag(manifest, name)
+            return False
+        others = [tag for tag in self.registry.tags() if tag.startswith(f"{name}-") and not tag.endswith(USED_SUFFIX)]
+        for tag in (*others, name + USED_SUFFIX):  # the mark last: without it nothing tells the key's age
+            found = self.registry.manifest(tag)
+            if found is not None:
+                self.registry.delete(sha256_of(found))
+        return True
+
+    def remove_leftovers(self, before: datetime, *, dry_run: bool) -> Iterable[str]:
+        """As `ArtifactStore.remove_leftovers`: none; an image under a needed key may be what a revision runs."""
+        return ()
+
+    def _corrupt(self, what: str) -> ConversionFailure:
+        return _corrupt(self.registry, what)
 
 
-def find(registry: Registry, key: str, target: Path) -> Published | None:
-    """Fetch the artifact of a key if its tag exists; everything is verified. Raises ArtifactCorrupt."""
-    manifest = registry.manifest(tag_of(key))
-    if manifest is None:
-        return None
-    unpacked = fetch_files(registry, manifest, target)
-    try:
-        report = FullReport.model_validate_json((unpacked / REPORT_FILE).read_bytes())
-    except ValidationError as error:
-        raise _corrupt(registry, f"report.json of {tag_of(key)} cannot be read: {first_line(error)}") from error
-    model = unpacked / MODEL_FILE
-    if report.key != key or sha256_of_file(model) != report.model_digest:
-        raise _corrupt(registry, f"{tag_of(key)} holds another artifact ({report.key})")
-    digest = sha256_of(manifest)
-    info = artifact_info(
-        report,
-        image=_pinned(registry, digest),
-        digest=digest,
-        report_digest=sha256_of_file(unpacked / REPORT_FILE),
-    )
-    return Published(info=info, report=report, model=model)
+def _own_tag(key: str, digest: str) -> str:
+    return f"{tag_of(key)}-{digest.removeprefix('sha256:')[:OWN_TAG_DIGITS]}"
 
 
 def fetch_files(registry: Registry, manifest: bytes, target: Path) -> Path:
@@ -103,39 +193,7 @@ def fetch_files(registry: Registry, manifest: bytes, target: Path) -> Path:
     return target
 
 
-def _pinned(registry: Registry, digest: str) -> str:
-    return f"{registry.host}/{registry.name}@{digest}"
-
-
 def _corrupt(registry: Registry, what: str) -> ConversionFailure:
     return ConversionFailure(
         Reason.ARTIFACT_CORRUPT, f"registry {registry.host}, {registry.name}: {what}; delete that tag and retry"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryStore:
-    """Artifacts as images of one repository of an OCI registry, each under the tag of its key."""
-
-    registry: Registry
-
-    @property
-    def shown(self) -> str:
-        """The repository."""
-        return f"{self.registry.host}/{self.registry.name}"
-
-    def find(self, key: str, target: Path) -> Published | None:
-        """As `ArtifactStore.find`."""
-        return find(self.registry, key, target)
-
-    def publish(
-        self,
-        *,
-        model: Path,
-        report: FullReport,
-        provenance: dict[str, Any],
-        work: Path,
-        pictures: Pictures = NO_PICTURES,
-    ) -> tuple[Published, bool]:
-        """As `ArtifactStore.publish`."""
-        return publish(self.registry, model=model, report=report, provenance=provenance, work=work, pictures=pictures)

@@ -1,15 +1,19 @@
-"""A published artifact as a value, and its documents as text; shared by all stores."""
+"""A published artifact as a value, and its names and documents as text; shared by all stores."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from visionmodel_contract.keys import KEY_HEX_DIGITS
 from visionmodel_contract.report import ArtifactInfo
 from visionmodel_converter.report import FullReport
 from visionmodel_converter.store.image import MODEL_FILE, PROVENANCE_FILE, REPORT_FILE
 
+NAME: Final = re.compile(rf"prepare-(?P<key>[0-9a-f]{{{KEY_HEX_DIGITS}}})")
 Pictures = Mapping[str, bytes]
 """Some of the contract's `PICTURE_FILES`; their digests are in the report."""
 NO_PICTURES: Final[Pictures] = {}
@@ -22,6 +26,19 @@ class Published:
     info: ArtifactInfo
     report: FullReport
     model: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The last publication or lookup of a key.
+
+    Attributes:
+        time: when, to the second in some stores.
+        mark: differs from that of every other use.
+    """
+
+    time: datetime
+    mark: str
 
 
 def write_files(
@@ -41,6 +58,12 @@ def write_files(
 def tag_of(key: str) -> str:
     """Return the name under which the artifact of a prepare key is published."""
     return f"prepare-{key}"
+
+
+def key_of(name: str) -> str | None:
+    """Return the key of a published name; None for whatever else lies in a store, which is nobody's to touch."""
+    found = NAME.fullmatch(name)
+    return found["key"] if found else None
 
 
 def provenance_text(statement: dict[str, Any]) -> str:

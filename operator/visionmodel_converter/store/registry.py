@@ -27,6 +27,7 @@ REFERENCE: Final = re.compile(
 )
 CHALLENGE_PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 MAX_MANIFEST_BYTES: Final = 1024 * 1024
+TAGS_PER_PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +161,43 @@ class Registry:
             target.unlink()
             raise self._corrupt(f"blob {digest} arrived as {actual}")
 
-    def push(self, image: Image) -> str:
-        """Upload layer and config if missing, then the manifest by digest; returns the digest. Tags nothing."""
+    def push_blobs(self, image: Image) -> None:
+        """Upload layer and config if missing."""
         for blob in (image.layer, image.config):
             self._push_blob(blob)
-        self._put_manifest(image.manifest, image.manifest.digest)
-        return image.manifest.digest
 
-    def tag(self, image: Image, tag: str) -> None:
-        """Make a pushed image visible under a tag: the one step that publishes."""
-        self._put_manifest(image.manifest, tag)
+    def tag(self, manifest: bytes, tag: str) -> None:
+        """Put a manifest whose blobs are there under a tag."""
+        with self._call(
+            "PUT", f"manifests/{tag}", content=manifest, headers={"Content-Type": MANIFEST_TYPE}
+        ) as response:
+            self._expect(response, 201)
+
+    def tags(self) -> list[str]:
+        """Return all tags of the repository, page by page; none where there is no repository yet."""
+        found: list[str] = []
+        page: str | None = f"/v2/{self.name}/tags/list?n={TAGS_PER_PAGE}"
+        while page is not None:
+            with self._call("GET", str(self._client.base_url.join(page))) as response:
+                if response.status_code == 404:
+                    return found
+                self._expect(response, 200)
+                response.read()
+                found += response.json().get("tags") or []
+                page = response.links.get("next", {}).get("url")
+        return found
+
+    def delete(self, digest: str) -> None:
+        """Delete a manifest, and with it every tag of it; one that is gone already is fine. Raises DeletionRefused."""
+        with self._call("DELETE", f"manifests/{digest}") as response:
+            if response.status_code in (400, 405):
+                raise ConversionFailure(
+                    Reason.DELETION_REFUSED,
+                    f"registry {self.host} does not let manifests be deleted (HTTP {response.status_code}); allow it "
+                    "there (REGISTRY_STORAGE_DELETE_ENABLED=true in the CNCF registry), or turn the collection off",
+                )
+            if response.status_code != 404:
+                self._expect(response, 202)
 
     def _push_blob(self, blob: Blob) -> None:
         with self._call("HEAD", f"blobs/{blob.digest}") as response:
@@ -189,12 +217,6 @@ class Registry:
             str(location.copy_merge_params({"digest": blob.digest})),
             content=_stream(blob),
             headers={"Content-Length": str(blob.size_bytes), "Content-Type": "application/octet-stream"},
-        ) as response:
-            self._expect(response, 201)
-
-    def _put_manifest(self, manifest: Blob, reference: str) -> None:
-        with self._call(
-            "PUT", f"manifests/{reference}", content=manifest.data, headers={"Content-Type": manifest.media_type}
         ) as response:
             self._expect(response, 201)
 

@@ -51,7 +51,11 @@ def conversion_request(
         options=conversion_options(spec),
         task=image_task(spec.task),
         gates=gates_request(spec),
-        publish=PublishTarget(repository=platform.artifact_repository, insecure=platform.artifact_repository_insecure),
+        publish=PublishTarget(
+            repository=platform.artifact_repository,
+            uri=platform.artifact_uri,
+            insecure=platform.artifact_repository_insecure,
+        ),
         passed_gate_keys=passed_gate_keys,
     )
 

@@ -180,7 +180,10 @@ class Platform:
     Attributes:
         runtimes: by `serving.runtimeVersion`.
         converter_images: by source format, for formats that the plain converter image cannot load.
-        artifact_repository: OCI repository for artifacts, e.g. registry:5000/visionmodel/artifacts.
+        artifact_repository: OCI repository for artifacts, e.g. registry:5000/visionmodel/artifacts; None: elsewhere.
+        artifact_repository_insecure: the store of artifacts, of whatever kind, speaks plain HTTP.
+        artifact_uri: object storage (`s3://`, `gs://`, `abfs://`) or a claim (`pvc://<claim>/<path>`) for artifacts.
+        artifact_secret: keys of that object storage, in every namespace with VisionModels.
         converter_openvino_image: image of Jobs for backend OpenVINO; the converter's where unset.
         image_volumes: the cluster mounts OCI images (Kubernetes ≥ 1.35).
         gateway_api: HTTPRoute is served.
@@ -189,11 +192,13 @@ class Platform:
     runtimes: Mapping[str, Runtime]
     default_runtime: str
     converter_image: str
-    artifact_repository: str
+    artifact_repository: str | None
     converter_images: Mapping[str, str] = field(default_factory=dict)
     artifact_repository_insecure: bool = False
     push_secret: str | None = None
     pull_secret: str | None = None
+    artifact_uri: str | None = None
+    artifact_secret: str | None = None
     image_volumes: bool = True
     gateway_api: bool = True
     simulated_accelerators: bool = False

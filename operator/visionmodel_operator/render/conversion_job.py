@@ -16,8 +16,17 @@ from visionmodel_operator.core.actions import DeleteJob, StartConversion
 from visionmodel_operator.core.operations import Create, Delete, Operation
 from visionmodel_operator.core.quantity import canonical, canonical_map, smaller
 from visionmodel_operator.core.snapshot import Platform, Snapshot
+from visionmodel_operator.render.artifact_files import (
+    ARTIFACT_CREDENTIALS,
+    ARTIFACT_VOLUME,
+    CLAIM_SCHEME,
+    REGISTRY_CREDENTIALS,
+    claim_of,
+    secret_volume,
+)
+from visionmodel_operator.render.artifact_files import CLAIM_FOLDER as ARTIFACT_FOLDER
 from visionmodel_operator.render.objects import Json, owned_metadata
-from visionmodel_operator.render.pods import REGISTRY_CREDENTIALS, RESTRICTED_CONTAINER, RESTRICTED_POD
+from visionmodel_operator.render.restricted import RESTRICTED_CONTAINER, RESTRICTED_POD
 from visionmodel_operator.render.triton_flags import serving_image
 
 CONTAINER: Final = "converter"
@@ -33,7 +42,6 @@ AZURE_LABEL: Final = {"azure.workload.identity/use": "true"}
 """What Azure's webhook wants on a pod, beside the annotation of its service account, to hand it a token."""
 SOURCE_CREDENTIALS: Final = "/var/run/secrets/visionmodel/source"
 CLAIM_FOLDER: Final = "/mnt/pvc"
-CLAIM_SCHEME: Final = "pvc://"
 CPU_REQUEST: Final = "250m"
 MEMORY_REQUEST: Final = "512Mi"
 
@@ -97,18 +105,17 @@ def _pod(action: StartConversion, platform: Platform) -> Json:
         ({"name": "work", **scratch}, WORK_FOLDER, False),
         ({"name": "tmp", **scratch}, "/tmp", False),
         *_secret_mounts(action.spec, platform),
-        *(
-            ({"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}, path, True)
-            for index, (claim, path) in enumerate(_claims(action.spec))
-        ),
+        *_claim_mounts(action.spec, platform),
     ]
+    # one volume for a claim that holds sources and artifacts: a kubelet waits forever for two of the same claim
+    volumes = {volume["name"]: volume for volume, _, _ in mounts}
     pod: Json = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": dict(RESTRICTED_POD),
+        "securityContext": _pod_security(platform),
         "containers": [_converter(_image(action, platform), platform, mounts)],
-        "volumes": [volume for volume, _, _ in mounts],
+        "volumes": list(volumes.values()),
     }
     if platform.job_service_account is not None:
         pod["serviceAccountName"] = platform.job_service_account
@@ -143,14 +150,35 @@ def _secret_mounts(spec: VisionModelSpec, platform: Platform) -> list[Mount]:
     """Return the Secrets as files; the kubelet reads them, the operator never does."""
     found: list[Mount] = []
     if spec.model.secret_ref is not None:
-        found.append((_secret("source-credentials", spec.model.secret_ref.name), SOURCE_CREDENTIALS, True))
+        found.append((secret_volume("source-credentials", spec.model.secret_ref.name), SOURCE_CREDENTIALS, True))
     if platform.push_secret is not None:
-        found.append((_secret("registry-credentials", platform.push_secret), REGISTRY_CREDENTIALS, True))
+        found.append((secret_volume("registry-credentials", platform.push_secret), REGISTRY_CREDENTIALS, True))
+    if platform.artifact_secret is not None:
+        found.append((secret_volume("artifact-credentials", platform.artifact_secret), ARTIFACT_CREDENTIALS, True))
     return found
 
 
-def _secret(volume: str, secret: str) -> Json:
-    return {"name": volume, "secret": {"secretName": secret, "defaultMode": 0o440}}
+def _artifact_claim(platform: Platform) -> str | None:
+    uri = platform.artifact_uri or ""
+    return claim_of(uri)[0] if uri.startswith(CLAIM_SCHEME) else None
+
+
+def _pod_security(platform: Platform) -> Json:
+    """Return the pod's context; the files of a whole store are not to be given to our group at every start."""
+    if _artifact_claim(platform) is None:
+        return dict(RESTRICTED_POD)
+    return {**RESTRICTED_POD, "fsGroupChangePolicy": "OnRootMismatch"}
+
+
+def _claim_mounts(spec: VisionModelSpec, platform: Platform) -> list[Mount]:
+    """Return the claims of sources, read-only, and the one that artifacts go into."""
+    own = _artifact_claim(platform)
+    artifacts = {"name": ARTIFACT_VOLUME, "persistentVolumeClaim": {"claimName": own}}
+    found: list[Mount] = []
+    for index, (claim, path) in enumerate(_claims(spec)):
+        volume = {"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+        found.append((artifacts if claim == own else volume, path, True))
+    return found if own is None else [*found, (artifacts, ARTIFACT_FOLDER, False)]
 
 
 def _claims(spec: VisionModelSpec) -> list[tuple[str, str]]:

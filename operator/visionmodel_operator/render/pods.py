@@ -3,8 +3,8 @@
 Rendered once per revision and stored; a change here reaches new revisions only, never running pods.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from visionmodel_contract.report import ArtifactInfo
 from visionmodel_operator.api.base import GROUP
@@ -12,8 +12,10 @@ from visionmodel_operator.api.spec import Accelerator, TaskType, VisionModelSpec
 from visionmodel_operator.core import names
 from visionmodel_operator.core.quantity import canonical_map
 from visionmodel_operator.core.snapshot import Platform
+from visionmodel_operator.render.artifact_files import artifact_mount, artifact_source
 from visionmodel_operator.render.objects import Json, without_empty
 from visionmodel_operator.render.repository import repository_models
+from visionmodel_operator.render.restricted import RESTRICTED_CONTAINER, RESTRICTED_POD
 from visionmodel_operator.render.triton_config import model_version
 from visionmodel_operator.render.triton_flags import REPOSITORY, runtime_of, serving_image, tritonserver_args
 
@@ -23,7 +25,6 @@ LABEL_ACCELERATOR: Final = f"{GROUP}/accelerator"
 CONTAINER: Final = "triton"
 TRITONSERVER: Final = "/opt/tritonserver/bin/tritonserver"
 """Named in full: the vendor's images start through a script that needs a writable root."""
-USER_ID: Final = 1000
 GRACE_SECONDS: Final = 30
 PRE_STOP_SECONDS: Final = 5
 STARTUP_SECONDS: Final = 600
@@ -31,27 +32,11 @@ STARTUP_SECONDS: Final = 600
 
 GPU_PRODUCT_LABEL: Final = "nvidia.com/gpu.product"
 GPU_TOLERATION: Final = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-ARTIFACT_VOLUME: Final = "artifact"
 NO_FILES_VOLUME: Final = "no-files"
 """Version directories of models without files: the ensemble and its steps."""
 NETWORK_SHM: Final = "128Mi"
 STEP_SHM: Final = "512Mi"
 """The steps hand over whole images and tensors there."""
-REGISTRY_CREDENTIALS: Final = "/var/run/secrets/visionmodel/registry"
-
-RESTRICTED_POD: Final[Mapping[str, Any]] = {
-    "runAsNonRoot": True,
-    "runAsUser": USER_ID,
-    "runAsGroup": USER_ID,
-    "fsGroup": USER_ID,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-RESTRICTED_CONTAINER: Final[Mapping[str, Any]] = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
-"""Together they pass the Pod Security Standard `restricted`."""
 
 
 def serving_labels(name: str, revision: str, index: int) -> dict[str, str]:
@@ -62,11 +47,6 @@ def serving_labels(name: str, revision: str, index: int) -> dict[str, str]:
 def serving_selector(name: str, revision: str, index: int) -> dict[str, str]:
     """Return the selector of one Deployment of a revision."""
     return {**names.revision_selector(name, revision), LABEL_ACCELERATOR: str(index)}
-
-
-def artifact_reference(artifact: ArtifactInfo) -> str:
-    """Return the artifact image by digest, so that a moved tag can never change what is served."""
-    return artifact.image if "@" in artifact.image else f"{artifact.image}@{artifact.digest}"
 
 
 def serving_template(
@@ -89,12 +69,12 @@ def serving_template(
     }
     pod: Json = {
         **_placement(name, revision, spec, accelerator),
-        **_artifact(artifact, platform),
+        **artifact_source(artifact, platform),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": dict(RESTRICTED_POD),
-        "containers": [_triton(name, revision, spec, platform, accelerator)],
+        "containers": [_triton(name, revision, spec, artifact, platform=platform, accelerator=accelerator)],
         **without_empty(
             {
                 "imagePullSecrets": pull_secrets(platform, spec),
@@ -117,7 +97,13 @@ def pull_secrets(platform: Platform, spec: VisionModelSpec) -> list[Json]:
 
 
 def _triton(
-    name: str, revision: str, spec: VisionModelSpec, platform: Platform, accelerator: Accelerator | None
+    name: str,
+    revision: str,
+    spec: VisionModelSpec,
+    artifact: ArtifactInfo,
+    *,
+    platform: Platform,
+    accelerator: Accelerator | None,
 ) -> Json:
     runtime = runtime_of(spec.serving.runtime_version, platform)
     return {
@@ -137,22 +123,19 @@ def _triton(
         "resources": _resources(spec, accelerator),
         "securityContext": dict(RESTRICTED_CONTAINER),
         "volumeMounts": [
-            *_model_mounts(name, revision, spec),
+            *_model_mounts(name, revision, spec, artifact),
             {"name": "shm", "mountPath": "/dev/shm"},
             {"name": "tmp", "mountPath": "/tmp"},
         ],
     }
 
 
-def _model_mounts(name: str, revision: str, spec: VisionModelSpec) -> Iterator[Json]:
+def _model_mounts(name: str, revision: str, spec: VisionModelSpec, artifact: ArtifactInfo) -> Iterator[Json]:
     """Yield the version directory and the config.pbtxt of every model of the repository."""
     for model in repository_models(name, spec):
         folder = f"{REPOSITORY}/{model.name}"
-        yield {
-            "name": ARTIFACT_VOLUME if model.has_artifact else NO_FILES_VOLUME,
-            "mountPath": f"{folder}/{model_version(revision)}",
-            "readOnly": True,
-        }
+        files = artifact_mount(artifact) if model.has_artifact else {"name": NO_FILES_VOLUME, "readOnly": True}
+        yield {**files, "mountPath": f"{folder}/{model_version(revision)}"}
         # one file: a whole ConfigMap mount would show Triton its ..data folders as models
         yield {
             "name": "config",
@@ -210,40 +193,6 @@ def _placement(name: str, revision: str, spec: VisionModelSpec, accelerator: Acc
         placement |= without_empty({"nodeSelector": {**accelerator.node_selector, **product}})
         placement["tolerations"] = [dict(GPU_TOLERATION), *tolerations]
     return placement
-
-
-def _artifact(artifact: ArtifactInfo, platform: Platform) -> Json:
-    """Return the artifact's volume, and the init container that fills it where the cluster cannot mount images."""
-    reference = artifact_reference(artifact)
-    if platform.image_volumes:
-        image = {"reference": reference, "pullPolicy": "IfNotPresent"}
-        return {"volumes": [{"name": ARTIFACT_VOLUME, "image": image}]}
-    volumes: list[Json] = [{"name": ARTIFACT_VOLUME, "emptyDir": {}}]
-    mounts: list[Json] = [{"name": ARTIFACT_VOLUME, "mountPath": "/artifact"}]
-    if platform.pull_secret is not None:
-        volumes.append({"name": "registry", "secret": {"secretName": platform.pull_secret, "defaultMode": 0o440}})
-        mounts.append({"name": "registry", "mountPath": REGISTRY_CREDENTIALS, "readOnly": True})
-    volumes.append({"name": "fetch-tmp", "emptyDir": {}})
-    mounts.append({"name": "fetch-tmp", "mountPath": "/tmp"})
-    insecure = ["--insecure"] if platform.artifact_repository_insecure else []
-    return {
-        "initContainers": [
-            {
-                "name": "fetch-artifact",
-                "image": platform.converter_image,
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["visionmodel-convert"],
-                "args": ["fetch-artifact", "--image", reference, "--out", "/artifact", *insecure],
-                "resources": {
-                    "requests": {"cpu": "100m", "memory": "128Mi"},
-                    "limits": {"memory": "512Mi"},
-                },
-                "securityContext": dict(RESTRICTED_CONTAINER),
-                "volumeMounts": mounts,
-            }
-        ],
-        "volumes": volumes,
-    }
 
 
 def _volumes(name: str, revision: str, spec: VisionModelSpec) -> list[Json]:

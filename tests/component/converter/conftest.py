@@ -36,6 +36,7 @@ from obstore.store import S3Store
 from example_models.build import build
 from visionmodel_contract.report import ReportSummary
 from visionmodel_converter.__main__ import main as converter_main
+from visionmodel_converter.store.published import key_of
 from visionmodel_devcluster.builds import binary
 from visionmodel_devcluster.direct import open_direct
 from visionmodel_devcluster.packages import required_program
@@ -98,6 +99,7 @@ def child_processes() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 class RegistryServer:
     host: str
     login: tuple[str, str] | None = None
+    folder: Path = Path()
 
     def tags(self, name: str) -> list[str]:
         document = self._get(f"/v2/{name}/tags/list")
@@ -127,12 +129,13 @@ def registry_binary() -> str:
 
 
 def start_registry(
-    folder: Path, program: str, start: Callable[..., subprocess.Popen[bytes]], extra: str = ""
+    folder: Path, program: str, start: Callable[..., subprocess.Popen[bytes]], extra: str = "", extra_storage: str = ""
 ) -> tuple[str, subprocess.Popen[bytes]]:
     port = free_port()
     config = folder / "config.yml"
     config.write_text(
         f"version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {folder / 'blobs'}}}\n"
+        f"{extra_storage}"
         f"http: {{addr: '127.0.0.1:{port}', secret: test}}\n{extra}"
     )
     process = start([program, "serve", str(config)], folder / "log", port)
@@ -145,8 +148,9 @@ def registry(
     child_processes: Callable[..., subprocess.Popen[bytes]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> RegistryServer:
-    host, _ = start_registry(tmp_path_factory.mktemp("registry"), registry_binary, child_processes)
-    return RegistryServer(host)
+    folder = tmp_path_factory.mktemp("registry")
+    host, _ = start_registry(folder, registry_binary, child_processes, extra_storage="  delete: {enabled: true}\n")
+    return RegistryServer(host, folder=folder)
 
 
 # --- s3 -------------------------------------------------------------------------------------------------------
@@ -165,6 +169,16 @@ class S3Server:
             secret_access_key=SECRET_KEY,
             client_options={"allow_http": True},
         )
+
+    def write_login(self, folder: Path) -> None:
+        """Write the keys as a mounted Secret holds them."""
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": "us-east-1",
+        }.items():
+            (folder / name).write_text(value + "\n")
 
     def put(self, bucket: str, key: str, data: bytes) -> str:
         obstore.put(self.store(bucket), key, data)
@@ -370,13 +384,14 @@ class JobRunner:
         )
 
     def tags(self) -> list[str]:
-        return self.registry.tags(self.repository)
+        """The published artifacts; beside them are tags of the images' own digests and of their last use."""
+        return [tag for tag in self.registry.tags(self.repository) if key_of(tag) is not None]
 
 
 @pytest.fixture
 def job(tmp_path: Path, registry: RegistryServer, request: pytest.FixtureRequest) -> JobRunner:
     """A runner with empty Secrets, an empty claim folder and a repository of its own."""
-    for name in ("source-secret", "registry-secret", "pvc"):
+    for name in ("source-secret", "registry-secret", "pvc", "artifact-secret", "artifact-claim"):
         (tmp_path / name).mkdir()
     environment = {
         "PATH": os.environ["PATH"],
@@ -384,6 +399,8 @@ def job(tmp_path: Path, registry: RegistryServer, request: pytest.FixtureRequest
         "VISIONMODEL_SOURCE_CREDENTIALS": str(tmp_path / "source-secret"),
         "VISIONMODEL_REGISTRY_CREDENTIALS": str(tmp_path / "registry-secret"),
         "VISIONMODEL_PVC_ROOT": str(tmp_path / "pvc"),
+        "VISIONMODEL_ARTIFACT_CREDENTIALS": str(tmp_path / "artifact-secret"),
+        "VISIONMODEL_ARTIFACT_ROOT": str(tmp_path / "artifact-claim"),
     }
     repository = "artifacts/" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
     return JobRunner(tmp_path, registry, environment, repository)
@@ -392,13 +409,7 @@ def job(tmp_path: Path, registry: RegistryServer, request: pytest.FixtureRequest
 @pytest.fixture
 def s3_job(job: JobRunner, s3: S3Server) -> JobRunner:
     """A runner whose source Secret opens the S3 server."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "AWS_ENDPOINT_URL": s3.endpoint,
-        "AWS_REGION": "us-east-1",
-    }.items():
-        (job.source_secret / name).write_text(value + "\n")
+    s3.write_login(job.source_secret)
     return job.with_environment(VISIONMODEL_ALLOW_HTTP="true")
 
 

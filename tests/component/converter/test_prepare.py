@@ -21,6 +21,7 @@ from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.keys import prepare_key
 from visionmodel_contract.precision import Goal
 from visionmodel_contract.report import GateResult, TensorSpec
+from visionmodel_converter.store.published import key_of
 
 from .conftest import JobRunner, RegistryServer, S3Server, TlsServer, start_registry
 
@@ -203,7 +204,8 @@ def test_registry_that_wants_a_login(
     (job.registry_secret / ".dockerconfigjson").write_text(json.dumps(login))
     done = job.run(request, work="again")
     assert done.code == 0, done.stderr
-    assert len(RegistryServer(host, ("pusher", "push-secret")).tags("a/b")) == 1
+    tags = RegistryServer(host, ("pusher", "push-secret")).tags("a/b")
+    assert len([tag for tag in tags if key_of(tag)]) == 1
 
 
 def test_registry_outage_is_retryable(claim_job: tuple[JobRunner, Put]) -> None:

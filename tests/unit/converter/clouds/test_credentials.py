@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from visionmodel_converter.clouds.credentials import azure_settings, credential, google_settings, s3_settings
 from visionmodel_converter.environment import Environment, environment_from
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.clouds.credentials import azure_settings, credential, google_settings, s3_settings
 
 
 def environment(folder: Path, **variables: str) -> Environment:

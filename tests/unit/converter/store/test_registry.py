@@ -125,5 +125,5 @@ def test_an_upload_never_leaves_tls(tmp_path: Path) -> None:
     model.write_bytes(b"model")
     layer = build_layer({"model.onnx": model}, tmp_path / "layer.tar")
     with Registry("r.example.com", "a", client) as registry, pytest.raises(ConversionFailure, match="plain HTTP"):
-        registry.push(build_image(layer, {}))
+        registry.push_blobs(build_image(layer, {}))
     assert asked == ["HEAD https", "POST https"]

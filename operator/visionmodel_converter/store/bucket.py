@@ -1,0 +1,244 @@
+"""Artifacts in object storage: `<prefix>/prepare-<key>/artifact.json` names the files of one publication beside it.
+
+The files of each publisher go into a folder of its own; the index is put last, and only where there is none, which the
+store itself decides. So an artifact is complete or not there, and of two publishers the first one stays. What a killed
+or slower one put is named by no index. An object `used` carries the time of the last lookup, and in it a name that no other lookup has, since times may
+be whole seconds.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from uuid import uuid4
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import ObjectStore
+
+from visionmodel_contract.keys import digest_of
+from visionmodel_converter.clouds.buckets import KINDS, Fault, Login, fault_of_error, open_bucket
+from visionmodel_converter.clouds.patience import Retry
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.report import FullReport
+from visionmodel_converter.store.image import CHUNK_BYTES, MODEL_FILE, sha256_of
+from visionmodel_converter.store.index import (
+    INDEX_FILE,
+    MAX_INDEX_BYTES,
+    index_bytes,
+    parsed_index,
+    published_of,
+    write_verified,
+)
+from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, Use, key_of, tag_of, write_files
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
+USED: Final = "used"
+SECRET: Final = "the Secret of artifacts.objectStorage.secret"
+
+
+@dataclass(frozen=True, slots=True)
+class BucketStore:
+    """Artifacts below a prefix of a bucket or container.
+
+    Attributes:
+        uri: of the prefix, without a slash at its end.
+        prefix: the path in the bucket.
+        new_name: gives each publication and each lookup a name that no other has.
+    """
+
+    bucket: ObjectStore
+    uri: str
+    prefix: str
+    new_name: Callable[[], str] = lambda: uuid4().hex
+
+    @property
+    def shown(self) -> str:
+        """The URI."""
+        return self.uri
+
+    def find(self, key: str, target: Path) -> Published | None:
+        """As `ArtifactStore.find`."""
+        if self._index(key) is None:
+            return None
+        self._put(self._path(key, USED), self.new_name().encode())
+        data = self._index(key)
+        if data is None:  # removed meanwhile, as unneeded
+            return None
+        with self._damage_told(key):
+            return published_of(key, data, self._files(key, data, target), self._place(key))
+
+    def fetch(self, key: str, digest: str, target: Path) -> None:
+        """Write the files of the artifact with this digest into a folder. Raises ArtifactCorrupt."""
+        data = self._index(key)
+        with self._damage_told(key):
+            if data is None or sha256_of(data) != digest:
+                raise ValueError(f"it is {'not there' if data is None else sha256_of(data)} instead of {digest}")
+            self._files(key, data, target)
+
+    def _index(self, key: str) -> bytes | None:
+        path = self._path(key, INDEX_FILE)
+        try:
+            with self._translated():
+                found = obstore.get(self.bucket, path)
+                if found.meta["size"] > MAX_INDEX_BYTES:
+                    raise self._damage(key, f"its {INDEX_FILE} has {found.meta['size']} bytes")
+                return bytes(found.bytes())
+        except FileNotFoundError:
+            return None
+
+    def _files(self, key: str, data: bytes, target: Path) -> Mapping[str, Path]:
+        """Download and verify the files; each appears under its name only when all are there, the model last."""
+        index = parsed_index(data)
+        target.mkdir(parents=True, exist_ok=True)
+        parts = {name: target / f".{name}.part" for name in index.files}
+        for name, part in parts.items():
+            path = self._path(key, *((index.publication,) if index.publication else ()), name)
+            try:
+                with self._translated():
+                    chunks = obstore.get(self.bucket, path).stream(min_chunk_size=CHUNK_BYTES)
+                    write_verified(map(bytes, chunks), part, index.files[name])
+            except FileNotFoundError as error:
+                raise ValueError(f"it lacks {name}") from error
+        names = sorted(parts, key=lambda name: name == MODEL_FILE)
+        return {name: parts[name].replace(target / name) for name in names}
+
+    def publish(
+        self,
+        *,
+        model: Path,
+        report: FullReport,
+        provenance: dict[str, Any],
+        work: Path,
+        pictures: Pictures = NO_PICTURES,
+    ) -> tuple[Published, bool]:
+        """As `ArtifactStore.publish`: the index is put where there is none, else theirs stays."""
+        files = write_files(work, model=model, report=report, provenance=provenance, pictures=pictures)
+        publication = self.new_name()
+        data = index_bytes(report.key, files, publication)
+        for name, path in files.items():
+            self._put(self._path(report.key, publication, name), path)
+        self._put(self._path(report.key, INDEX_FILE), data, mode="create")
+        found = self.find(report.key, work / "published")
+        if found is None:
+            raise ConversionFailure(
+                Reason.STORE_UNAVAILABLE, f"{self._place(report.key)} is gone again; the Job tries again"
+            )
+        return found, found.info.digest != sha256_of(data)
+
+    def all_keys(self) -> Iterable[str]:
+        """As `ArtifactStore.all_keys`."""
+        with self._translated():
+            folders = obstore.list_with_delimiter(self.bucket, self.prefix or None)["common_prefixes"]
+        names = (folder.rstrip("/").rpartition("/")[2] for folder in folders)
+        return [key for name in names if (key := key_of(name)) is not None]
+
+    def last_used(self, key: str) -> Use | None:
+        """As `ArtifactStore.last_used`: the newest object of the key; the index is none of its marks."""
+        objects = self._objects(key)
+        return _use_of(objects) if objects else None
+
+    def _objects(self, key: str) -> dict[str, "ObjectMeta"]:
+        with self._translated():
+            batches = obstore.list(self.bucket, self._path(key), chunk_size=500)
+            return {item["path"]: item for batch in batches for item in batch}
+
+    def remove(self, key: str, seen: Use) -> bool:
+        """As `ArtifactStore.remove`: the index goes first and returns where somebody has looked it up since."""
+        data = self._index(key)
+        if data is not None:
+            self._delete([self._path(key, INDEX_FILE)])
+        objects = self._objects(key)
+        if objects and _use_of(objects).mark != seen.mark:
+            if data is not None:
+                self._put(self._path(key, INDEX_FILE), data, mode="create")
+            return False
+        self._delete(sorted(objects))
+        return True
+
+    def remove_leftovers(self, before: datetime, *, dry_run: bool) -> Iterable[str]:
+        """As `ArtifactStore.remove_leftovers`: publications that the index of their key does not name."""
+        for key in self.all_keys():
+            data = self._index(key)
+            if data is None:
+                continue  # no artifact: the key's own age decides
+            named = parsed_index(data).publication
+            publications: dict[str, dict[str, ObjectMeta]] = defaultdict(dict)
+            for path, meta in self._objects(key).items():
+                publication, slash, _ = path.removeprefix(self._path(key) + "/").partition("/")
+                if slash and publication != named:
+                    publications[publication][path] = meta
+            for publication, objects in sorted(publications.items()):
+                if max(meta["last_modified"] for meta in objects.values()) >= before:
+                    continue
+                if not dry_run:
+                    self._delete(sorted(objects))
+                yield f"{self._place(key)}/{publication}"
+
+    def _path(self, key: str, *names: str) -> str:
+        return "/".join(part for part in (self.prefix, tag_of(key), *names) if part)
+
+    def _place(self, key: str) -> str:
+        return f"{self.uri}/{tag_of(key)}"
+
+    def _put(self, path: str, content: bytes | Path, mode: Literal["create", "overwrite"] = "overwrite") -> None:
+        """Put an object; with `create` one that is there stays, be it ours of a request that was sent twice."""
+        with suppress(AlreadyExistsError), self._translated():
+            obstore.put(self.bucket, path, content, mode=mode)
+
+    def _delete(self, paths: list[str]) -> None:
+        with suppress(FileNotFoundError), self._translated():  # gone is gone
+            obstore.delete(self.bucket, paths)
+
+    @contextmanager
+    def _damage_told(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise self._damage(key, str(error)) from error
+
+    def _damage(self, key: str, what: str) -> ConversionFailure:
+        return ConversionFailure(
+            Reason.ARTIFACT_CORRUPT,
+            f"{self._place(key)} is damaged, {what}; delete everything below it and convert again",
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Tell refusal from outage; absence and a lost race are the caller's to judge."""
+        try:
+            yield
+        except (FileNotFoundError, AlreadyExistsError):
+            raise
+        except BaseError as error:
+            fault, words = fault_of_error(error)
+            if fault is Fault.ABSENT:
+                raise FileNotFoundError(words) from error
+            if fault is Fault.REFUSED:
+                keys = KINDS[self.uri.partition("://")[0]].keys
+                raise ConversionFailure(
+                    Reason.STORE_FORBIDDEN,
+                    f"{self.uri}: access was refused; put {keys} with the rights to read, write and list into {SECRET}",
+                ) from error
+            raise ConversionFailure(
+                Reason.STORE_UNAVAILABLE, f"{self.uri} does not answer, the Job tries again: {words[:300]}"
+            ) from error
+
+
+def _use_of(objects: Mapping[str, "ObjectMeta"]) -> Use:
+    marks = sorted(f"{path} {meta['e_tag']}" for path, meta in objects.items() if not path.endswith(f"/{INDEX_FILE}"))
+    return Use(max(meta["last_modified"] for meta in objects.values()), digest_of(marks))
+
+
+def open_bucket_store(uri: str, login: Login, retry: Retry) -> BucketStore:
+    """Connect to object storage by the URI of a prefix. Raises BadRequest."""
+    scheme, _, rest = uri.partition("://")
+    authority, _, path = rest.strip("/").partition("/")
+    if not authority:
+        raise ConversionFailure(Reason.BAD_REQUEST, f"{uri}: name a bucket, as in {scheme}://<bucket>/<prefix>")
+    return BucketStore(open_bucket(scheme, authority, login, retry), uri.rstrip("/"), path)

@@ -1,0 +1,339 @@
+"""What `store.port.ArtifactStore` promises: one body of tests for every store, real or in memory.
+
+Each store comes with a kit that stops it at any one of its writes, damages what it keeps and lists it.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from visionmodel_contract.kept import KeptArtifacts
+from visionmodel_contract.precision import Precision
+from visionmodel_contract.report import TensorSpec
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.report import FullReport
+from visionmodel_converter.store.collection import Fate, collect
+from visionmodel_converter.store.image import sha256_of
+from visionmodel_converter.store.port import ArtifactStore
+from visionmodel_converter.store.published import Published
+
+MODEL = b"a network"
+KEY, OTHER = "0123456789abcdef0123456789abcdef", "f" * 32
+WEEK = timedelta(days=7)
+FILES = ("model.onnx", "report.json", "provenance.json")
+PICTURES = {"worst.png": b"a sheet", "worst.html": b"a page"}
+
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Killed(BaseException):
+    """The end of a process: nothing that handles errors sees it."""
+
+
+def kill() -> None:
+    raise Killed
+
+
+@dataclass
+class Gate:
+    """Called before and after each write of a store; the step at which it acts is counted through both."""
+
+    stop_at: int
+    act: Callable[[], Any]
+    step: int = 0
+    acting: bool = False
+    acted: Any = None
+
+    def pass_through(self) -> None:
+        if self.acting:
+            return
+        self.step += 1
+        if self.step == self.stop_at:
+            self.acting = True
+            try:
+                self.acted = self.act()
+            finally:
+                self.acting = False
+
+
+@dataclass
+class Gates:
+    """The gate of each thread, so that one of two publishers can be held."""
+
+    by_thread: threading.local = field(default_factory=threading.local)
+
+    def pass_through(self) -> None:
+        gate = getattr(self.by_thread, "gate", None)
+        if gate is not None:
+            gate.pass_through()
+
+    def stopped(self, stop_at: int, act: Callable[[], A], run: Callable[[], R]) -> tuple[R, A] | None:
+        """Run, and act at a step; returns both results, None where the run has fewer steps."""
+        gate = self.by_thread.gate = Gate(stop_at, act)
+        try:
+            result = run()
+        finally:
+            self.by_thread.gate = None
+        return (result, gate.acted) if gate.step >= stop_at else None
+
+    def killed(self, stop_at: int, run: Callable[[], Any]) -> bool:
+        """Run and be killed at a step; returns whether it came to it."""
+        try:
+            self.stopped(stop_at, kill, run)
+        except Killed:
+            return True
+        return False
+
+
+class Kit(Protocol):
+    """A store, and what tests do to it."""
+
+    gates: Gates
+    has_conditional_put: bool
+    """The first of two publishers wins; without it both find their own artifact by digest."""
+
+    def store(self) -> ArtifactStore:
+        """A client of its own, as another Job has it."""
+
+    def damage(self, key: str, file: str) -> None:
+        """Change a byte of a file."""
+
+    def content(self) -> list[str]:
+        """Names of everything that is there."""
+
+    def fetchable(self, published: Published, target: Path) -> bytes:
+        """The model of an artifact, as serving pods get it: by what was reported, not by its key."""
+
+
+def report(key: str = KEY, model: bytes = MODEL) -> FullReport:
+    tensor = TensorSpec(name="x", dtype="float32", dims=(-1, 4))
+    return FullReport(
+        key=key,
+        pipeline_version=2,
+        source_uri="s3://models/net.onnx",
+        source_digest=sha256_of(b"source"),
+        precision=Precision.FP32,
+        model_digest=sha256_of(model),
+        size_bytes=len(model),
+        opset=17,
+        parameters=16,
+        nodes_before=3,
+        nodes_after=2,
+        inputs=(tensor,),
+        outputs=(tensor,),
+        simplification="3 nodes became 2",
+        gates=(),
+        agreement={},
+    )
+
+
+def publish_with_pictures(store: ArtifactStore, folder: Path) -> Published:
+    (folder / "made.onnx").write_bytes(MODEL)
+    shown = report().model_copy(update={"pictures": {name: sha256_of(data) for name, data in PICTURES.items()}})
+    made, _ = store.publish(model=folder / "made.onnx", report=shown, provenance={}, work=folder, pictures=PICTURES)
+    return made
+
+
+def publish(
+    store: ArtifactStore, folder: Path, model: bytes = MODEL, key: str = KEY, **statement: Any
+) -> tuple[Published, bool]:
+    folder.mkdir(exist_ok=True)
+    file = folder / "made.onnx"
+    file.write_bytes(model)
+    return store.publish(model=file, report=report(key, model), provenance=statement, work=folder)
+
+
+def collected(store: ArtifactStore, *kept: str, age: timedelta = WEEK, dry_run: bool = False) -> dict[str, Fate]:
+    """Collect as if everything that is there were eight days old."""
+    later = datetime.now(UTC) + timedelta(days=8)
+    needed = KeptArtifacts(keys=frozenset(kept), listed_at=later)
+    return {one.name: one.fate for one in collect(store, needed, minimum_age=age, now=later, dry_run=dry_run)}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Callable[[], Path]:
+    """Give a new empty folder."""
+    numbers = iter(range(100_000))
+
+    def new() -> Path:
+        folder = tmp_path / f"work-{next(numbers)}"
+        folder.mkdir()
+        return folder
+
+    return new
+
+
+New = Callable[[], Path]
+
+
+def steps() -> Iterator[int]:
+    return iter(range(1, 1000))
+
+
+class ArtifactStoreContract:
+    """Inherited by the tests of each store, which give the fixture `kit`."""
+
+    def test_what_is_published_is_found(self, kit: Kit, folders: New) -> None:
+        store = kit.store()
+        assert store.find(KEY, folders()) is None
+        made, was_there = publish(store, folders(), maker="me")
+        found = kit.store().find(KEY, folders())
+        assert not was_there
+        assert found is not None
+        assert (found.info, found.report) == (made.info, made.report)
+        assert found.model.read_bytes() == MODEL
+        assert json.loads((found.model.parent / "provenance.json").read_text()) == {"maker": "me"}
+        assert sha256_of((found.model.parent / "report.json").read_bytes()) == found.info.report_digest
+        assert kit.fetchable(made, folders()) == MODEL
+        assert found.info.image.startswith(store.shown) or found.info.image.startswith("file://")
+
+    def test_lookup_of_nothing_writes_nothing(self, kit: Kit, folders: New) -> None:
+        assert kit.store().find(KEY, folders()) is None
+        assert kit.content() == []
+
+    def test_first_one_stays(self, kit: Kit, folders: New) -> None:
+        first, _ = publish(kit.store(), folders(), maker="first")
+        second, was_there = publish(kit.store(), folders(), b"other bytes", maker="second")
+        assert was_there
+        assert second.info == first.info
+        assert kit.fetchable(second, folders()) == MODEL
+
+    def test_keys_are_apart(self, kit: Kit, folders: New) -> None:
+        publish(kit.store(), folders())
+        publish(kit.store(), folders(), b"another", OTHER)
+        found = kit.store().find(OTHER, folders())
+        assert found is not None
+        assert found.model.read_bytes() == b"another"
+        assert sorted(kit.store().all_keys()) == [KEY, OTHER]
+
+    def test_pictures_are_kept_beside_the_report(self, kit: Kit, folders: New) -> None:
+        made = publish_with_pictures(kit.store(), folders())
+        found = kit.store().find(KEY, folders())
+        assert found is not None
+        assert (found.info, found.report.pictures) == (made.info, made.report.pictures)
+        assert {name: (found.model.parent / name).read_bytes() for name in PICTURES} == PICTURES
+
+    @pytest.mark.parametrize("name", PICTURES)
+    def test_a_changed_picture_is_damage(self, kit: Kit, folders: New, name: str) -> None:
+        publish_with_pictures(kit.store(), folders())
+        kit.damage(KEY, name)
+        with pytest.raises(ConversionFailure) as refusal:
+            kit.store().find(KEY, folders())
+        assert refusal.value.reason is Reason.ARTIFACT_CORRUPT
+
+    @pytest.mark.parametrize("file", FILES)
+    def test_damage_is_told(self, kit: Kit, folders: New, file: str) -> None:
+        publish(kit.store(), folders(), maker="me")
+        kit.damage(KEY, file)
+        with pytest.raises(ConversionFailure, match="delete") as refusal:
+            kit.store().find(KEY, folders())
+        assert refusal.value.reason is Reason.ARTIFACT_CORRUPT
+
+    def test_killed_at_any_write_it_is_there_or_not(self, kit: Kit, folders: New) -> None:
+        seen = set()
+        for step in steps():
+            key = f"{step:032x}"
+            was_killed = kit.gates.killed(step, partial(publish, kit.store(), folders(), key=key))
+            found = kit.store().find(key, folders())
+            assert found is None or found.model.read_bytes() == MODEL
+            seen.add(found is None)
+            again, was_there = publish(kit.store(), folders(), b"made anew", key)
+            assert was_there is (found is not None)
+            assert kit.fetchable(again, folders()) == (MODEL if was_there else b"made anew")
+            if not was_killed:
+                break
+        assert seen == {True, False}
+        assert step > 8, "each write is stopped before and after"
+
+    def test_of_two_publishers_at_any_point_each_has_what_it_reports(self, kit: Kit, folders: New) -> None:
+        for step in steps():
+            key = f"{step:032x}"
+            both = kit.gates.stopped(
+                step,
+                partial(publish, kit.store(), folders(), b"theirs", key),
+                partial(publish, kit.store(), folders(), b"mine", key),
+            )
+            if both is None:
+                break
+            (first, first_was_there), (second, second_was_there) = both
+            found = kit.store().find(key, folders())
+            assert found is not None
+            assert found.info in (first.info, second.info)
+            for published in (first, second):
+                assert sha256_of(kit.fetchable(published, folders())) == published.info.model_digest
+            if kit.has_conditional_put:
+                assert first.info == second.info
+                assert first_was_there is not second_was_there
+
+    def test_what_nobody_needs_goes_and_the_rest_stays(self, kit: Kit, folders: New) -> None:
+        publish(kit.store(), folders())
+        publish(kit.store(), folders(), b"another", OTHER)
+        would = collected(kit.store(), OTHER, dry_run=True)
+        assert kit.store().find(KEY, folders()) is not None
+        assert collected(kit.store(), OTHER) == would
+        assert would == {f"prepare-{KEY}": Fate.REMOVED, f"prepare-{OTHER}": Fate.NEEDED}
+        assert kit.store().find(KEY, folders()) is None
+        assert [name for name in kit.content() if KEY in name] == []
+        kept = kit.store().find(OTHER, folders())
+        assert kept is not None
+        assert kit.fetchable(kept, folders()) == b"another"
+
+    def test_what_is_young_stays(self, kit: Kit, folders: New) -> None:
+        publish(kit.store(), folders())
+        assert collected(kit.store(), age=timedelta(days=9)) == {f"prepare-{KEY}": Fate.YOUNG}
+        assert kit.store().find(KEY, folders()) is not None
+
+    def test_what_is_looked_up_during_its_removal_stays_or_is_not_found(self, kit: Kit, folders: New) -> None:
+        outcomes = set()
+        for step in steps():
+            key = f"{step:032x}"
+            publish(kit.store(), folders(), key=key)
+            both = kit.gates.stopped(step, partial(kit.store().find, key, folders()), partial(collected, kit.store()))
+            if both is None:
+                break
+            _, found = both
+            if found is not None:
+                assert kit.fetchable(found, folders()) == MODEL
+                assert kit.store().find(key, folders()) is not None
+            outcomes.add(found is not None)
+            collected(kit.store())
+            assert [name for name in kit.content() if key in name] == []
+        assert outcomes == {True, False}
+
+    def test_a_removal_killed_at_any_write_leaves_all_or_nothing(self, kit: Kit, folders: New) -> None:
+        for step in steps():
+            key = f"{step:032x}"
+            publish(kit.store(), folders(), key=key)
+            was_killed = kit.gates.killed(step, partial(collected, kit.store()))
+            found = kit.store().find(key, folders())
+            assert found is None or found.model.read_bytes() == MODEL
+            again, _ = publish(kit.store(), folders(), key=key)
+            assert kit.fetchable(again, folders()) == MODEL
+            collected(kit.store())
+            assert kit.content() == []
+            if not was_killed:
+                break
+        assert step > 2
+
+    def test_what_a_killed_publisher_left_goes(self, kit: Kit, folders: New) -> None:
+        for step in steps():
+            was_killed = kit.gates.killed(step, partial(publish, kit.store(), folders()))
+            collected(kit.store())
+            assert kit.content() == []
+            if not was_killed:
+                break
+
+    def test_what_is_nobodys_artifact_stays(self, kit: Kit, folders: New) -> None:
+        publish(kit.store(), folders(), key="not-of-ours")
+        before = kit.content()
+        assert collected(kit.store()) == {}
+        assert kit.content() == before
