@@ -1,5 +1,6 @@
 """The operator process: settings, adapters, queue and watches are built and wired here, and nowhere else."""
 
+import argparse
 import asyncio
 import contextlib
 import logging
@@ -8,15 +9,17 @@ import random  # noqa: TID251 - the edge: everybody else gets a source as an arg
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from visionmodel_contract.kept import KeptArtifacts
 from visionmodel_operator.adapters.connection import Connection, connect
 from visionmodel_operator.adapters.inventory import Inventory
 from visionmodel_operator.adapters.kube_objects import KubeObjects
@@ -26,12 +29,13 @@ from visionmodel_operator.adapters.prometheus import PrometheusMetrics
 from visionmodel_operator.adapters.triton import TritonPods
 from visionmodel_operator.api.base import PLURAL
 from visionmodel_operator.core.snapshot import Platform, Runtime
-from visionmodel_operator.errors import Retry
+from visionmodel_operator.errors import Error, Retry
 from visionmodel_operator.handlers import process
 from visionmodel_operator.reconcile import PodActivity, World, reconcile
-from visionmodel_operator.settings import Settings, SettingsError, settings_from
+from visionmodel_operator.settings import ListingSettings, Settings, SettingsError, listing_settings_from, settings_from
 from visionmodel_operator.work.health import Health
 from visionmodel_operator.work.http_server import HttpServer
+from visionmodel_operator.work.kept import kept_artifacts
 from visionmodel_operator.work.lease import Clocks, Election
 from visionmodel_operator.work.logs import configure_logs
 from visionmodel_operator.work.metered import MeteredKube
@@ -282,11 +286,34 @@ def _exit_code(ended: set["asyncio.Task[Any]"]) -> int:
     return 1 if failures else 0
 
 
-def main() -> None:
-    """Entry point of the image."""
+async def list_kept(settings: ListingSettings) -> KeptArtifacts:
+    """Return the artifacts that the cluster needs; raises where a list could not be read to its end."""
+    connection = await connect(os.environ, tls_strict=settings.tls_strict)
     try:
+        return await kept_artifacts(Inventory(connection, settings.watch_namespaces), now)
+    finally:
+        await connection.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="visionmodel-operator", description="Without a command: run the operator.")
+    command = parser.add_subparsers(dest="command").add_parser(
+        "list-kept", help="write the artifacts that the cluster needs, for `visionmodel-convert collect`"
+    )
+    command.add_argument("--out", type=Path, required=True, help="file for the list, as JSON")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the image."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "list-kept":
+            kept = asyncio.run(list_kept(listing_settings_from(os.environ)))
+            options.out.write_text(kept.to_json(), encoding="utf-8")
+            return
         settings = settings_from(os.environ)
-    except SettingsError as error:
+    except (SettingsError, Error) as error:
         sys.exit(f"visionmodel-operator: {error}")
     configure_logs(settings.log_level, sys.stdout)
     sys.exit(asyncio.run(operate(settings)))

@@ -83,6 +83,14 @@ STORE_URI = "a URI of s3, gs, abfs or pvc"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
+@dataclass(frozen=True)
+class ListingSettings:
+    """What listing the needed artifacts takes of the settings, under the same names."""
+
+    watch_namespaces: tuple[str, ...]
+    tls_strict: bool
+
+
 class _Reader:
     """Reads variables by name without the prefix; every failure names the variable."""
 
@@ -159,6 +167,15 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         resync_seconds=read.parsed("RESYNC_SECONDS", "300", _positive, "a positive number of seconds"),
         workers=read.parsed("WORKERS", "8", _count, "a whole number from 1 to 256"),
         http_port=read.parsed("HTTP_PORT", "8080", _port, "a port from 1 to 65535"),
+        tls_strict=read.flag("TLS_STRICT", default=False),
+    )
+
+
+def listing_settings_from(environment: Mapping[str, str] = os.environ) -> ListingSettings:
+    """Read what listing needs. Raises SettingsError."""
+    read = _Reader(environment)
+    return ListingSettings(
+        watch_namespaces=_names(environment.get(PREFIX + "WATCH_NAMESPACES", "")),
         tls_strict=read.flag("TLS_STRICT", default=False),
     )
 

@@ -24,6 +24,8 @@ CHART = Path(__file__).resolve().parents[2] / "charts" / "visionmodel-operator"
 MINIMAL = CHART / "ci" / "minimal-values.yaml"
 FULL = CHART / "ci" / "full-values.yaml"
 
+COLLECTION = "vm-visionmodel-operator-collection"
+
 pytestmark = pytest.mark.timeout(600)  # the first run may have to build helm
 
 Document = dict[str, Any]
@@ -95,6 +97,9 @@ def assert_same_keys(values: Mapping[str, Any], schema: Mapping[str, Any], path:
         "watchNamespaces={Bad_Name}",
         "runtimes.latest.image=x",
         "jobResources.cpu=fast",
+        "artifacts.objectStorage.uri=https://host/bucket",
+        "artifacts.persistentVolumeClaim.path=../elsewhere",
+        "artifacts.collection.minimumAge=10m",
     ],
 )
 def test_wrong_values_are_refused(helm: Path, setting: str) -> None:
@@ -108,6 +113,109 @@ def test_some_values_must_be_said(helm: Path, value: str) -> None:
     done = run(helm, "template", "vm", CHART, "-f", MINIMAL, "--set", f"{value}=")
     assert done.returncode != 0
     assert f"{value} is needed" in done.stderr
+
+
+ELSEWHERE = {
+    "object storage": ("artifacts.objectStorage.uri=s3://models/artifacts", "artifacts.objectStorage.secret=keys"),
+    "claim": ("artifacts.persistentVolumeClaim.claimName=artifacts", "artifacts.persistentVolumeClaim.path=vision"),
+}
+
+
+def set_all(*values: str) -> list[str]:
+    return [word for value in values for word in ("--set", value)]
+
+
+@pytest.mark.parametrize("store", ELSEWHERE)
+def test_two_stores_are_refused(helm: Path, store: str) -> None:
+    done = run(helm, "template", "vm", CHART, "-f", MINIMAL, *set_all(*ELSEWHERE[store]))
+    assert done.returncode != 0
+    assert "artifacts names more than one store" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("store", "uri", "secret"),
+    [("object storage", "s3://models/artifacts", "keys"), ("claim", "pvc://artifacts/vision", None)],
+)
+def test_artifacts_may_go_elsewhere(helm: Path, store: str, uri: str, secret: str | None) -> None:
+    found = settings_of(rendered(helm, *set_all("artifacts.repository=", *ELSEWHERE[store])))
+    assert (found.artifact_repository, found.artifact_uri, found.artifact_secret) == (None, uri, secret)
+
+
+def collection_of(documents: Iterable[Document]) -> Document:
+    (job,) = of_kind(documents, "CronJob")
+    return dict(job["spec"]["jobTemplate"]["spec"]["template"]["spec"])
+
+
+COLLECTING = ("artifacts.collection.enabled=true", "artifacts.collection.namespaces={team-a}")
+
+
+@pytest.mark.parametrize(
+    ("store", "arguments", "volume"),
+    [
+        pytest.param(
+            ("artifacts.pushSecret=push", "artifacts.insecure=true", "artifacts.collection.dryRun=true"),
+            ["--store=registry.example:5000/visionmodel/artifacts", "--insecure", "--dry-run"],
+            ("/var/run/secrets/visionmodel/registry", {"secret": {"secretName": "push", "defaultMode": 0o440}}),
+            id="registry",
+        ),
+        pytest.param(
+            ("artifacts.repository=", *ELSEWHERE["object storage"], "artifacts.collection.minimumAge=48h"),
+            ["--store=s3://models/artifacts", "--minimum-age=48h"],
+            ("/var/run/secrets/visionmodel/artifacts", {"secret": {"secretName": "keys", "defaultMode": 0o440}}),
+            id="object storage",
+        ),
+        pytest.param(
+            ("artifacts.repository=", *ELSEWHERE["claim"]),
+            ["--store=pvc://artifacts/vision", "--minimum-age=7d"],
+            ("/mnt/artifacts", {"persistentVolumeClaim": {"claimName": "artifacts"}}),
+            id="claim",
+        ),
+    ],
+)
+def test_collection_deletes_where_artifacts_are(
+    helm: Path, store: tuple[str, ...], arguments: list[str], volume: tuple[str, Document]
+) -> None:
+    pod = collection_of(rendered(helm, *set_all(*COLLECTING, *store)))
+    (delete,), (lister,) = pod["containers"], pod["initContainers"]
+    assert set(arguments) <= set(delete["args"])
+    volumes = {one["name"]: {key: value for key, value in one.items() if key != "name"} for one in pod["volumes"]}
+    mounted = {one["mountPath"]: volumes[one["name"]] for one in delete["volumeMounts"]}
+    assert mounted[volume[0]] == volume[1]
+    token = "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert (token in mounted, pod["automountServiceAccountToken"]) == (False, False), "who deletes has no token"
+    assert {one["mountPath"] for one in lister["volumeMounts"]} == {token, "/kept", "/tmp"}, "who lists has no keys"
+    assert all(one["securityContext"]["readOnlyRootFilesystem"] for one in (delete, lister))
+
+
+def test_a_claim_is_collected_where_it_is(helm: Path) -> None:
+    words = set_all("artifacts.repository=", *ELSEWHERE["claim"], "artifacts.collection.enabled=true")
+    done = run(helm, "template", "vm", CHART, "-f", MINIMAL, *words)
+    assert done.returncode != 0
+    assert "artifacts.collection.namespaces is needed" in done.stderr
+
+
+@pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["cluster", "namespaced"])
+def test_collection_may_list_and_nothing_else(helm: Path, values: Path) -> None:
+    documents = rendered(helm, *set_all(*COLLECTING), values=values)
+    assert granted(documents, COLLECTION) == {(GROUP, "visionmodels", "list"), ("", "configmaps", "list")}
+    (account,) = [one for one in of_kind(documents, "ServiceAccount") if one["metadata"]["name"] == COLLECTION]
+    assert (account["metadata"]["namespace"], account["automountServiceAccountToken"]) == ("team-a", False)
+    subjects = [
+        subject
+        for kind in ("ClusterRoleBinding", "RoleBinding")
+        for binding in of_kind(documents, kind)
+        if binding["metadata"]["name"] == COLLECTION
+        for subject in binding["subjects"]
+    ]
+    assert subjects == [{"kind": "ServiceAccount", "name": COLLECTION, "namespace": "team-a"}] * len(subjects)
+    assert len(subjects) == (2 if values is FULL else 1)
+
+
+def test_nothing_finds_the_pods_of_a_collection(helm: Path) -> None:
+    documents = rendered(helm, *set_all(*COLLECTING))
+    (job,), (service,) = of_kind(documents, "CronJob"), of_kind(documents, "Service")
+    labels = job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    assert not service["spec"]["selector"].items() <= labels.items()
 
 
 def rules_of(documents: Iterable[Document]) -> list[Document]:
@@ -196,7 +304,9 @@ def test_namespaced_mode_binds_nothing_in_the_cluster(helm: Path) -> None:
     documents = rendered(helm, values=FULL)
     assert bindings(documents) == [
         ("RoleBinding", "team-a", "vm-visionmodel-operator"),
+        ("RoleBinding", "team-a", COLLECTION),
         ("RoleBinding", "vision", "vm-visionmodel-operator"),
+        ("RoleBinding", "vision", COLLECTION),
         ("RoleBinding", "vm-system", "vm-visionmodel-operator-leader"),
     ]
 

@@ -1,6 +1,13 @@
 import pytest
 
-from visionmodel_operator.settings import RuntimeSetting, Settings, SettingsError, settings_from
+from visionmodel_operator.settings import (
+    ListingSettings,
+    RuntimeSetting,
+    Settings,
+    SettingsError,
+    listing_settings_from,
+    settings_from,
+)
 
 NEEDED = {
     "VISIONMODEL_PROMETHEUS_URL": "http://prometheus:9090/",
@@ -30,6 +37,7 @@ def test_defaults() -> None:
         ("IMAGE_VOLUMES", "False", "image_volumes", False),
         ("ARTIFACT_REPOSITORY_INSECURE", "true", "artifact_repository_insecure", True),
         ("PUSH_SECRET", "push", "push_secret", "push"),
+        ("ARTIFACT_SECRET", "keys", "artifact_secret", "keys"),
         ("PUSH_SECRET", "", "push_secret", None),
         ("WATCH_NAMESPACES", " a, b,,a", "watch_namespaces", ("a", "b")),
         ("RESYNC_SECONDS", "0.5", "resync_seconds", 0.5),
@@ -90,3 +98,31 @@ def test_a_wrong_variable_is_named(name: str, value: str) -> None:
 def test_a_missing_variable_is_named(missing: str) -> None:
     with pytest.raises(SettingsError, match=f"{missing} must be set"):
         settings_from({name: value for name, value in NEEDED.items() if name != missing})
+
+
+ELSEWHERE = {name: value for name, value in NEEDED.items() if name != "VISIONMODEL_ARTIFACT_REPOSITORY"}
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["s3://bucket", "gs://bucket/a/b", "abfs://c@acc.dfs.core.windows.net/a", "pvc://claim/path", "s3://bucket/a/"],
+)
+def test_artifacts_may_go_elsewhere_than_to_a_registry(uri: str) -> None:
+    found = settings_from({**ELSEWHERE, "VISIONMODEL_ARTIFACT_URI": uri})
+    assert (found.artifact_repository, found.artifact_uri) == (None, uri.rstrip("/"))
+
+
+def test_two_stores_are_one_too_many() -> None:
+    with pytest.raises(SettingsError, match="and not both"):
+        settings_from({**NEEDED, "VISIONMODEL_ARTIFACT_URI": "s3://bucket"})
+
+
+@pytest.mark.parametrize("uri", ["https://host/a", "s3://", "bucket"])
+def test_a_store_must_be_one_that_is_known(uri: str) -> None:
+    with pytest.raises(SettingsError, match="VISIONMODEL_ARTIFACT_URI must be a URI of s3, gs, abfs or pvc"):
+        settings_from({**ELSEWHERE, "VISIONMODEL_ARTIFACT_URI": uri})
+
+
+def test_listing_needs_no_other_settings() -> None:
+    found = listing_settings_from({"VISIONMODEL_WATCH_NAMESPACES": "a,b", "VISIONMODEL_TLS_STRICT": "true"})
+    assert found == ListingSettings(watch_namespaces=("a", "b"), tls_strict=True)

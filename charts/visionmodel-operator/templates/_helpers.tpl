@@ -54,6 +54,28 @@ prometheus.io/port: "8080"
 prometheus.io/path: /metrics
 {{- end -}}
 
+{{/* Fails unless exactly one store of artifacts is named. */}}
+{{- define "visionmodel.oneStore" -}}
+{{- $artifacts := .Values.artifacts -}}
+{{- $named := compact (list $artifacts.repository $artifacts.objectStorage.uri $artifacts.persistentVolumeClaim.claimName) -}}
+{{- if eq (len $named) 0 -}}
+{{- fail "artifacts.repository is needed: the OCI repository that receives converted models, host[:port]/path; or else artifacts.objectStorage.uri or artifacts.persistentVolumeClaim.claimName" -}}
+{{- else if gt (len $named) 1 -}}
+{{- fail (printf "artifacts names more than one store (%s): keep one of artifacts.repository, artifacts.objectStorage.uri and artifacts.persistentVolumeClaim.claimName" (join ", " $named)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The store of artifacts as a URI; empty for a registry. */}}
+{{- define "visionmodel.artifactUri" -}}
+{{- with .Values.artifacts -}}
+{{- if .objectStorage.uri -}}
+{{- trimSuffix "/" .objectStorage.uri -}}
+{{- else if .persistentVolumeClaim.claimName -}}
+{{- printf "pvc://%s/%s" .persistentVolumeClaim.claimName .persistentVolumeClaim.path | trimSuffix "/" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What the operator may do where VisionModels live: one list for Roles and ClusterRole. No Secrets, no wildcards. */}}
 {{- define "visionmodel.rules" -}}
 - apiGroups: [visionmodel.dev]

@@ -2,8 +2,8 @@
 
 The files of each publisher go into a folder of its own; the index is put last, and only where there is none, which the
 store itself decides. So an artifact is complete or not there, and of two publishers the first one stays. What a killed
-or slower one put is named by no index. An object `used` carries the time of the last lookup, and in it a name that no other lookup has, since times may
-be whole seconds.
+or slower one put is named by no index. An object `used` carries the time of the last lookup, and holds a name that no
+other lookup has, since times may be whole seconds.
 """
 
 from collections import defaultdict

@@ -140,13 +140,18 @@ class FolderStore:
             names = self.root.iterdir() if self.root.is_dir() else ()
             found = [path for path in names if path.name.startswith((STAGING, REMOVED))]
         for path in sorted(found):
-            newest = max((use.time for one in (path, *path.iterdir()) if (use := self._use_of(one))), default=None)
-            if newest is None or newest >= before:
-                continue
-            if not dry_run:
-                with self._translated():
-                    shutil.rmtree(path)
-            yield f"{self.shown}/{path.name}"
+            if self._is_older(path, before):
+                if not dry_run:
+                    shutil.rmtree(path, ignore_errors=True)  # what stays is found again
+                yield f"{self.shown}/{path.name}"
+
+    def _is_older(self, path: Path, time: datetime) -> bool:
+        try:
+            with self._translated():
+                uses = [self._use_of(one) for one in (path, *path.iterdir())]
+        except FileNotFoundError:  # another collection was faster
+            return False
+        return all(use is not None and use.time < time for use in uses)
 
     def _place(self, key: str) -> str:
         return f"{self.uri.rstrip('/')}/{tag_of(key)}" if self.uri else (self.root / tag_of(key)).as_uri()

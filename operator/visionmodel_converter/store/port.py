@@ -45,7 +45,7 @@ class ArtifactStore(Protocol):
         """Return when the key was last published, looked up or written to; None where nothing tells."""
 
     def remove(self, key: str, seen: Use) -> bool:
-        """Remove what is there of a key that `seen` was the last use of; False, and it stays, when it was used since."""
+        """Remove what is there of a key whose last use was `seen`; False, and it stays, when it was used since."""
 
     def remove_leftovers(self, before: datetime, *, dry_run: bool) -> Iterable[str]:
         """Remove what killed or slower publishers left before a time and no artifact needs; returns its names."""

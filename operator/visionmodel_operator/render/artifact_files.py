@@ -36,9 +36,9 @@ def secret_volume(volume: str, secret: str) -> Json:
     return {"name": volume, "secret": {"secretName": secret, "defaultMode": 0o440}}
 
 
-def artifact_mount(artifact: ArtifactInfo) -> Json:
-    """Return the mount of the files, without its path; the folder of the key alone where a claim has them all."""
-    mount: Json = {"name": ARTIFACT_VOLUME, "readOnly": True}
+def artifact_mount(artifact: ArtifactInfo, path: str) -> Json:
+    """Return the mount of the files; the folder of the key alone where a claim has them all."""
+    mount: Json = {"name": ARTIFACT_VOLUME, "mountPath": path, "readOnly": True}
     if artifact.image.startswith(CLAIM_SCHEME):
         mount["subPath"] = claim_of(artifact.image)[1]
     return mount

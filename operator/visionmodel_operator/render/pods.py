@@ -134,8 +134,11 @@ def _model_mounts(name: str, revision: str, spec: VisionModelSpec, artifact: Art
     """Yield the version directory and the config.pbtxt of every model of the repository."""
     for model in repository_models(name, spec):
         folder = f"{REPOSITORY}/{model.name}"
-        files = artifact_mount(artifact) if model.has_artifact else {"name": NO_FILES_VOLUME, "readOnly": True}
-        yield {**files, "mountPath": f"{folder}/{model_version(revision)}"}
+        version = f"{folder}/{model_version(revision)}"
+        if model.has_artifact:
+            yield artifact_mount(artifact, version)
+        else:
+            yield {"name": NO_FILES_VOLUME, "mountPath": version, "readOnly": True}
         # one file: a whole ConfigMap mount would show Triton its ..data folders as models
         yield {
             "name": "config",

@@ -1,8 +1,10 @@
 """What a spec asks of the prepare Job, and the keys under which the answer is kept."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from schema.specs import FULL, MINIMAL, edited, without
 from visionmodel_contract.conversion import (
@@ -136,6 +138,19 @@ def test_output_of_each_type(task: Any, expected: dict[str, str] | None) -> None
         assert found is not None
         assert found.postprocess == {**expected, "labels": "[]"}
         assert found.preprocess["resize"] == "Letterbox"
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/artifacts", "pvc://artifacts/visionmodel"])
+def test_artifacts_go_where_the_platform_says(uri: str) -> None:
+    platform = replace(PLATFORM, artifact_repository=None, artifact_uri=uri, artifact_repository_insecure=False)
+    request = conversion_request(parse_spec(MINIMAL), namespace="d", name="s", revision="r", platform=platform)
+    assert request.publish == PublishTarget(uri=uri)
+
+
+@pytest.mark.parametrize("stores", [{}, {"repository": "r/a", "uri": "s3://b"}], ids=["none", "two"])
+def test_an_artifact_goes_into_one_store(stores: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="exactly one"):
+        PublishTarget(**stores)  # type: ignore[arg-type]
 
 
 def test_request_of_the_smallest_spec_asks_for_agreement_with_the_source() -> None:

@@ -121,6 +121,13 @@ PLATFORM = Platform(
     pull_secret="pull",
 )
 
+CLAIM_URI = "pvc://artifacts/vision/models"
+BUCKET_URI = "abfs://vision@acc.dfs.core.windows.net/artifacts"
+ON_CLAIM = replace(PLATFORM, artifact_repository=None, push_secret=None, artifact_uri=CLAIM_URI)
+IN_BUCKET = replace(
+    PLATFORM, artifact_repository=None, push_secret=None, artifact_uri=BUCKET_URI, artifact_secret="artifacts-azure"
+)
+
 
 DETECTOR = artifact(
     outputs=(
@@ -191,6 +198,28 @@ CASES: Mapping[str, tuple[Action, Snapshot]] = {
     "cpu-create-without-image-volumes": (
         CreateRevision(REVISION, CPU_SPEC, artifact(), 1),
         snapshot(platform=replace(PLATFORM, image_volumes=False, artifact_repository_insecure=True)),
+    ),
+    "cpu-create-from-claim": (
+        CreateRevision(REVISION, CPU_SPEC, artifact(image=f"{CLAIM_URI}/prepare-{artifact().key}"), 1),
+        snapshot(platform=ON_CLAIM),
+    ),
+    "detection-create-from-object-storage": (
+        CreateRevision(
+            REVISION, DETECTION_SPEC, DETECTOR.model_copy(update={"image": f"{BUCKET_URI}/prepare-{DETECTOR.key}"}), 1
+        ),
+        snapshot(platform=IN_BUCKET, spec=DETECTION_SPEC),
+    ),
+    "conversion-to-claim": (
+        StartConversion(
+            f"shapes-{REVISION}-prepare",
+            request(),
+            spec(model={"storageUri": "pvc://artifacts/models/net.onnx"}),
+        ),
+        snapshot(platform=ON_CLAIM),
+    ),
+    "conversion-to-object-storage": (
+        StartConversion(f"shapes-{REVISION}-prepare", request(), CPU_SPEC),
+        snapshot(platform=IN_BUCKET),
     ),
     "conversion": (StartConversion(f"shapes-{REVISION}-prepare", request(), CPU_SPEC), snapshot()),
     "conversion-by-identity": (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from unit.render.samples import CPU_SPEC, PLATFORM, REVISION, request, snapshot, spec
+from unit.render.samples import CPU_SPEC, IN_BUCKET, ON_CLAIM, PLATFORM, REVISION, request, snapshot, spec
 from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import PERMANENT_EXIT_CODES
 from visionmodel_operator.api.conditions import Reason
@@ -196,3 +196,26 @@ def test_the_format_picks_the_image(source_format: str | None, image: str) -> No
 
 def test_delete() -> None:
     assert operations(DeleteJob("j"), snapshot()) == (Delete("batch/v1", "Job", "j"),)
+
+
+def test_a_claim_of_sources_and_artifacts_is_one_volume() -> None:
+    pod = pod_of(spec(model={"storageUri": "pvc://artifacts/net.onnx"}), ON_CLAIM)
+    (claim,) = [volume for volume in pod["volumes"] if "persistentVolumeClaim" in volume]
+    assert claim["persistentVolumeClaim"] == {"claimName": "artifacts"}
+    mounts = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == claim["name"]]
+    assert mounts == [
+        {"name": "artifact", "mountPath": "/mnt/pvc/artifacts", "readOnly": True},
+        {"name": "artifact", "mountPath": "/mnt/artifacts"},
+    ]
+
+
+def test_another_claim_of_sources_stays_read_only() -> None:
+    pod = pod_of(spec(model={"storageUri": "pvc://models/net.onnx"}), ON_CLAIM)
+    claims = [volume["persistentVolumeClaim"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume]
+    assert claims == [{"claimName": "models", "readOnly": True}, {"claimName": "artifacts"}]
+
+
+def test_keys_of_the_object_storage_are_files() -> None:
+    pod = pod_of(spec(), IN_BUCKET)
+    (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["name"] == "artifact-credentials"]
+    assert mount == {"name": mount["name"], "mountPath": "/var/run/secrets/visionmodel/artifacts", "readOnly": True}
