@@ -4,7 +4,9 @@ Restricted namespaces, strict field validation, and a second look: what the serv
 """
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from unit.render.samples import CASES, CPU_SPEC, REF
+from unit.render.samples import CASES, CPU_SPEC, REF, artifact
+from visionmodel_contract.kept import KeptArtifacts
 from visionmodel_devcluster.builds import binary, built
 from visionmodel_devcluster.controlplane import ControlPlane
 from visionmodel_devcluster.tools import tool_of
@@ -81,9 +84,10 @@ def restricted(namespace: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
 
 
-def chart_documents() -> list[dict[str, Any]]:
+def chart_documents(*settings: str) -> list[dict[str, Any]]:
     values = CHART / "ci" / "minimal-values.yaml"
     command = [binary("helm"), "template", "vm", CHART, "--namespace", SYSTEM, "-f", values]
+    command += [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True, timeout=60)
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
@@ -134,6 +138,53 @@ def admit(cluster: Cluster, template: Any, namespace: str) -> None:
     metadata = {**template["metadata"], "name": "dry-run", "namespace": namespace}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
     cluster.create(pod, "--dry-run=server")
+
+
+COLLECTING = ("artifacts.collection.enabled=true", f"artifacts.collection.namespaces={{{SYSTEM}}}")
+STORES = {
+    "registry": ("artifacts.pushSecret=push",),
+    "object storage": ("artifacts.repository=", "artifacts.objectStorage.uri=gs://b/a"),
+    "claim": ("artifacts.repository=", "artifacts.persistentVolumeClaim.claimName=artifacts"),
+}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_collections_pod_is_admitted(cluster: Cluster, store: str) -> None:
+    for document in chart_documents(*COLLECTING, *STORES[store]):
+        if document["metadata"]["name"].endswith("-collection"):
+            cluster.run("apply", "--server-side", "--validate=strict", "-f", "-", document=document)
+        if document["kind"] == "CronJob":
+            admit(cluster, document["spec"]["jobTemplate"]["spec"]["template"], SYSTEM)
+
+
+def test_a_collections_account_lists_what_is_kept(cluster: Cluster, tmp_path: Path) -> None:
+    """As in its pod: with a token of its own, which may list and nothing else."""
+    account = "vm-visionmodel-operator-collection"
+    for document in chart_documents(*COLLECTING):
+        if document["metadata"]["name"] == account:
+            cluster.run("apply", "--server-side", "-f", "-", document=document)
+    config = yaml.safe_load(cluster.kubeconfig.read_text(encoding="utf-8"))
+    token = cluster.run("create", "token", account, "-n", SYSTEM).strip()
+    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+    (tmp_path / "config").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (record,) = rendered("record", cluster)
+    cluster.as_operator(record)
+    command = [sys.executable, "-m", "visionmodel_operator", "list-kept", "--out", str(tmp_path / "kept.json")]
+    environment = {**os.environ, "KUBECONFIG": str(tmp_path / "config")}
+
+    def listed() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+
+    done = listed()
+    assert done.returncode == 0, done.stderr
+    kept = KeptArtifacts.model_validate_json((tmp_path / "kept.json").read_bytes())
+    assert kept.keys == {artifact().key}
+
+    (tmp_path / "kept.json").unlink()
+    cluster.run("delete", "clusterrolebinding", account)
+    refused = listed()
+    assert (refused.returncode, (tmp_path / "kept.json").exists()) == (1, False)
+    assert "forbidden" in refused.stderr
 
 
 @pytest.mark.parametrize("case", STORED)

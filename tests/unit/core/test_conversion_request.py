@@ -150,7 +150,7 @@ def test_artifacts_go_where_the_platform_says(uri: str) -> None:
 @pytest.mark.parametrize("stores", [{}, {"repository": "r/a", "uri": "s3://b"}], ids=["none", "two"])
 def test_an_artifact_goes_into_one_store(stores: dict[str, str]) -> None:
     with pytest.raises(ValidationError, match="exactly one"):
-        PublishTarget(**stores)  # type: ignore[arg-type]
+        PublishTarget(**stores)
 
 
 def test_request_of_the_smallest_spec_asks_for_agreement_with_the_source() -> None:
