@@ -160,8 +160,7 @@ def _fetch_artifact(options: argparse.Namespace, environment: Environment) -> No
     from visionmodel_converter.store.registry import Reference, open_registry
 
     if options.image.partition("://")[0] in BUCKETS:
-        place, _, digest = options.image.rpartition("@")
-        fetch_from_bucket(place, digest, options.out, environment, insecure=options.insecure)
+        fetch_from_bucket(options.image, options.out, environment, insecure=options.insecure)
         return
     wanted = Reference.parse(options.image)
     reference = wanted.digest or wanted.tag
@@ -189,7 +188,7 @@ def _collect(options: argparse.Namespace, environment: Environment, journal: Jou
         for one in collect(store, kept, minimum_age=minimum_age, now=journal.now(), dry_run=options.dry_run):
             results.append(one)
             if one.fate not in (Fate.NEEDED, Fate.YOUNG):
-                print(f"{one.name}: {one.fate}", flush=True)  # noqa: T201 - the log of what was deleted
+                print(f"{'dry run: ' if options.dry_run else ''}{one.name}: {one.fate}", flush=True)  # noqa: T201 - the log of what was deleted
         print(f"{store.shown}: {words_of(results, dry_run=options.dry_run)}")  # noqa: T201
 
 

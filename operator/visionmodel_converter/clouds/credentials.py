@@ -14,7 +14,8 @@ from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
 
 HTTP_NEEDS_FLAG: Final = (
-    "plain HTTP is refused unless the platform team sets VISIONMODEL_ALLOW_HTTP=true on conversion Jobs"
+    "plain HTTP is refused unless the platform team sets VISIONMODEL_ALLOW_HTTP=true on conversion Jobs, or "
+    "artifacts.insecure for the store of artifacts"
 )
 MODEL_SECRET: Final = "the Secret of model.secretRef"
 """What messages call the Secret that a source is read with."""

@@ -6,6 +6,7 @@ removal either brings the artifact back or finds nothing and makes it anew.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,12 +30,12 @@ MAX_LIST_AGE: Final = timedelta(hours=1)
 class Fate(StrEnum):
     """What becomes of one key."""
 
-    NEEDED = "needed"
-    YOUNG = "young"
-    AGE_UNKNOWN = "of unknown age"
-    USED_MEANWHILE = "used meanwhile"
+    NEEDED = "kept, as it is needed"
+    YOUNG = "kept, as it is young"
+    AGE_UNKNOWN = "kept, as its age is unknown"
+    USED_MEANWHILE = "kept, as it was used meanwhile"
     REMOVED = "removed"
-    LEFTOVER = "left by a killed publisher, removed"
+    LEFTOVER = "removed, as a killed publisher left it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +96,6 @@ def read_kept(path: Path) -> KeptArtifacts:
 
 def words_of(results: Sequence[Collected], *, dry_run: bool) -> str:
     """Return one line that counts what became of everything."""
-    counts = ", ".join(f"{sum(one.fate is fate for one in results)} {fate}" for fate in Fate)
-    return f"{'would be: ' if dry_run else ''}{counts}"
+    fates = Counter(one.fate for one in results)
+    words = "; ".join(f"{count} {fate}" for fate, count in fates.items()) or "nothing is there"
+    return f"dry run: {words}" if dry_run else words

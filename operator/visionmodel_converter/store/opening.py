@@ -47,12 +47,13 @@ def open_store(target: PublishTarget, environment: Environment, now: Callable[[]
         )
 
 
-def fetch_from_bucket(place: str, digest: str, target: Path, environment: Environment, *, insecure: bool) -> None:
-    """Write an artifact of object storage, named by its URI and digest, into a folder. Raises ConversionFailure."""
+def fetch_from_bucket(image: str, target: Path, environment: Environment, *, insecure: bool) -> None:
+    """Write an artifact of object storage, `<URI>/prepare-<key>@<digest>`, into a folder. Raises ConversionFailure."""
+    place, _, digest = image.rpartition("@")
     uri, _, name = place.rpartition("/")
     key = key_of(name)
     if key is None:
-        raise ConversionFailure(Reason.BAD_REQUEST, f"{place} is no artifact; its name is prepare-<key>")
+        raise ConversionFailure(Reason.BAD_REQUEST, f"{image} names no artifact; write <URI>/prepare-<key>@sha256:...")
     _bucket(uri, environment, insecure=insecure).fetch(key, digest, target)
 
 

@@ -176,15 +176,16 @@ class Registry:
     def tags(self) -> list[str]:
         """Return all tags of the repository, page by page; none where there is no repository yet."""
         found: list[str] = []
-        page: str | None = f"/v2/{self.name}/tags/list?n={TAGS_PER_PAGE}"
-        while page is not None:
-            with self._call("GET", str(self._client.base_url.join(page))) as response:
+        query = f"n={TAGS_PER_PAGE}"
+        while query:
+            with self._call("GET", f"tags/list?{query}") as response:
                 if response.status_code == 404:
                     return found
                 self._expect(response, 200)
                 response.read()
                 found += response.json().get("tags") or []
-                page = response.links.get("next", {}).get("url")
+                # of the next page's address only what selects the page: we stay with the host that we trust
+                query = urlsplit(response.links.get("next", {}).get("url", "")).query
         return found
 
     def delete(self, digest: str) -> None:

@@ -151,7 +151,7 @@ def _secret_mounts(spec: VisionModelSpec, platform: Platform) -> list[Mount]:
     found: list[Mount] = []
     if spec.model.secret_ref is not None:
         found.append((secret_volume("source-credentials", spec.model.secret_ref.name), SOURCE_CREDENTIALS, True))
-    if platform.push_secret is not None:
+    if platform.push_secret is not None and platform.artifact_repository is not None:
         found.append((secret_volume("registry-credentials", platform.push_secret), REGISTRY_CREDENTIALS, True))
     if platform.artifact_secret is not None:
         found.append((secret_volume("artifact-credentials", platform.artifact_secret), ARTIFACT_CREDENTIALS, True))

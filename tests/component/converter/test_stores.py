@@ -140,9 +140,14 @@ def test_the_command_collects_what_is_old(claim_job: tuple[JobRunner, Put]) -> N
     nothing = KeptArtifacts(keys=frozenset(), listed_at=datetime.now(UTC))
     it = KeptArtifacts(keys=frozenset({artifact.key}), listed_at=datetime.now(UTC))
     young = collect(job, nothing, "--store", "pvc://artifacts/vision")
-    assert (young.returncode, "1 young" in young.stdout, folder.is_dir()) == (0, True, True), young.stderr
+    assert (young.returncode, "1 kept, as it is young" in young.stdout, folder.is_dir()) == (0, True, True), (
+        young.stderr
+    )
     os.utime(folder, (0, 0))
-    for kept, words, line in ((it, (), "1 needed"), (nothing, ("--dry-run",), f"prepare-{artifact.key}: removed")):
+    for kept, words, line in (
+        (it, (), "1 kept, as it is needed"),
+        (nothing, ("--dry-run",), f"prepare-{artifact.key}: removed"),
+    ):
         done = collect(job, kept, "--store", "pvc://artifacts/vision", *words)
         assert (done.returncode, line in done.stdout, folder.is_dir()) == (0, True, True), done
     gone = collect(job, nothing, "--store", "pvc://artifacts/vision")

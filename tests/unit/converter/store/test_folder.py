@@ -10,6 +10,7 @@ import pytest
 from contracts.artifact_stores import KEY, MODEL, collected, publish
 from contracts.store_kits import watched
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.store.collection import Fate
 from visionmodel_converter.store.folder import FolderStore
 
 
@@ -49,7 +50,7 @@ def test_killed_process_leaves_all_or_nothing(tmp_path: Path) -> None:
         again, was_there = publish(store, tmp_path / f"again-{step}")
         assert was_there is outcomes[-1]
         assert again.model.read_bytes() == MODEL
-        assert set(collected(store, KEY).values()) <= {"needed", "left by a killed publisher, removed"}
+        assert set(collected(store, KEY).values()) <= {Fate.NEEDED, Fate.LEFTOVER}
         assert [path.name for path in store.root.iterdir()] == [f"prepare-{KEY}"]
         if not was_killed:
             break

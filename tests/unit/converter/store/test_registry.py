@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from visionmodel_converter.failures import ConversionFailure
+from fakes.registry import FakeRegistry
+from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.store.image import build_image, build_layer
 from visionmodel_converter.store.registry import ChallengeAuth, Reference, Registry, login_for
 
@@ -127,3 +128,27 @@ def test_an_upload_never_leaves_tls(tmp_path: Path) -> None:
     with Registry("r.example.com", "a", client) as registry, pytest.raises(ConversionFailure, match="plain HTTP"):
         registry.push_blobs(build_image(layer, {}))
     assert asked == ["HEAD https", "POST https"]
+
+
+def test_tags_are_read_page_by_page_from_the_same_host() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        last = request.url.params.get("last")
+        links = {} if last else {"Link": '<https://elsewhere.example/v2/a/b/tags/list?n=1000&last=x>; rel="next"'}
+        return httpx.Response(200, json={"tags": ["y"] if last else ["x"]}, headers=links)
+
+    with Registry("r", "a/b", client(httpx.MockTransport(answer))) as registry:
+        assert registry.tags() == ["x", "y"]
+    assert asked == ["https://r/v2/a/b/tags/list?n=1000", "https://r/v2/a/b/tags/list?n=1000&last=x"]
+
+
+def test_deletion_that_a_registry_refuses_says_what_to_do() -> None:
+    fake = FakeRegistry(allows_deletion=False)
+    with (
+        Registry("r", "a/b", client(httpx.MockTransport(fake.answer))) as registry,
+        pytest.raises(ConversionFailure, match="REGISTRY_STORAGE_DELETE_ENABLED") as refusal,
+    ):
+        registry.delete(DIGEST)
+    assert refusal.value.reason is Reason.DELETION_REFUSED
