@@ -198,8 +198,8 @@ class RegistryKit:
         return (fetch_files(self.registry(), manifest, target) / "model.onnx").read_bytes()
 
 
-def fake_registry_kit() -> RegistryKit:
-    fake = FakeRegistry()
+def fake_registry_kit(*, moves_tags: bool = True) -> RegistryKit:
+    fake = FakeRegistry(moves_tags=moves_tags)
 
     def damage(digest: str) -> None:
         fake.blobs[digest] = fake.blobs[digest][:-1] + b"!"

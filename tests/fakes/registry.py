@@ -22,6 +22,7 @@ class FakeRegistry:
     manifests: dict[str, bytes] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     allows_deletion: bool = True
+    moves_tags: bool = True
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
@@ -61,6 +62,8 @@ class FakeRegistry:
         if any(part["digest"] not in self.blobs for part in (document["config"], *document["layers"])):
             return httpx.Response(400)
         digest = digest_of(data)
+        if not self.moves_tags and self.tags.get(reference, digest) != digest:
+            return httpx.Response(409)
         self.manifests[digest] = data
         if reference != digest:
             self.tags[reference] = digest

@@ -35,7 +35,7 @@ class Fate(StrEnum):
     AGE_UNKNOWN = "kept, as its age is unknown"
     USED_MEANWHILE = "kept, as it was used meanwhile"
     REMOVED = "removed"
-    LEFTOVER = "removed, as a killed publisher left it"
+    LEFTOVER = "removed, as nothing refers to it"
 
 
 @dataclass(frozen=True, slots=True)

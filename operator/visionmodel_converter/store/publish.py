@@ -10,7 +10,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,7 +45,9 @@ from visionmodel_converter.store.registry import Registry
 
 KEY_LABEL: Final = "dev.visionmodel.prepare-key"
 USED_ANNOTATION: Final = "dev.visionmodel.used"
-USED_SUFFIX: Final = "-used"
+USED: Final = "-used-"
+STAMP: Final = "%Y%m%dT%H%M%S%f"
+"""Of a use, in the name of its tag: many registries let no tag be moved."""
 OWN_TAG_DIGITS: Final = 16
 
 
@@ -98,7 +100,7 @@ class RegistryStore:
         manifest, digest = image.manifest.data or b"", image.manifest.digest
         self.registry.push_blobs(image)
         self._mark_used(report.key, manifest)
-        self.registry.tag(manifest, _own_tag(report.key, digest))
+        self._tag_own(report.key, manifest)
         earlier = self.find(report.key, work / "published")
         if earlier is not None:
             return earlier, True
@@ -111,17 +113,24 @@ class RegistryStore:
         )
         return Published(info=info, report=report, model=model)
 
+    def _tag_own(self, key: str, manifest: bytes) -> None:
+        """Put the tag of an image's own digest, where it is not there yet."""
+        own = f"{tag_of(key)}-{sha256_of(manifest).removeprefix('sha256:')[:OWN_TAG_DIGITS]}"
+        if self.registry.manifest(own) is None:
+            self.registry.tag(manifest, own)
+
     def _mark_used(self, key: str, manifest: bytes) -> None:
         """Put an image that only says when; it names the artifact's small config alone, which is there already."""
+        stamp = self.now().strftime(STAMP)
         config = json.loads(manifest)["config"]
         mark = {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": config,
             "layers": [config],
-            "annotations": {USED_ANNOTATION: self.now().isoformat()},
+            "annotations": {USED_ANNOTATION: stamp},
         }
-        self.registry.tag(canonical_json(mark), tag_of(key) + USED_SUFFIX)
+        self.registry.tag(canonical_json(mark), f"{tag_of(key)}{USED}{stamp}")
 
     def all_keys(self) -> Iterable[str]:
         """As `ArtifactStore.all_keys`."""
@@ -129,14 +138,12 @@ class RegistryStore:
         return sorted({key for found in prefixes if found and (key := key_of(found.group()))})
 
     def last_used(self, key: str) -> Use | None:
-        """As `ArtifactStore.last_used`: what the mark says; None where somebody else has deleted it."""
-        mark = self.registry.manifest(tag_of(key) + USED_SUFFIX)
-        if mark is None:
-            return None
-        try:
-            return Use(datetime.fromisoformat(json.loads(mark)["annotations"][USED_ANNOTATION]), sha256_of(mark))
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._corrupt(f"{tag_of(key)}{USED_SUFFIX} tells no time") from error
+        """As `ArtifactStore.last_used`: what the newest mark says; None where somebody else has deleted them."""
+        return max(self._uses(key), key=lambda use: use.time, default=None)
+
+    def _uses(self, key: str) -> list[Use]:
+        tags = self.registry.tags(tag_of(key))
+        return [use for tag in tags if (use := _use_of(tag)) is not None]
 
     def remove(self, key: str, seen: Use) -> bool:
         """As `ArtifactStore.remove`: the manifest goes, and returns where somebody has looked it up since.
@@ -149,26 +156,43 @@ class RegistryStore:
             self.registry.delete(sha256_of(manifest))
         if self.last_used(key) != seen:
             if manifest is not None:
-                self.registry.tag(manifest, _own_tag(key, sha256_of(manifest)))
+                self._tag_own(key, manifest)
                 self.registry.tag(manifest, name)
             return False
-        others = [tag for tag in self.registry.tags() if tag.startswith(f"{name}-") and not tag.endswith(USED_SUFFIX)]
-        for tag in (*others, name + USED_SUFFIX):  # the mark last: without it nothing tells the key's age
-            found = self.registry.manifest(tag)
-            if found is not None:
-                self.registry.delete(sha256_of(found))
+        # the newest mark last: without it nothing tells the key's age
+        for tag in sorted(self.registry.tags(name), key=lambda tag: (_use_of(tag) is not None, tag)):
+            self._delete(tag)
         return True
 
+    def _delete(self, tag: str) -> None:
+        manifest = self.registry.manifest(tag)
+        if manifest is not None:
+            self.registry.delete(sha256_of(manifest))
+
     def remove_leftovers(self, before: datetime, *, dry_run: bool) -> Iterable[str]:
-        """As `ArtifactStore.remove_leftovers`: none; an image under a needed key may be what a revision runs."""
-        return ()
+        """As `ArtifactStore.remove_leftovers`: marks that a newer one follows.
+
+        Images stay: under a needed key each of them may be what a revision runs.
+        """
+        for key in self.all_keys():
+            newest = self.last_used(key)
+            for use in self._uses(key):
+                if use != newest and use.time < before:
+                    if not dry_run:
+                        self._delete(use.mark)
+                    yield use.mark
 
     def _corrupt(self, what: str) -> ConversionFailure:
         return _corrupt(self.registry, what)
 
 
-def _own_tag(key: str, digest: str) -> str:
-    return f"{tag_of(key)}-{digest.removeprefix('sha256:')[:OWN_TAG_DIGITS]}"
+def _use_of(tag: str) -> Use | None:
+    """Return the use that a tag marks; None for the tags of images."""
+    _, separator, stamp = tag.partition(USED)
+    try:
+        return Use(datetime.strptime(stamp, STAMP).replace(tzinfo=UTC), tag) if separator else None
+    except ValueError:  # nobody's mark
+        return None
 
 
 def fetch_files(registry: Registry, manifest: bytes, target: Path) -> Path:

@@ -173,19 +173,25 @@ class Registry:
         ) as response:
             self._expect(response, 201)
 
-    def tags(self) -> list[str]:
-        """Return all tags of the repository, page by page; none where there is no repository yet."""
+    def tags(self, prefix: str = "") -> list[str]:
+        """Return the tags that are longer than a prefix; all of them without one, none without a repository.
+
+        Page by page, from the prefix on where the registry can begin there.
+        """
         found: list[str] = []
-        query = f"n={TAGS_PER_PAGE}"
+        query = f"n={TAGS_PER_PAGE}" + (f"&last={prefix}" if prefix else "")
         while query:
             with self._call("GET", f"tags/list?{query}") as response:
                 if response.status_code == 404:
                     return found
                 self._expect(response, 200)
                 response.read()
-                found += response.json().get("tags") or []
-                # of the next page's address only what selects the page: we stay with the host that we trust
-                query = urlsplit(response.links.get("next", {}).get("url", "")).query
+                page: list[str] = response.json().get("tags") or []
+            found += [tag for tag in page if tag.startswith(prefix) and tag != prefix]
+            if prefix and page and min(page) > prefix and not max(page).startswith(prefix):
+                break  # sorted, and beyond the prefix
+            # of the next page's address only what selects the page: we stay with the host that we trust
+            query = urlsplit(response.links.get("next", {}).get("url", "")).query
         return found
 
     def delete(self, digest: str) -> None:

@@ -7,8 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from contracts.artifact_stores import KEY, collected, publish
+from contracts.store_kits import fake_registry_kit
 from fakes.registry import FakeRegistry
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.store.collection import Fate
 from visionmodel_converter.store.image import build_image, build_layer
 from visionmodel_converter.store.registry import ChallengeAuth, Reference, Registry, login_for
 
@@ -152,3 +155,39 @@ def test_deletion_that_a_registry_refuses_says_what_to_do() -> None:
     ):
         registry.delete(DIGEST)
     assert refusal.value.reason is Reason.DELETION_REFUSED
+
+
+def test_tags_with_a_prefix_are_read_no_further_than_they_go() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params["last"])
+        links = {"Link": '</v2/a/b/tags/list?n=1000&last=c>; rel="next"'}
+        return httpx.Response(200, json={"tags": ["b-1", "b-2", "c"]}, headers=links)
+
+    with Registry("r", "a/b", client(httpx.MockTransport(answer))) as registry:
+        assert registry.tags("b") == ["b-1", "b-2"]
+    assert asked == ["b"]
+
+
+def test_a_registry_may_forbid_that_tags_are_moved(tmp_path: Path) -> None:
+    kit = fake_registry_kit(moves_tags=False)
+    first, _ = publish(kit.store(), tmp_path / "one", maker="first")
+    second, was_there = publish(kit.store(), tmp_path / "two", b"other bytes", maker="second")
+    assert was_there
+    assert second.info == first.info
+    kit.close()
+
+
+def test_a_needed_artifact_keeps_its_newest_mark_alone(tmp_path: Path) -> None:
+    kit = fake_registry_kit()
+    publish(kit.store(), tmp_path / "work")
+    for name in ("a", "b"):
+        assert kit.store().find(KEY, tmp_path / name) is not None
+    marks = [tag for tag in kit.content() if "-used-" in tag]
+    assert len(marks) == 3
+    assert set(collected(kit.store(), KEY, dry_run=True).values()) == {Fate.NEEDED, Fate.LEFTOVER}
+    collected(kit.store(), KEY)
+    assert [tag for tag in kit.content() if "-used-" in tag] == [max(marks)]
+    assert kit.store().find(KEY, tmp_path / "c") is not None
+    kit.close()
