@@ -51,7 +51,7 @@ def artifact_source(artifact: ArtifactInfo, platform: Platform) -> Json:
         return {"volumes": [{"name": ARTIFACT_VOLUME, "persistentVolumeClaim": claim}]}
     reference = artifact_reference(artifact)
     if "://" in artifact.image:
-        return _fetched(reference, platform, ("artifacts", platform.artifact_secret, ARTIFACT_CREDENTIALS))
+        return _fetched(reference, platform, ("store", platform.artifact_secret, ARTIFACT_CREDENTIALS))
     if platform.image_volumes:
         image = {"reference": reference, "pullPolicy": "IfNotPresent"}
         return {"volumes": [{"name": ARTIFACT_VOLUME, "image": image}]}
