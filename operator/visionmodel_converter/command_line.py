@@ -1,4 +1,4 @@
-"""The options of `visionmodel-convert convert` and the request that they spell out; imports nothing heavy.
+"""The options of `visionmodel-convert convert` and `collect`, and the request they spell out; imports nothing heavy.
 
 The init container of serving pods starts the same program, so what it does not need must not be loaded for it.
 """
