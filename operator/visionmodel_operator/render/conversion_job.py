@@ -66,7 +66,10 @@ def start_conversion(action: StartConversion, snapshot: Snapshot) -> tuple[Opera
             "template": {
                 "metadata": {
                     # without the revision: the revision's Service and budget select their pods by it
-                    "labels": {**_identity_labels(action.spec), **names.object_labels(ref.name, "conversion")},
+                    "labels": {
+                        **_identity_labels(action.spec, snapshot.platform),
+                        **names.object_labels(ref.name, "conversion"),
+                    },
                     # as a file of the downward API: born and deleted with the Job, unlike a ConfigMap beside it
                     "annotations": {ANNOTATION_REQUEST: action.request.to_json()},
                 },
@@ -194,10 +197,11 @@ def _uris(spec: VisionModelSpec) -> list[str]:
     return [uri for uri in (spec.model.storage_uri, conversion.gates.parity.dataset_uri, calibration) if uri]
 
 
-def _identity_labels(spec: VisionModelSpec) -> dict[str, str]:
+def _identity_labels(spec: VisionModelSpec, platform: Platform) -> dict[str, str]:
     """Return what a cloud wants on a pod that reads as its service account; the others go by the account alone."""
-    is_azure = any(uri.startswith(AZURE_SCHEME) for uri in _uris(spec))
-    return dict(AZURE_LABEL) if is_azure and spec.model.secret_ref is None else {}
+    reads = spec.model.secret_ref is None and any(uri.startswith(AZURE_SCHEME) for uri in _uris(spec))
+    writes = platform.artifact_secret is None and (platform.artifact_uri or "").startswith(AZURE_SCHEME)
+    return dict(AZURE_LABEL) if reads or writes else {}
 
 
 def _image(action: StartConversion, platform: Platform) -> str:

@@ -219,3 +219,9 @@ def test_keys_of_the_object_storage_are_files() -> None:
     pod = pod_of(spec(), IN_BUCKET)
     (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["name"] == "artifact-credentials"]
     assert mount == {"name": mount["name"], "mountPath": "/var/run/secrets/visionmodel/artifacts", "readOnly": True}
+
+
+@pytest.mark.parametrize(("secret", "labelled"), [(None, True), ("keys", False)], ids=["identity", "Secret"])
+def test_azure_as_the_store_is_written_as_the_pod_where_no_secret_is_given(secret: str | None, labelled: bool) -> None:
+    job = job_of(spec(), replace(IN_BUCKET, artifact_secret=secret))
+    assert ("azure.workload.identity/use" in job["spec"]["template"]["metadata"]["labels"]) is labelled
