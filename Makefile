@@ -54,6 +54,8 @@ lock: $(UV) ## Compile the hashed requirement files
 	$(LOCK) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(LOCK) --no-deps requirements/openvino.in -c requirements/dev.txt -o requirements/openvino.txt
 	$(LOCK) --no-deps requirements/triton-vendor.in -o requirements/triton-vendor.txt
+	$(LOCK) --no-emit-package backports-strenum requirements/tflite.in \
+	  -o requirements/tflite.txt # what Python 3.11 has itself, and pip refuses for it
 	$(LOCK) requirements/mlflow.in -o requirements/mlflow.txt
 	echo pip==26.3 | $(LOCK) --no-deps - -o images/pip.txt
 
@@ -132,13 +134,19 @@ test-e2e: venv ## The whole dev cluster: rollouts under load
 	@$(BIN)/pytest -q -m e2e --timeout 1200 tests/e2e
 
 .PHONY: test-formats
-test-formats: $(FORMAT_EXTRAS:%=$(FORMATS_VENVS)/%/.synced) ## Real torch and TensorFlow (6 GB, not in CI)
+test-formats: $(FORMAT_EXTRAS:%=$(FORMATS_VENVS)/%/.synced) $(FORMATS_VENVS)/onnx2tf/.synced ## Real torch and TensorFlow (8 GB, not in CI)
 	@VISIONMODEL_FORMATS_VENVS=$(FORMATS_VENVS) $(BIN)/pytest -q -s -m formats --timeout 600 tests
 
 $(FORMATS_VENVS)/%/.synced: requirements/converter-%.txt pyproject.toml | venv
 	@test -x $(@D)/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(@D)
 	@$(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --editable .
+	@touch $@
+
+# As in the image, an environment beside the converter's, without anything of ours in it.
+$(FORMATS_VENVS)/onnx2tf/.synced: requirements/tflite.txt | $(UV)
+	@test -x $(@D)/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(@D)
+	@$(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@
 
 # ---------------------------------------------------------------------------------------------- cluster and demo

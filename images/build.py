@@ -48,20 +48,21 @@ class ImageSource:
     """What an image is made of; paths are relative to the repository's root.
 
     Attributes:
-        layer: a second lock, whose packages the Dockerfile adds in a target of their own.
+        layers: further locks, whose packages the Dockerfile adds in targets of their own; the last names the image.
         extra: optional dependencies of the distribution, with a lock in the place of the plain one.
     """
 
     name: str
     inputs: tuple[str, ...]
     target: str = ""
-    layer: str = ""
+    layers: tuple[str, ...] = ()
     extra: str = ""
 
     @property
     def folder(self) -> Path:
         """Folder of the Dockerfile; an image with one layer or extra more is built by the same file."""
-        return Path("images") / self.name.removesuffix(f"-{self.layer or self.extra}")
+        more = self.layers[-1] if self.layers else self.extra
+        return Path("images") / self.name.removesuffix(f"-{more}")
 
     @property
     def dockerfile(self) -> Path:
@@ -72,7 +73,7 @@ class ImageSource:
     def locks(self) -> tuple[Path, ...]:
         """The hashed requirements; the vendor's image needs none of the server's."""
         own = "triton-vendor" if self.target == "vendor" else self.name if self.extra else self.folder.name
-        return tuple(Path("requirements") / f"{name}.txt" for name in (own, self.layer) if name)
+        return tuple(Path("requirements") / f"{name}.txt" for name in (own, *self.layers))
 
     @property
     def repository(self) -> str:
@@ -82,12 +83,14 @@ class ImageSource:
 
 _SOURCES_SCRIPT = "images/install_sources.sh"
 _OPENVINO_LAYER = ("requirements/openvino.txt", "images/add_packages.sh")
+_TFLITE_LAYER = ("requirements/tflite.txt",)
 _CONVERTER = (
     "operator/visionmodel_contract",
     "operator/visionmodel_converter",
     "operator/visionmodel_pipeline",
     _SOURCES_SCRIPT,
     *_OPENVINO_LAYER,
+    *_TFLITE_LAYER,
 )
 _TRITON = ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT, *_OPENVINO_LAYER)
 IMAGES: Mapping[str, ImageSource] = {
@@ -95,14 +98,15 @@ IMAGES: Mapping[str, ImageSource] = {
     for image in (
         ImageSource("operator", ("operator/visionmodel_contract", "operator/visionmodel_operator", _SOURCES_SCRIPT)),
         ImageSource("converter", _CONVERTER, target="onnx"),
-        ImageSource("converter-openvino", _CONVERTER, target="openvino", layer="openvino"),
+        ImageSource("converter-openvino", _CONVERTER, target="openvino", layers=("openvino",)),
+        ImageSource("converter-tflite", _CONVERTER, target="tflite", layers=("openvino", "tflite")),
         ImageSource("converter-torch", _CONVERTER, target="onnx", extra="torch"),
         ImageSource("converter-tensorflow", _CONVERTER, target="onnx", extra="tensorflow"),
         ImageSource("triton", _TRITON, target="wheel"),
-        ImageSource("triton-openvino", _TRITON, target="wheel-openvino", layer="openvino"),
+        ImageSource("triton-openvino", _TRITON, target="wheel-openvino", layers=("openvino",)),
     )
 }
-STANDARD = tuple(name for name, image in IMAGES.items() if not (image.layer or image.extra))
+STANDARD = tuple(name for name, image in IMAGES.items() if not (image.layers or image.extra))
 """What an installation needs; the others have an optional runtime or gigabytes of frameworks more."""
 
 
@@ -351,20 +355,15 @@ def wheelhouse(locks: Sequence[Path], python: str) -> Path:
             log.info("downloading the wheels of %s", ", ".join(map(str, locks)))
             with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=parent) as scratch:
                 output = Path(scratch) / "output"
-                _run([*_pip(), *_download_arguments(locks, python, output)])
+                for lock in (*locks, PIP_LOCK):  # one by one: what is installed apart may pin other versions
+                    _run([*_pip(), *_download_arguments(lock, python, output)])
                 output.rename(target)
     return target
 
 
-def _download_arguments(locks: Sequence[Path], python: str, output: Path) -> list[str]:
+def _download_arguments(lock: Path, python: str, output: Path) -> list[str]:
     options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--python-version", python]
-    return [
-        "download",
-        *options,
-        "--dest",
-        str(output),
-        *(part for lock in (*locks, PIP_LOCK) for part in ("-r", str(lock))),
-    ]
+    return ["download", *options, "--dest", str(output), "-r", str(lock)]
 
 
 def _pip() -> list[str]:

@@ -62,6 +62,7 @@ def test_defaults() -> None:
             "runtimes",
             {"26.07": RuntimeSetting("a", "2.71.0")},
         ),
+        ("CONVERTER_TFLITE_IMAGE", "r/tflite:1", "converter_tflite_image", "r/tflite:1"),
     ],
 )
 def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: object) -> None:

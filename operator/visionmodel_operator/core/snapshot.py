@@ -184,7 +184,8 @@ class Platform:
         artifact_repository_insecure: the store of artifacts, of whatever kind, speaks plain HTTP.
         artifact_uri: object storage (`s3://`, `gs://`, `abfs://`) or a claim (`pvc://<claim>/<path>`) for artifacts.
         artifact_secret: keys of that object storage, in every namespace with VisionModels.
-        converter_openvino_image: image of Jobs for backend OpenVINO; the converter's where unset.
+        converter_openvino_image: image of Jobs for backend or export OpenVINO; the converter's where unset.
+        converter_tflite_image: image of Jobs for the export TFLite, with OpenVINO too; the converter's where unset.
         image_volumes: the cluster mounts OCI images (Kubernetes ≥ 1.35).
         gateway_api: HTTPRoute is served.
     """
@@ -208,6 +209,7 @@ class Platform:
     job_storage_limit: str = "10Gi"
     job_service_account: str | None = None
     converter_openvino_image: str | None = None
+    converter_tflite_image: str | None = None
     allow_http_sources: bool = False
 
 

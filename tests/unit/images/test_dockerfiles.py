@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from images.build import IMAGES, ROOT, ImageSource
 
+from visionmodel_converter.environment import DEFAULT_ONNX2TF_PYTHON
+
 ALL = [pytest.param(image, id=name) for name, image in IMAGES.items()]
 LABELS = {"title", "description", "licenses", "version", "revision"}
 
@@ -77,7 +79,7 @@ def test_labels(image: ImageSource) -> None:
 @pytest.mark.parametrize("image", ALL)
 def test_every_base_is_the_argument(image: ImageSource) -> None:
     bases = {line.split()[1] for line in instructions(image) if line.startswith("FROM ")}
-    assert bases <= {"${BASE}", "scratch", "common", "onnx", "wheel"}
+    assert bases <= {"${BASE}", "scratch", "common", "onnx", "openvino", "wheel"}
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,15 @@ def test_openvino_is_a_layer_on_top(name: str, base: str, target: str) -> None:
     assert (image.dockerfile, image.target) == (IMAGES[name.partition("-")[0]].dockerfile, target)
     assert f"FROM {base} AS {target}" in instructions(image)
     assert [lock.name for lock in image.locks] == [f"{name.partition('-')[0]}.txt", "openvino.txt"]
+
+
+def test_onnx2tf_is_an_environment_of_its_own_on_top_of_openvino() -> None:
+    image = IMAGES["converter-tflite"]
+    assert [lock.name for lock in image.locks] == ["converter.txt", "openvino.txt", "tflite.txt"]
+    assert (image.dockerfile, image.target) == (IMAGES["converter"].dockerfile, "tflite")
+    lines = instructions(image)
+    assert "FROM openvino AS tflite" in lines
+    assert any(f"COPY --from=builder-tflite {Path(DEFAULT_ONNX2TF_PYTHON).parents[1]} " in line for line in lines)
 
 
 @pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda lock: lock.name)
