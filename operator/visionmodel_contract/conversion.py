@@ -9,11 +9,13 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
+from visionmodel_contract.precision import Backend, CalibrationMethod, ExportFormat, Goal, Precision, PruningPattern
 
 FORMAT_VERSION: Final = 1
 PIPELINE_VERSION = 3
 """Raised when the same source and options would give other bytes: part of the prepare key."""
+EXPORT_VERSION: Final = 1
+"""As PIPELINE_VERSION, for the exports of an artifact: part of the export key."""
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -133,6 +135,8 @@ class ConversionOptions(ContractModel):
     """How much faster a lower precision must be than the next higher one to be chosen; only with several."""
     simplify: bool = True
     calibration: CalibrationOptions | None = None
+    pruning: PruningPattern | None = None
+    """Set weights to 0 before anything else is made of the graph; later than the first keys, so unset it is in none."""
 
 
 class PublishTarget(ContractModel):
@@ -168,6 +172,8 @@ class ConversionRequest(ContractModel):
     task: ImageTask | None = None
     """Set for image tasks: datasets may then hold images, which go through it."""
     gates: GatesRequest = GatesRequest()
+    exports: tuple[ExportFormat, ...] = ()
+    """Files to make of the artifact for other runtimes, published beside it."""
     publish: PublishTarget
     passed_gate_keys: tuple[str, ...] = ()
     """Gate keys whose verdict the operator holds as passed: a Job that arrives at one runs no gate again."""

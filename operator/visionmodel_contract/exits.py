@@ -30,6 +30,7 @@ class ExitCode(IntEnum):
     LOADER_MISSING = 97  # this image has no loader for the source's format
     LOADER_FAILED = 98  # the sandboxed loader crashed, met a limit, reached for the network or gave nonsense
     STORAGE_EXCEEDED = 105  # the Job's limit of scratch space
+    EXPORT_FAILED = 110  # an export that was asked for cannot be made of the artifact, or disagrees with it
 
 
 PERMANENT_EXIT_CODES: tuple[int, ...] = tuple(code for code in ExitCode if 80 <= code <= 113)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from visionmodel_contract.conversion import (
+    EXPORT_VERSION,
     PIPELINE_VERSION,
     ContractModel,
     ConversionOptions,
@@ -18,7 +19,7 @@ from visionmodel_contract.conversion import (
     ImageTask,
     SourceInput,
 )
-from visionmodel_contract.precision import Precision
+from visionmodel_contract.precision import ExportFormat, Precision
 
 KEY_HEX_DIGITS = 32
 NO_GATES: Final = GatesRequest()
@@ -69,7 +70,7 @@ def prepare_key(
         "kind": "prepare",
         "pipelineVersion": PIPELINE_VERSION,
         "source": source_digest,
-        "options": _by_digest(_wire(options), "calibration", "digest"),
+        "options": _options(options),
     }
     if inputs:
         document["inputs"] = [_wire(declared) for declared in inputs]
@@ -78,15 +79,24 @@ def prepare_key(
     return digest_of(document)[:KEY_HEX_DIGITS]
 
 
-def gate_key(artifact_key: str, gates: GatesRequest, *, task: ImageTask | None = None) -> str:
-    """Return the key of a gate verdict over one artifact; the task enters, by which odd images are tried too.
+def gate_key(
+    artifact_key: str,
+    gates: GatesRequest,
+    *,
+    task: ImageTask | None = None,
+    exports: Sequence[ExportFormat] = (),
+) -> str:
+    """Return the key of a gate verdict over one artifact.
 
-    A dataset without a digest enters by its URI: such a key tells one question from another, and no verdict is kept
-    under it (`is_judged_by_digest`).
+    The task enters, by which odd images are tried too, and so do the exports that were asked for, in any order: an
+    export that fails is a verdict on the artifact (ADR 0017). A dataset without a digest enters by its URI: such a key
+    tells one question from another, and no verdict is kept under it (`is_judged_by_digest`).
     """
     document = {"artifact": artifact_key, "gates": _gates(gates)}
     if task is not None:
         document["task"] = _wire(task)
+    if exports:
+        document["exports"] = sorted(exports)
     return digest_of(document)[:KEY_HEX_DIGITS]
 
 
@@ -99,6 +109,20 @@ def _by_digest(document: Any, field: str, digest: str) -> Any:
     data = document[field]
     if data is not None:
         del data["datasetUri" if data[digest] is not None else digest]
+    return document
+
+
+def export_key(model_digest: str, wanted: ExportFormat) -> str:
+    """Return the key of an export: of the final ONNX file's digest, for nothing else goes into it."""
+    document = {"kind": "export", "exportVersion": EXPORT_VERSION, "model": model_digest, "format": wanted}
+    return digest_of(document)[:KEY_HEX_DIGITS]
+
+
+def _options(options: ConversionOptions) -> Any:
+    """Return the options without those that came later and are unset, so that earlier keys stay."""
+    document = _by_digest(_wire(options), "calibration", "digest")
+    if options.pruning is None:
+        del document["pruning"]
     return document
 
 

@@ -18,6 +18,20 @@ class Backend(StrEnum):
     OPENVINO = "OpenVINO"
 
 
+class ExportFormat(StrEnum):
+    """A file for runtimes outside Triton that is made of the served artifact, and is never served itself."""
+
+    OPENVINO = "OpenVINO"
+    ORT = "ORT"
+    TFLITE = "TFLite"
+
+
+class PruningPattern(StrEnum):
+    """Which weights are set to 0, the smallest first."""
+
+    TWO_OF_FOUR = "2:4"
+
+
 class CalibrationMethod(StrEnum):
     """How INT8 scales are chosen from sample inputs; Auto tries the others and lets the task metric decide."""
 

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from visionmodel_contract.conversion import FORMAT_VERSION, ContractModel, Digest
-from visionmodel_contract.precision import Goal, Precision
+from visionmodel_contract.precision import ExportFormat, Goal, Precision
 
 SUMMARY_LIMIT_BYTES = 3 * 1024
 SHEET_FILE: Final = "worst.png"
@@ -143,6 +143,23 @@ class ArtifactInfo(ContractModel):
     opset: int
 
 
+class ExportInfo(ContractModel):
+    """One export of the artifact and where it lies.
+
+    Attributes:
+        image: where it was published; unset where the summary has no room for it.
+        difference: largest difference of any output from the artifact's, over the largest value of that output.
+        runtime: what ran the export to measure that, with its version.
+    """
+
+    format: ExportFormat
+    image: str | None = None
+    digest: Digest
+    size_bytes: int
+    difference: float
+    runtime: str
+
+
 class Resolved(ContractModel):
     """What a Job has found out about its request: the digests of what it read, and the verdict's key by them.
 
@@ -165,5 +182,6 @@ class ReportSummary(Resolved):
     artifact: ArtifactInfo | None = None
     gates: tuple[GateResult, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
+    exports: tuple[ExportInfo, ...] = ()
     cached: bool = False
     failure: Failure | None = None

@@ -113,7 +113,8 @@ def _convert(options: argparse.Namespace, environment: Environment, journal: Jou
     machine = Machine(
         environment, threads, loader_limits(CGROUP), journal.now, cpu=cpu_model(CPUINFO, platform.machine())
     )
-    print(convert(options, machine, command))  # noqa: T201 - the answer, for scripts
+    for folder in convert(options, machine, command):
+        print(folder)  # noqa: T201 - the answer, for scripts
 
 
 def _prepare(
@@ -156,7 +157,7 @@ def _request(path: Path) -> ConversionRequest:
 
 def _fetch_artifact(options: argparse.Namespace, environment: Environment) -> None:
     from visionmodel_converter.store.opening import BUCKETS, fetch_from_bucket
-    from visionmodel_converter.store.publish import fetch_files
+    from visionmodel_converter.store.publish import fetch_files, names_of
     from visionmodel_converter.store.registry import Reference, open_registry
 
     if options.image.partition("://")[0] in BUCKETS:
@@ -172,7 +173,7 @@ def _fetch_artifact(options: argparse.Namespace, environment: Environment) -> No
             raise ConversionFailure(
                 Reason.ARTIFACT_CORRUPT, f"{options.image} is not in the registry; convert the model again"
             )
-        fetch_files(registry, manifest, options.out)
+        fetch_files(registry, manifest, options.out, names_of(manifest))
 
 
 def _collect(options: argparse.Namespace, environment: Environment, journal: Journal) -> None:

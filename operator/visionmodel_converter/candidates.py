@@ -86,11 +86,18 @@ class Bench:
         """Whether this machine runs the network as serving will."""
         return not self.request.gates.accelerated
 
+    @property
+    def is_pruned(self) -> bool:
+        """Whether weights of the base were set to 0, so that even FP32 computes something else than the source."""
+        return self.request.options.pruning is not None
+
     def goals(self, precision: Precision) -> tuple[MetricGoal, ...]:
         """Return what a precision has to reach."""
         labelled = self.samples.labelled if self.samples else frozenset()
         kind = kind_of(self.request.task, self.base.outputs, labelled)
-        return goals_of(self.request.gates.parity, precision, kind, has_labels=kind in labelled)
+        return goals_of(
+            self.request.gates.parity, precision, kind, has_labels=kind in labelled, is_pruned=self.is_pruned
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +158,7 @@ def proven(bench: Bench, judged: Judged) -> Candidate:
     share: PrecisionShare | None = None
     edge_cases: tuple[EdgeCaseResult, ...] = ()
     try:
-        refuse_missed_goals(judged.gates)
+        refuse_missed_goals(judged.gates, is_pruned=bench.is_pruned)
         edge_cases = _edge_cases(bench, variant)
         refuse_failed_edge_cases(edge_cases)
         if bench.executes_here:

@@ -22,7 +22,7 @@ from visionmodel_contract.conversion import (
     PublishTarget,
     SourceRequest,
 )
-from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
+from visionmodel_contract.precision import Backend, CalibrationMethod, ExportFormat, Goal, Precision, PruningPattern
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line, validation_words
 
 AUTO: Final = "auto"
@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dataset", help="evaluation data, as for --calibration")
     add("--goal", action="append", default=[], metavar="GOAL", help=f"{GOAL_FORM}; may be repeated")
     add("--backend", default=Backend.ONNX_RUNTIME.value, choices=backends, help="what will execute the artifact")
+    formats, patterns = [one.value for one in ExportFormat], [one.value for one in PruningPattern]
+    add("--prune", choices=patterns, help="set weights to 0 by magnitude first; needs --dataset or --goal")
+    add("--export", action="append", default=[], choices=formats, help="a file for another runtime; may be repeated")
     images = parser.add_argument_group("images", "how images of --calibration and --dataset become the model's input")
     images.add_argument("--resize", default="Letterbox", choices=["Letterbox", "Stretch", "CenterCrop"])
     images.add_argument("--layout", default="NCHW", choices=["NCHW", "NHWC"])
@@ -113,11 +116,13 @@ def request_of(options: argparse.Namespace) -> ConversionRequest:
                 backend=Backend(options.backend),
                 precisions=_precisions(options.precision, calibrates=calibration is not None),
                 simplify=not options.no_simplify,
+                pruning=options.prune and PruningPattern(options.prune),
                 calibration=calibration,
             ),
             gates=GatesRequest(
                 parity=ParityRequest(dataset_uri=options.dataset and uri_of(options.dataset), metrics=goals)
             ),
+            exports=tuple(ExportFormat(name) for name in dict.fromkeys(options.export)),
             publish=PublishTarget(uri=options.out.absolute().as_uri()),
         )
     except ValidationError as error:

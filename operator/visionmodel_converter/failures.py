@@ -88,6 +88,9 @@ class Reason(StrEnum):
     SANDBOX_UNAVAILABLE = "SandboxUnavailable"
     DISK_FULL = "DiskFull"
     STORAGE_EXCEEDED = "StorageExceeded"
+    EXPORTER_NOT_INSTALLED = "ExporterNotInstalled"
+    EDGE_EXPORT_FAILED = "EdgeExportFailed"
+    EDGE_EXPORT_DISAGREES = "EdgeExportDisagrees"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
     REGISTRY_FORBIDDEN = "RegistryForbidden"
     STORE_UNAVAILABLE = "StoreUnavailable"
@@ -169,6 +172,9 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.SANDBOX_UNAVAILABLE: ExitCode.LOADER_FAILED,
     Reason.DISK_FULL: ExitCode.DISK_FULL,
     Reason.STORAGE_EXCEEDED: ExitCode.STORAGE_EXCEEDED,
+    Reason.EXPORTER_NOT_INSTALLED: ExitCode.RUNTIME_MISSING,
+    Reason.EDGE_EXPORT_FAILED: ExitCode.EXPORT_FAILED,
+    Reason.EDGE_EXPORT_DISAGREES: ExitCode.EXPORT_FAILED,
     Reason.REGISTRY_UNAVAILABLE: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.REGISTRY_FORBIDDEN: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.STORE_UNAVAILABLE: ExitCode.REGISTRY_UNAVAILABLE,

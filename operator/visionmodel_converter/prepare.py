@@ -15,10 +15,11 @@ import onnxruntime
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest, GatesRequest
 from visionmodel_contract.formats import SourceFormat
 from visionmodel_contract.keys import gate_key, prepare_key
-from visionmodel_contract.report import GateResult, ReportSummary
-from visionmodel_converter.candidates import Bench
+from visionmodel_contract.report import ExportInfo, GateResult, ReportSummary
+from visionmodel_converter.candidates import BATCH, Bench
 from visionmodel_converter.data import Data, DataReader, with_digests
 from visionmodel_converter.environment import Environment
+from visionmodel_converter.exports.export import Artifact, Workshop, exported, refuse_impossible_exports
 from visionmodel_converter.formats.confinement import Limits
 from visionmodel_converter.formats.detect import detect
 from visionmodel_converter.formats.load import Surroundings, load_as_onnx
@@ -26,21 +27,22 @@ from visionmodel_converter.formats.source import fetch_source
 from visionmodel_converter.gates.data_checks import Role, check_overlap, refuse_bad_data
 from visionmodel_converter.gates.goals import refuse_impossible_goals
 from visionmodel_converter.gates.images import ImageSamples
-from visionmodel_converter.gates.samples import Samples
+from visionmodel_converter.gates.samples import InputBatches, Samples
 from visionmodel_converter.gates.served import refuse_wrong_decoder
 from visionmodel_converter.gates.tasks import class_names
 from visionmodel_converter.gates.visual_report import visual_report
+from visionmodel_converter.graph.backends import open_compared
 from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import open_session
 from visionmodel_converter.graph.simplify import Simplified, simplify
 from visionmodel_converter.journal import Journal
-from visionmodel_converter.precision.sparsity import sparsity_of
+from visionmodel_converter.precision.sparsity import pruned_2_4, sparsity_of
 from visionmodel_converter.provenance import installed_loaders, package_versions, packages_of, provenance_statement
 from visionmodel_converter.report import DataFinding, FullReport, row_of
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri
 from visionmodel_converter.stages import Stage, stages_after_lookup
-from visionmodel_converter.storage import MODEL_COPIES, WORKING_COPIES, Storage
+from visionmodel_converter.storage import EXPORT_COPIES, MODEL_COPIES, WORKING_COPIES, Storage
 from visionmodel_converter.store.image import MODEL_FILE, sha256_of
 from visionmodel_converter.store.port import ArtifactStore
 from visionmodel_converter.store.published import Published, tag_of
@@ -105,8 +107,12 @@ class Made:
 def prepare(job: Job) -> ReportSummary:
     """Run the stages of a request; returns the summary of an artifact that is published and meets its goals."""
     request, journal = job.request, job.journal
-    refuse_impossible_goals(request.gates.parity, has_calibration=request.options.calibration is not None)
+    options = request.options
+    refuse_impossible_goals(
+        request.gates.parity, has_calibration=options.calibration is not None, is_pruned=options.pruning is not None
+    )
     refuse_unprovable(request, job.threads)
+    refuse_impossible_exports(request.exports, options.precisions, job.environment.onnx2tf_python)
 
     journal.begin(Stage.FETCH, f"reading {display_uri(request.source.uri)}")
     source, asked = _fetch_source(job), request.source
@@ -121,12 +127,14 @@ def prepare(job: Job) -> ReportSummary:
     plan = stages_after_lookup(
         published=known is not None,
         gate_passed=journal.resolved.gate_key in request.passed_gate_keys,
-        simplify=request.options.simplify,
+        simplify=options.simplify,
+        prunes=options.pruning is not None,
         is_onnx=found is SourceFormat.ONNX,
+        exports=bool(request.exports),
     )
     if Stage.LOAD in plan:
         source = _load(job, source, found)
-    outcome, published, cached = _run(job, plan, key, Arrived(source, files), known)
+    outcome, published, cached, exports = _run(job, plan, key, Arrived(source, files), known)
     journal.end(f"{'found' if cached else 'published'} {published.info.image}")
     results = outcome.results if outcome else published.report.candidates
     return ReportSummary(
@@ -134,7 +142,8 @@ def prepare(job: Job) -> ReportSummary:
         **journal.resolved.model_dump(),
         artifact=published.info,
         gates=_gates(outcome),
-        candidates=tuple(row_of(result) for result in results) if len(request.options.precisions) > 1 else (),
+        candidates=tuple(row_of(result) for result in results) if len(options.precisions) > 1 else (),
+        exports=exports,
         cached=cached,
     )
 
@@ -145,7 +154,9 @@ def _key(job: Job, source: Fetched, *, asked: GatesRequest) -> str:
     key = prepare_key(
         source.digest, request.options, inputs=request.source.inputs, task=request.task, gates=request.gates
     )
-    answered, question = (gate_key(key, gates, task=request.task) for gates in (request.gates, asked))
+    answered, question = (
+        gate_key(key, gates, task=request.task, exports=request.exports) for gates in (request.gates, asked)
+    )
     job.journal.learn(
         calibration_digest=request.options.calibration.digest if request.options.calibration else None,
         dataset_digest=request.gates.parity.dataset_digest,
@@ -161,27 +172,58 @@ def _gates(outcome: Outcome | None) -> tuple[GateResult, ...]:
 
 def _run(
     job: Job, plan: tuple[Stage, ...], key: str, arrived: Arrived, known: Published | None
-) -> tuple[Outcome | None, Published, bool]:
+) -> tuple[Outcome | None, Published, bool, tuple[ExportInfo, ...]]:
     if known is not None and not plan:
-        return None, known, True
+        return None, known, True, ()
     job.journal.begin(Stage.CHECK, "checking the graph and the data")
     checked = _check(job, arrived)
+    outcome, published, cached = _converted(job, plan, key, arrived, checked, known)
+    exports = _exports(job, checked, published, key) if Stage.EXPORT in plan else ()
+    return outcome, published, cached, exports
+
+
+def _converted(
+    job: Job, plan: tuple[Stage, ...], key: str, arrived: Arrived, checked: Checked, known: Published | None
+) -> tuple[Outcome, Published, bool]:
     if known is not None:
         return _judged(job, checked, known, key), known, True
-
     simplified = Simplified(checked.model, applied=False, note="not asked for")
     if Stage.SIMPLIFY in plan:
         job.journal.begin(Stage.SIMPLIFY, f"simplifying {checked.model.nodes} nodes")
         simplified = simplify(checked.model, threads=job.threads, seed=_seed(key))
+    base = simplified.model
+    if Stage.PRUNE in plan:
+        job.journal.begin(Stage.PRUNE, f"pruning {base.parameters} parameters to {job.request.options.pruning}")
+        base = pruned_2_4(base)
     precisions = ", ".join(job.request.options.precisions)
     source = arrived.source
     job.storage.refuse_shortage(WORKING_COPIES * source.path.stat().st_size, f"making {precisions} of {source.uri}")
-    outcome = try_precisions(_bench(job, checked, simplified.model, key), job.journal)
-    made = _made(job, key, source, checked, simplified, outcome)
+    outcome = try_precisions(_bench(job, checked, base, key), job.journal)
+    made = _made(job, key, source, checked, simplified, outcome, sparsity_of(base).share)
     published, cached = _publish(job, plan, made)
     if published.info.model_digest != made.report.model_digest:  # another Job was first, with other bytes
         outcome = _judged(job, checked, published, key)
     return outcome, published, cached
+
+
+def _exports(job: Job, checked: Checked, published: Published, key: str) -> tuple[ExportInfo, ...]:
+    """Make the exports of what is published, which may be another Job's."""
+    model = load_checked(published.model, shown="the published model", limits=limits_of(onnxruntime.__version__))
+    backend, samples = job.request.options.backend, checked.samples
+    artifact = Artifact(
+        model=model,
+        precision=published.info.precision,
+        run=open_compared(backend, model.serialized(), shown="the artifact", threads=job.threads),
+        samples=() if samples is None else InputBatches(samples, BATCH),
+        seed=_seed(key),
+    )
+    workshop = Workshop(job.store, job.work, job.threads, job.environment.onnx2tf_python)
+    made = []
+    for wanted in job.request.exports:
+        job.journal.begin(Stage.EXPORT, f"exporting {wanted} and comparing it with the artifact")
+        job.storage.refuse_shortage(EXPORT_COPIES * published.info.size_bytes, f"exporting {wanted}")
+        made.append(exported(wanted, artifact, workshop))
+    return tuple(made)
 
 
 def _judged(job: Job, checked: Checked, published: Published, key: str) -> Outcome:
@@ -194,8 +236,16 @@ def _judged(job: Job, checked: Checked, published: Published, key: str) -> Outco
     return replace(outcome, results=tuple(merged) or outcome.results)
 
 
-def _made(job: Job, key: str, source: Fetched, checked: Checked, simplified: Simplified, outcome: Outcome) -> Made:
-    artifact, report = _report(key, source, checked, simplified, outcome)
+def _made(
+    job: Job,
+    key: str,
+    source: Fetched,
+    checked: Checked,
+    simplified: Simplified,
+    outcome: Outcome,
+    sparse_share: float,
+) -> Made:
+    artifact, report = _report(key, source, checked, simplified, outcome, sparse_share)
     pictures = _pictures(job, checked, outcome)
     digests = {name: sha256_of(data) for name, data in sorted(pictures.items())}
     return Made(artifact, report.model_copy(update={"pictures": digests}), pictures)
@@ -288,7 +338,7 @@ def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:
 
 
 def _report(
-    key: str, source: Fetched, checked: Checked, simplified: Simplified, outcome: Outcome
+    key: str, source: Fetched, checked: Checked, simplified: Simplified, outcome: Outcome, sparse_share: float
 ) -> tuple[bytes, FullReport]:
     chosen, dataset = outcome.chosen, checked.evaluation.file if checked.evaluation else None
     samples = checked.calibration.file if checked.calibration else None
@@ -323,7 +373,7 @@ def _report(
         kept_fp32=chosen.variant.kept_fp32,
         notes=chosen.variant.notes,
         sensitivity=chosen.sensitivity,
-        sparse_share=sparsity_of(simplified.model).share,
+        sparse_share=sparse_share,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from visionmodel_contract.conversion import FORMAT_VERSION, ContractModel, Digest
-from visionmodel_contract.precision import Precision
+from visionmodel_contract.precision import ExportFormat, Precision
 from visionmodel_contract.report import (
     SUMMARY_LIMIT_BYTES,
     ArtifactInfo,
@@ -93,6 +93,22 @@ class FullReport(ContractModel):
     """Files beside this one that show the worst samples of the artifact, where its samples are images."""
 
 
+class ExportRecord(ContractModel):
+    """`export.json`: what an export was made of and how near to it its own runtime came; holds no time and no host."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    key: str
+    format: ExportFormat
+    model_digest: Digest
+    """The ONNX file that it was made of."""
+    files: dict[str, Digest]
+    size_bytes: int
+    difference: float
+    samples: int
+    runtime: str
+    notes: tuple[str, ...] = ()
+
+
 def row_of(candidate: CandidateResult) -> CandidateRow:
     """Return the line of the table that people compare precisions by."""
     by_batch = {result.batch: result for result in candidate.speed}
@@ -135,17 +151,21 @@ def termination_message(summary: ReportSummary, limit: int = SUMMARY_LIMIT_BYTES
     """Return the summary as JSON of at most `limit` bytes.
 
     What people read is shortened first (the failure's message), then passed gates go, then all gates, then the
-    candidates: artifact, tensors and digests are what the operator serves by and are never cut. Gates whose value is
-    no finite number cannot travel as JSON numbers and are left to the message.
+    candidates, then where exports lie, which stand in the same store under their digests: artifact, tensors and digests
+    are what the operator serves by and are never cut. Gates whose value is no finite number cannot travel as JSON
+    numbers and are left to the message.
     """
     summary = summary.model_copy(update={"gates": tuple(gate for gate in summary.gates if is_finite(gate))})
+    bare = _with_gates(summary.model_copy(update={"candidates": ()}), ())
+    placeless = tuple(export.model_copy(update={"image": None}) for export in summary.exports)
     for attempt in (
         summary,
         _with_short_message(summary, SHORT_MESSAGE_CHARACTERS),
         _with_gates(summary, tuple(gate for gate in summary.gates if not gate.passed)[:8]),
         _with_gates(summary, ()),
-        _with_gates(summary.model_copy(update={"candidates": ()}), ()),
-        _with_gates(_with_short_message(summary.model_copy(update={"candidates": ()}), 80), ()),
+        bare,
+        bare.model_copy(update={"exports": placeless}),
+        _with_short_message(bare.model_copy(update={"exports": placeless}), 80),
     ):
         text = attempt.to_json()
         if len(text.encode()) <= limit:

@@ -12,10 +12,12 @@ class Stage(StrEnum):
     LOAD = "Load"
     CHECK = "Check"
     SIMPLIFY = "Simplify"
+    PRUNE = "Prune"
     PARITY = "Parity"
     SPEED = "Speed"
     GATE = "Gate"
     PUBLISH = "Publish"
+    EXPORT = "Export"
 
 
 FIRST_STAGES: Final = (Stage.FETCH, Stage.LOOKUP)
@@ -27,26 +29,35 @@ STARTS_AT: Final[dict[Stage, int]] = {
     Stage.LOAD: 32,
     Stage.CHECK: 35,
     Stage.SIMPLIFY: 50,
+    Stage.PRUNE: 53,
     Stage.PARITY: 55,
     Stage.SPEED: 75,
     Stage.GATE: 85,
     Stage.PUBLISH: 90,
+    Stage.EXPORT: 94,
 }
 """Progress in percent at which a stage starts; skipped stages make it jump, it never falls."""
 DONE: Final = 100
 
 
 def stages_after_lookup(
-    *, published: bool, gate_passed: bool, simplify: bool, is_onnx: bool = True
+    *,
+    published: bool,
+    gate_passed: bool,
+    simplify: bool,
+    is_onnx: bool = True,
+    prunes: bool = False,
+    exports: bool = False,
 ) -> tuple[Stage, ...]:
     """Return the stages left once the key and the registry's answer are known.
 
     A published artifact is not made again: with a known verdict nothing is left, with changed goals only the
     gates are. Gates come before Publish, so that what misses a goal never becomes visible. A source that is no ONNX
-    file is loaded whenever its graph is needed.
+    file is loaded whenever its graph is needed. Exports are made of what was published, and belong to the verdict.
     """
     reading = (Stage.CHECK,) if is_onnx else (Stage.LOAD, Stage.CHECK)
+    last = (Stage.EXPORT,) if exports else ()
     if published:
-        return () if gate_passed else (*reading, Stage.PARITY, Stage.GATE)
-    making = (*reading, Stage.SIMPLIFY) if simplify else reading
-    return (*making, Stage.PARITY, Stage.GATE, Stage.PUBLISH)
+        return () if gate_passed else (*reading, Stage.PARITY, Stage.GATE, *last)
+    graph = (*((Stage.SIMPLIFY,) if simplify else ()), *((Stage.PRUNE,) if prunes else ()))
+    return (*reading, *graph, Stage.PARITY, Stage.GATE, Stage.PUBLISH, *last)

@@ -1,8 +1,8 @@
 """Conversion without Kubernetes: `visionmodel-convert MODEL [options]`, for a laptop or a CI pipeline.
 
 The same stages, proofs and report as in a Job, over files of this machine or any URI that a Job can read; the
-artifact goes into a folder by its content key, so that a second run finds it. Progress and the table go to stderr,
-the folder of the artifact alone to stdout, for scripts.
+artifact goes into a folder by its content key, so that a second run finds it. Progress and the table go to stderr;
+the folder of the artifact alone, then those of the exports that were asked for, to stdout, for scripts.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -55,8 +57,8 @@ class ProgressJournal(Journal):
         self.progress.update(self.task, completed=progress, stage=stage, message=message)
 
 
-def convert(options: argparse.Namespace, machine: Machine, command: Sequence[str]) -> Path:
-    """Convert as asked and return the artifact's folder. Raises ConversionFailure."""
+def convert(options: argparse.Namespace, machine: Machine, command: Sequence[str]) -> tuple[Path, ...]:
+    """Convert as asked; return the artifact's folder and those of its exports. Raises ConversionFailure."""
     request, store, console = request_of(options), FolderStore(options.out.resolve()), Console(file=sys.stderr)
     environment = replace(machine.environment, allow_files=True)
     columns = (SpinnerColumn(), TextColumn("{task.fields[stage]}"), BarColumn(), TimeElapsedColumn())
@@ -79,12 +81,17 @@ def convert(options: argparse.Namespace, machine: Machine, command: Sequence[str
             storage=Storage((Path(work),)),
         )
         with redirect_stderr(StringIO()):  # libraries talk while they calibrate, which would tear the bar apart
-            key = prepare(job).artifact
-        assert key is not None  # prepare raises where there is none
-        published = store.find(key.key, Path(work) / "made")
+            summary = prepare(job)
+        assert summary.artifact is not None  # prepare raises where there is none
+        published = store.find(summary.artifact.key, Path(work) / "made")
     assert published is not None
     console.print(_table(published.report))
-    return published.model.parent
+    for export in summary.exports:
+        console.print(
+            f"{export.format}: {export.size_bytes} bytes, differs by {export.difference:.2g} ({export.runtime})"
+        )
+    places = (export.image for export in summary.exports if export.image)
+    return published.model.parent, *(Path(url2pathname(urlsplit(place).path)) for place in places)
 
 
 def _table(report: FullReport) -> Table:

@@ -23,6 +23,8 @@ DATA_COPIES: Final = 2
 """A dataset: the archive, and what comes out of it."""
 WORKING_COPIES: Final = 4
 """While precisions are made: a library's input, its augmented graph and its output; afterwards the artifact's layer."""
+EXPORT_COPIES: Final = 5
+"""While an export is made: the graph handed over, two of a framework's own (onnx2tf), the files and their layer."""
 TOO_LARGE: Final = (Reason.SOURCE_TOO_LARGE, Reason.ARCHIVE_TOO_LARGE)
 SETTING: Final = "Helm value jobResources.ephemeralStorage"
 

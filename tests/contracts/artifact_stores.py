@@ -22,11 +22,12 @@ from visionmodel_converter.report import FullReport
 from visionmodel_converter.store.collection import Fate, collect
 from visionmodel_converter.store.image import sha256_of
 from visionmodel_converter.store.port import ArtifactStore
-from visionmodel_converter.store.published import Published
+from visionmodel_converter.store.published import Published, StoredFiles
 
 MODEL = b"a network"
 KEY, OTHER = "0123456789abcdef0123456789abcdef", "f" * 32
 WEEK = timedelta(days=7)
+EXPORT, EXPORTED = "export-0123", ("a.bin", "b.json")
 FILES = ("model.onnx", "report.json", "provenance.json")
 PICTURES = {"worst.png": b"a sheet", "worst.html": b"a page"}
 
@@ -152,6 +153,13 @@ def publish(
     return store.publish(model=file, report=report(key, model), provenance=statement, work=folder)
 
 
+def publish_files(store: ArtifactStore, folder: Path, content: str, name: str = EXPORT) -> StoredFiles:
+    files = {file: folder / file for file in EXPORTED}
+    for path in files.values():
+        path.write_text(content)
+    return store.publish_files(name, files, folder)
+
+
 def collected(store: ArtifactStore, *kept: str, age: timedelta = WEEK, dry_run: bool = False) -> dict[str, Fate]:
     """Collect as if everything that is there were eight days old."""
     later = datetime.now(UTC) + timedelta(days=8)
@@ -206,6 +214,36 @@ class ArtifactStoreContract:
         assert was_there
         assert second.info == first.info
         assert kit.fetchable(second, folders()) == MODEL
+
+    def test_files_under_another_name(self, kit: Kit, folders: New) -> None:
+        assert kit.store().find_files(EXPORT, EXPORTED, folders()) is None
+        first = publish_files(kit.store(), folders(), "first")
+        assert {name: path.read_text() for name, path in first.files.items()} == {"a.bin": "first", "b.json": "first"}
+        second = publish_files(kit.store(), folders(), "second")
+        found = kit.store().find_files(EXPORT, EXPORTED, folders())
+        assert found is not None
+        assert (found.image, found.digest) == (second.image, second.digest) == (first.image, first.digest)
+        assert found.files["a.bin"].read_text() == "first"
+        with pytest.raises(ConversionFailure) as refusal:
+            kit.store().find_files(EXPORT, ("a.bin", "c.bin"), folders())
+        assert refusal.value.reason is Reason.ARTIFACT_CORRUPT
+
+    def test_files_killed_at_any_write_are_there_or_not(self, kit: Kit, folders: New) -> None:
+        for step in steps():
+            name = f"export-{step:032x}"
+            was_killed = kit.gates.killed(step, partial(publish_files, kit.store(), folders(), "first", name))
+            found = kit.store().find_files(name, EXPORTED, folders())
+            assert found is None or found.files["b.json"].read_text() == "first"
+            assert publish_files(kit.store(), folders(), "second", name).files["a.bin"].read_text() == (
+                "second" if found is None else "first"
+            )
+            if not was_killed:
+                return
+
+    def test_collection_leaves_other_files_alone(self, kit: Kit, folders: New) -> None:
+        publish_files(kit.store(), folders(), "first")
+        collected(kit.store())
+        assert kit.store().find_files(EXPORT, EXPORTED, folders()) is not None
 
     def test_keys_are_apart(self, kit: Kit, folders: New) -> None:
         publish(kit.store(), folders())

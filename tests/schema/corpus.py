@@ -167,8 +167,8 @@ PATTERNS: dict[str, PatternSamples] = {
 }
 
 
-RULED_DEFAULTS = ("conversion.precision",)
-"""Defaults that do not go with what else FULL asks for: its candidates need precision Auto."""
+RULED_DEFAULTS = ("conversion.precision", "conversion.gates", "conversion.gates.parity")
+"""Defaults that do not go with what else FULL asks for: its candidates need precision Auto, its pruning goals."""
 
 
 def generated_cases() -> list[Case]:
@@ -220,7 +220,8 @@ def _strings(schema: Json) -> Iterator[Value]:
         for value in schema["enum"]:
             yield f"enum {value}", value, None
         for value in ("Bogus", "", schema["enum"][0] + " ", schema["enum"][0].swapcase()):
-            yield f"not in enum {value!r}", value, False
+            if value not in schema["enum"]:  # one without letters has no case to swap
+                yield f"not in enum {value!r}", value, False
         return
     limit = schema["maxLength"]
     if "pattern" in schema:
@@ -263,14 +264,17 @@ def _numbers(schema: Json) -> Iterator[Value]:
 
 def _lists(schema: Json, sample: list[Json]) -> Iterator[Value]:
     limit, least = schema["maxItems"], schema.get("minItems", 0)
-    keyed = schema["x-kubernetes-list-type"] == "map"
+    keyed, is_set = (schema["x-kubernetes-list-type"] == kind for kind in ("map", "set"))
+    names = schema["items"].get("enum", [])
     distinct = keyed or any("exists_one" in rule["rule"] for rule in schema.get("x-kubernetes-validations", ()))
     for count in sorted({0, max(0, least - 1), least, limit, limit + 1}):
         items = [copy.deepcopy(sample[0]) for _ in range(count)]
         if distinct:
             items = [item | {"name": f"{item['name']}{i}"} for i, item in enumerate(items)]
+        if is_set:
+            items = [*names, *sample][:count]
         yield f"{count} entries", items, least <= count <= limit
-    if keyed:
+    if keyed or is_set:
         yield "duplicate key", [sample[0], sample[0]], False
 
 

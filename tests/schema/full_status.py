@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from visionmodel_contract.precision import Goal, Precision
+from visionmodel_contract.precision import ExportFormat, Goal, Precision
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
 from visionmodel_operator.api.status import (
     CanaryStatus,
@@ -12,6 +12,7 @@ from visionmodel_operator.api.status import (
     ConversionReport,
     ConversionStatus,
     DrainStatus,
+    ExportStatus,
     GateStatus,
     HistoryEntry,
     HoldStatus,
@@ -91,6 +92,16 @@ FULL_STATUS = VisionModelStatus(
                     peak_memory_bytes=1_000_000,
                     chosen=False,
                     refused="3.0 % slower than fp32; 5 % faster is asked for",
+                )
+            ],
+            exports=[
+                ExportStatus(
+                    format=ExportFormat.TFLITE,
+                    image="registry.example/artifacts@sha256:" + "d" * 64,
+                    digest="sha256:" + "d" * 64,
+                    size_bytes=2048,
+                    difference=2.5e-6,
+                    runtime="tensorflow lite 2.19.0",
                 )
             ],
         ),

@@ -157,7 +157,7 @@ RULES: dict[str, RuleCases] = {
             "cosine without data": edited(
                 _PARITY, {"metrics": [{"name": "cosine", "goal": "threshold", "value": 0.99}]}
             ),
-            "no metrics": edited(_PARITY, {}),
+            "no metrics": without((*_CONVERSION, "pruning"), edited(_PARITY, {})),
             "map50 with data": edited((*_PARITY, "metrics", 0, "name"), "map50"),
         },
         {
@@ -192,6 +192,18 @@ RULES: dict[str, RuleCases] = {
         {
             "a fixed precision": edited(_CONVERSION, {"precision": "fp32", "candidates": ["fp32"]}),
             "the default precision": edited(_CONVERSION, {"candidates": ["int8"]}),
+        },
+    ),
+    "a pruned network differs from its source: set gates.parity.datasetUri or gates.parity.metrics": RuleCases(
+        {
+            "data alone": edited(_PARITY, {"datasetUri": "s3://data/holdout.npz"}),
+            "a goal alone": edited(_PARITY, {"metrics": [{"name": "cosine", "goal": "threshold", "value": 0.9}]}),
+            "nothing is pruned": without((*_CONVERSION, "pruning"), edited(_PARITY, {})),
+        },
+        {
+            "neither": edited(_PARITY, {}),
+            "no goals": edited(_PARITY, {"metrics": []}),
+            "no gates": without((*_CONVERSION, "gates")),
         },
     ),
     "backend OpenVINO runs on CPUs: leave accelerators empty": RuleCases(

@@ -48,6 +48,7 @@ FULL: Json = {
             "samples": 256,
             "method": "Entropy",
         },
+        "pruning": {"pattern": "2:4"},
         "gates": {
             "parity": {
                 "datasetUri": "s3://data/holdout.npz",
@@ -58,6 +59,7 @@ FULL: Json = {
             "throughput": [{"batch": 8, "min": 100}],
             "memory": {"max": "4Gi"},
         },
+        "exports": ["TFLite", "OpenVINO"],
         "deadline": "30m",
         "autoApply": True,
     },

@@ -114,7 +114,7 @@ def test_map_is_bounded(path: str) -> None:
 
 @pytest.mark.parametrize("path", [p for p, s in WHOLE.items() if s["type"] == "array"])
 def test_list_says_how_it_is_merged(path: str) -> None:
-    assert WHOLE[path]["x-kubernetes-list-type"] in ("atomic", "map")
+    assert WHOLE[path]["x-kubernetes-list-type"] in ("atomic", "map", "set")
 
 
 def test_lists_that_are_maps() -> None:
@@ -124,6 +124,10 @@ def test_lists_that_are_maps() -> None:
         ".spec.rollout.analysis.metrics": ["name"],
         ".status.conditions": ["type"],
     }
+
+
+def test_lists_that_are_sets() -> None:
+    assert {p for p, s in WHOLE.items() if s.get("x-kubernetes-list-type") == "set"} == {".spec.conversion.exports"}
 
 
 def test_numbers_of_the_spec_are_bounded() -> None:

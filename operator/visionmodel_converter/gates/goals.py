@@ -83,14 +83,32 @@ def _goal(name: str, goal: Goal, value: float) -> MetricGoal:
 
 
 def goals_of(
-    parity: ParityRequest, precision: Precision, kind: TaskKind, *, has_labels: bool
+    parity: ParityRequest, precision: Precision, kind: TaskKind, *, has_labels: bool, is_pruned: bool = False
 ) -> tuple[MetricGoal, ...]:
-    """Return the goals of a request, or the default ones when it names none."""
-    return parity.metrics or default_goals(precision, kind, has_labels)
+    """Return the goals of a request, or the default ones when it names none.
+
+    A pruned network has other outputs than its source in any precision: it may lose what INT8 may of the task's
+    metric. Raises BadRequest where it is pruned and nothing says what it may lose.
+    """
+    if parity.metrics or not is_pruned:
+        return parity.metrics or default_goals(precision, kind, has_labels)
+    if not has_labels:
+        raise _unjudged_pruning("the samples have no labels of the task")
+    return default_goals(Precision.INT8, kind, has_labels=True)
 
 
-def refuse_impossible_goals(parity: ParityRequest, *, has_calibration: bool = False) -> None:
+def _unjudged_pruning(why: str) -> ConversionFailure:
+    return ConversionFailure(
+        Reason.BAD_REQUEST,
+        f"pruning costs accuracy, and {why}: set gates.parity.datasetUri to labelled data, or gates.parity.metrics to"
+        " what may be lost; or leave pruning out",
+    )
+
+
+def refuse_impossible_goals(parity: ParityRequest, *, has_calibration: bool = False, is_pruned: bool = False) -> None:
     """Raise UnknownMetric, MetricNotApplicable or BadRequest before anything is fetched."""
+    if is_pruned and not parity.metrics and parity.dataset_uri is None:
+        raise _unjudged_pruning("there is neither a dataset nor a goal")
     for goal in parity.metrics:
         if goal.name not in HIGHER_IS_BETTER:
             raise ConversionFailure(
@@ -150,7 +168,7 @@ def judge(goals: tuple[MetricGoal, ...], measured: dict[str, Measured]) -> tuple
     )
 
 
-def refuse_missed_goals(gates: tuple[GateResult, ...]) -> None:
+def refuse_missed_goals(gates: tuple[GateResult, ...], *, is_pruned: bool = False) -> None:
     """Raise ParityFailed for a missed agreement goal, else GateFailed for a missed labelled one."""
     missed = [gate for gate in gates if not gate.passed]
     if not missed:
@@ -163,6 +181,8 @@ def refuse_missed_goals(gates: tuple[GateResult, ...]) -> None:
         if disagreement
         else "serve a better model, or relax the goal in gates.parity.metrics"
     )
+    if is_pruned:
+        remedy = "prune while training instead (docs/training.md), or relax the goal in gates.parity.metrics"
     raise ConversionFailure(reason, f"{words}; nothing was published: {remedy}", gates=gates)
 
 

@@ -7,10 +7,12 @@ import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import onnx
 from numpy.typing import NDArray
+from onnx import GraphProto
 
 from visionmodel_contract.precision import Backend
 from visionmodel_contract.runtime import RuntimeOptions
@@ -48,8 +50,29 @@ def open_openvino(model: bytes, *, shown: str, threads: int) -> Run:
 
 def compile_openvino(model: bytes, *, shown: str, options: RuntimeOptions) -> OpenVinoModel:
     """Load a serialized ONNX model; raises as `open_openvino`."""
+    return _compiled(model, onnx.load_from_string(model).graph, shown=shown, options=options)
+
+
+def save_ir(model: bytes, target: Path, *, shown: str) -> None:
+    """Write a serialized ONNX model as OpenVINO's own graph `target` (.xml) with the weights beside it (.bin).
+
+    Weights keep their type: FP16 is a precision to be asked for and proven, not a way of storing.
+    Raises as `open_openvino`.
+    """
     openvino = openvino_library()
-    graph = onnx.load_from_string(model).graph
+    try:
+        openvino.save_model(openvino.Core().read_model(model), target, compress_to_fp16=False)
+    except Exception as error:
+        raise _refusal(openvino, shown, "load", error) from error
+
+
+def compile_ir(graph: Path, source: GraphProto, *, shown: str, options: RuntimeOptions) -> OpenVinoModel:
+    """Load what `save_ir` wrote, with the inputs and outputs of its ONNX source; raises as `open_openvino`."""
+    return _compiled(graph, source, shown=shown, options=options)
+
+
+def _compiled(model: bytes | Path, graph: GraphProto, *, shown: str, options: RuntimeOptions) -> OpenVinoModel:
+    openvino = openvino_library()
     try:
         core = openvino.Core()
         compiled = core.compile_model(core.read_model(model), DEVICE, options.parameters(Backend.OPENVINO))
@@ -91,7 +114,7 @@ def openvino_library() -> Any:
     except ModuleNotFoundError as error:
         raise ConversionFailure(
             Reason.BACKEND_NOT_INSTALLED,
-            "backend OpenVINO was asked for, but this converter has no openvino package; set the Helm value "
+            "OpenVINO was asked for, but this converter has no openvino package; set the Helm value "
             "converter.openvinoImage to the image converter-openvino, or install "
             "visionmodel-operator[converter,openvino]",
         ) from error

@@ -7,7 +7,7 @@ other lookup has, since times may be whole seconds.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ from visionmodel_converter.clouds.buckets import KINDS, Fault, Login, fault_of_e
 from visionmodel_converter.clouds.patience import Retry
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.store.image import CHUNK_BYTES, MODEL_FILE, sha256_of
+from visionmodel_converter.store.image import ARTIFACT_FILES, CHUNK_BYTES, MODEL_FILE, sha256_of
 from visionmodel_converter.store.index import (
     INDEX_FILE,
     MAX_INDEX_BYTES,
@@ -33,7 +33,16 @@ from visionmodel_converter.store.index import (
     published_of,
     write_verified,
 )
-from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, Use, key_of, tag_of, write_files
+from visionmodel_converter.store.published import (
+    NO_PICTURES,
+    Pictures,
+    Published,
+    StoredFiles,
+    Use,
+    key_of,
+    tag_of,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -70,43 +79,46 @@ class BucketStore:
         data = self._index(key)
         if data is None:  # removed meanwhile, as unneeded
             return None
-        with self._damage_told(key):
-            return published_of(key, data, self._files(key, data, target), self._place(key))
+        with self._damage_told(tag_of(key)):
+            return published_of(key, data, self._files(tag_of(key), data, target), self._place(key))
 
     def fetch(self, key: str, digest: str, target: Path) -> None:
         """Write the files of the artifact with this digest into a folder. Raises ArtifactCorrupt."""
         data = self._index(key)
-        with self._damage_told(key):
+        with self._damage_told(tag_of(key)):
             if data is None or sha256_of(data) != digest:
                 raise ValueError(f"it is {'not there' if data is None else sha256_of(data)} instead of {digest}")
-            self._files(key, data, target)
+            self._files(tag_of(key), data, target)
 
     def _index(self, key: str) -> bytes | None:
-        path = self._path(key, INDEX_FILE)
+        return self._document(tag_of(key))
+
+    def _document(self, name: str) -> bytes | None:
         try:
             with self._translated():
-                found = obstore.get(self.bucket, path)
+                found = obstore.get(self.bucket, self._at(name, INDEX_FILE))
                 if found.meta["size"] > MAX_INDEX_BYTES:
-                    raise self._damage(key, f"its {INDEX_FILE} has {found.meta['size']} bytes")
+                    raise self._damage(name, f"its {INDEX_FILE} has {found.meta['size']} bytes")
                 return bytes(found.bytes())
         except FileNotFoundError:
             return None
 
-    def _files(self, key: str, data: bytes, target: Path) -> Mapping[str, Path]:
+    def _files(
+        self, folder: str, data: bytes, target: Path, names: Sequence[str] = ARTIFACT_FILES
+    ) -> Mapping[str, Path]:
         """Download and verify the files; each appears under its name only when all are there, the model last."""
-        index = parsed_index(data)
+        index = parsed_index(data, names)
         target.mkdir(parents=True, exist_ok=True)
         parts = {name: target / f".{name}.part" for name in index.files}
         for name, part in parts.items():
-            path = self._path(key, *((index.publication,) if index.publication else ()), name)
+            path = self._at(folder, *((index.publication,) if index.publication else ()), name)
             try:
                 with self._translated():
                     chunks = obstore.get(self.bucket, path).stream(min_chunk_size=CHUNK_BYTES)
                     write_verified(map(bytes, chunks), part, index.files[name])
             except FileNotFoundError as error:
                 raise ValueError(f"it lacks {name}") from error
-        names = sorted(parts, key=lambda name: name == MODEL_FILE)
-        return {name: parts[name].replace(target / name) for name in names}
+        return {name: parts[name].replace(target / name) for name in sorted(parts, key=lambda name: name == MODEL_FILE)}
 
     def publish(
         self,
@@ -130,6 +142,26 @@ class BucketStore:
                 Reason.STORE_UNAVAILABLE, f"{self._place(report.key)} is gone again; the Job tries again"
             )
         return found, found.info.digest != sha256_of(data)
+
+    def find_files(self, name: str, files: Sequence[str], target: Path) -> StoredFiles | None:
+        """As `ArtifactStore.find_files`."""
+        data = self._document(name)
+        if data is None:
+            return None
+        with self._damage_told(name):
+            return StoredFiles(f"{self.uri}/{name}", sha256_of(data), self._files(name, data, target, files))
+
+    def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
+        """As `ArtifactStore.publish_files`: the index is put where there is none, else theirs stays."""
+        publication = self.new_name()
+        data = index_bytes(name, files, publication)
+        for file, path in files.items():
+            self._put(self._at(name, publication, file), path)
+        self._put(self._at(name, INDEX_FILE), data, mode="create")
+        found = self.find_files(name, tuple(files), work / "published")
+        if found is None:
+            raise ConversionFailure(Reason.STORE_UNAVAILABLE, f"{self.uri}/{name} is gone again; the Job tries again")
+        return found
 
     def all_keys(self) -> Iterable[str]:
         """As `ArtifactStore.all_keys`."""
@@ -181,7 +213,10 @@ class BucketStore:
                 yield f"{self._place(key)}/{publication}"
 
     def _path(self, key: str, *names: str) -> str:
-        return "/".join(part for part in (self.prefix, tag_of(key), *names) if part)
+        return self._at(tag_of(key), *names)
+
+    def _at(self, name: str, *names: str) -> str:
+        return "/".join(part for part in (self.prefix, name, *names) if part)
 
     def _place(self, key: str) -> str:
         return f"{self.uri}/{tag_of(key)}"
@@ -196,16 +231,16 @@ class BucketStore:
             obstore.delete(self.bucket, paths)
 
     @contextmanager
-    def _damage_told(self, key: str) -> Iterator[None]:
+    def _damage_told(self, name: str) -> Iterator[None]:
         try:
             yield
         except ValueError as error:
-            raise self._damage(key, str(error)) from error
+            raise self._damage(name, str(error)) from error
 
-    def _damage(self, key: str, what: str) -> ConversionFailure:
+    def _damage(self, name: str, what: str) -> ConversionFailure:
         return ConversionFailure(
             Reason.ARTIFACT_CORRUPT,
-            f"{self._place(key)} is damaged, {what}; delete everything below it and convert again",
+            f"{self.uri}/{name} is damaged, {what}; delete everything below it and convert again",
         )
 
     @contextmanager

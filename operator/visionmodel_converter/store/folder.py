@@ -8,7 +8,7 @@ which nothing reads. The time of the last use is the folder's own.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +17,18 @@ from typing import Any, Final
 
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.store.image import MODEL_FILE, sha256_of_file
+from visionmodel_converter.store.image import MODEL_FILE, sha256_of, sha256_of_file
 from visionmodel_converter.store.index import INDEX_FILE, index_bytes, parsed_index, published_of
-from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, Use, key_of, tag_of, write_files
+from visionmodel_converter.store.published import (
+    NO_PICTURES,
+    Pictures,
+    Published,
+    StoredFiles,
+    Use,
+    key_of,
+    tag_of,
+    write_files,
+)
 
 STAGING: Final = ".staging-"
 REMOVED: Final = ".removed-"
@@ -55,10 +64,7 @@ class FolderStore:
             if not folder.is_dir():  # removed meanwhile, as unneeded
                 return None
             what = f"it lacks {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)
-            raise ConversionFailure(
-                Reason.ARTIFACT_CORRUPT,
-                f"{self._place(key)} is damaged, {what}; delete that folder and convert again",
-            ) from error
+            raise _damaged(self._place(key), what) from error
 
     def _verified(self, key: str, folder: Path) -> Published:
         with self._translated():
@@ -79,18 +85,10 @@ class FolderStore:
         pictures: Pictures = NO_PICTURES,
     ) -> tuple[Published, bool]:
         """As `ArtifactStore.publish`: of two that publish one key at once, the first to rename wins."""
-        with self._translated():
-            self.root.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(dir=self.root, prefix=STAGING))
-            try:
-                copy = Path(shutil.copyfile(model, staging / MODEL_FILE))
-                files = write_files(staging, model=copy, report=report, provenance=provenance, pictures=pictures)
-                (staging / INDEX_FILE).write_bytes(index_bytes(report.key, files))
-                _to_disk(staging)
-                staging.chmod(0o755)
-                was_there = not _renamed(staging, self.root / tag_of(report.key))
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+        with self._staging() as staging:
+            copy = Path(shutil.copyfile(model, staging / MODEL_FILE))
+            write_files(staging, model=copy, report=report, provenance=provenance, pictures=pictures)
+            was_there = not _renamed(staging, self.root / tag_of(report.key), report.key)
         published = self.find(report.key, work / "published")
         if published is None:
             raise ConversionFailure(
@@ -98,6 +96,44 @@ class FolderStore:
                 f"{self._place(report.key)} was removed as it was published; the Job tries again",
             )
         return published, was_there
+
+    def find_files(self, name: str, files: Sequence[str], target: Path) -> StoredFiles | None:
+        """As `ArtifactStore.find_files`; the files stay where they are."""
+        folder = self.root / name
+        place = f"{self.uri.rstrip('/')}/{name}" if self.uri else folder.as_uri()
+        if not folder.is_dir():
+            return None
+        try:
+            with self._translated():
+                data = (folder / INDEX_FILE).read_bytes()
+                for file, stored in parsed_index(data, files).files.items():
+                    if sha256_of_file(folder / file) != stored.digest:
+                        raise ValueError(f"{file} is not what was published")
+        except (FileNotFoundError, ValueError) as error:
+            what = f"it lacks {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)
+            raise _damaged(place, what) from error
+        return StoredFiles(place, sha256_of(data), {file: folder / file for file in files})
+
+    def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
+        """As `ArtifactStore.publish_files`: the first to rename wins."""
+        with self._staging() as staging:
+            for file, path in files.items():
+                shutil.copyfile(path, staging / file)
+            _renamed(staging, self.root / name, name)
+        stored = self.find_files(name, tuple(files), work)
+        assert stored is not None  # it was renamed into place, or was there
+        return stored
+
+    @contextmanager
+    def _staging(self) -> Iterator[Path]:
+        """Yield a folder that nothing reads, to be filled and renamed; it is gone afterwards."""
+        with self._translated():
+            self.root.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=self.root, prefix=STAGING))
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
 
     def all_keys(self) -> Iterable[str]:
         """As `ArtifactStore.all_keys`."""
@@ -175,6 +211,12 @@ class FolderStore:
             ) from error
 
 
+def _damaged(place: str, what: str) -> ConversionFailure:
+    return ConversionFailure(
+        Reason.ARTIFACT_CORRUPT, f"{place} is damaged, {what}; delete that folder and convert again"
+    )
+
+
 def _to_disk(folder: Path) -> None:
     """A rename may reach the disk before the bytes that it makes visible; after a power cut they would be missing."""
     for path in (*folder.iterdir(), folder):
@@ -185,7 +227,12 @@ def _to_disk(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _renamed(staging: Path, final: Path) -> bool:
+def _renamed(staging: Path, final: Path, key: str) -> bool:
+    """Complete what was staged and let it appear; returns whether it did, or somebody else's was there."""
+    data = index_bytes(key, {path.name: path for path in staging.iterdir()})
+    (staging / INDEX_FILE).write_bytes(data)
+    _to_disk(staging)
+    staging.chmod(0o755)
     try:
         staging.rename(final)
     except OSError:

@@ -7,7 +7,7 @@ then is its diff_id too. Pure but for reading and writing the files it is given.
 
 import hashlib
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -107,7 +107,7 @@ def _json_blob(document: dict[str, Any], media_type: str) -> Blob:
     return Blob(sha256_of(data), len(data), media_type, data=data)
 
 
-def unpack_layer(layer: Path, target: Path) -> tuple[Path, ...]:
+def unpack_layer(layer: Path, target: Path, names: Sequence[str] = ARTIFACT_FILES) -> tuple[Path, ...]:
     """Unpack an artifact's layer into a folder; returns the files written, the model last.
 
     Own extractor instead of tarfile's filters: only regular files with one of the known names at the root are
@@ -119,7 +119,7 @@ def unpack_layer(layer: Path, target: Path) -> tuple[Path, ...]:
     total = 0
     with tarfile.open(layer, "r:") as tar:
         for member in tar:
-            is_known = member.name in ARTIFACT_FILES or member.name in PICTURE_FILES
+            is_known = member.name in names or (names is ARTIFACT_FILES and member.name in PICTURE_FILES)
             if not member.isreg() or not is_known or member.name in written:
                 raise ValueError(f"unexpected entry {member.name!r} in the artifact's layer")
             total += member.size
@@ -134,7 +134,7 @@ def unpack_layer(layer: Path, target: Path) -> tuple[Path, ...]:
                     file.write(chunk)
             part.chmod(0o644)
             written[member.name] = part
-    missing = [name for name in ARTIFACT_FILES if name not in written]
+    missing = [name for name in names if name not in written]
     if missing:
         raise ValueError(f"the artifact's layer lacks {', '.join(missing)}")
     return tuple(written[name].replace(target / name) for name in sorted(written, key=lambda name: name == MODEL_FILE))

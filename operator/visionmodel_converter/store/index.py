@@ -5,7 +5,7 @@ in it, every byte that is read can be verified.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -52,18 +52,19 @@ def index_bytes(key: str, files: Mapping[str, Path], publication: str | None = N
     return ArtifactIndex(key=key, publication=publication, files=described).to_json().encode()
 
 
-def parsed_index(data: bytes) -> ArtifactIndex:
+def parsed_index(data: bytes, names: Sequence[str] = ARTIFACT_FILES) -> ArtifactIndex:
     """Return the document. Raises ValueError where it is none, or lacks a file."""
     try:
         index = ArtifactIndex.model_validate_json(data)
     except ValidationError as error:
         raise ValueError(f"its {INDEX_FILE} cannot be read: {validation_words(error)}") from error
-    missing = [name for name in ARTIFACT_FILES if name not in index.files]
+    missing = [name for name in names if name not in index.files]
     if missing or "/" in (index.publication or ""):
         raise ValueError(f"its {INDEX_FILE} lacks {', '.join(missing) or 'a plain publication'}")
-    unknown = [name for name in index.files if name not in ARTIFACT_FILES and name not in PICTURE_FILES]
+    optional = PICTURE_FILES if names == ARTIFACT_FILES else ()
+    unknown = [name for name in index.files if name not in names and name not in optional]
     if unknown:
-        raise ValueError(f"its {INDEX_FILE} names {unknown[0]!r}, which no artifact has")
+        raise ValueError(f"its {INDEX_FILE} names {unknown[0]!r}, which does not belong there")
     return index
 
 

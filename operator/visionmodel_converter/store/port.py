@@ -5,13 +5,13 @@ status names yet. Removal first hides an artifact and then looks at the mark onc
 either seen by the removal or finds nothing. (Removal is called by `collection` alone.)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, Use
+from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, StoredFiles, Use
 
 
 class ArtifactStore(Protocol):
@@ -37,6 +37,15 @@ class ArtifactStore(Protocol):
         pictures: Pictures = NO_PICTURES,
     ) -> tuple[Published, bool]:
         """Publish an artifact; returns it and whether somebody else had published the same key meanwhile."""
+
+    def find_files(self, name: str, files: Sequence[str], target: Path) -> StoredFiles | None:
+        """Return the files that were published under a name other than an artifact's; None when absent.
+
+        Raises ArtifactCorrupt where other files lie there. Collection leaves them alone.
+        """
+
+    def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
+        """Publish files completely or not at all; returns those of whoever was first."""
 
     def all_keys(self) -> Iterable[str]:
         """Return every key of which the store has anything, complete or left behind."""

@@ -8,7 +8,7 @@ keeps the earlier one's image from the collections of untagged manifests that ma
 
 import json
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from visionmodel_contract.keys import canonical_json
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.report import FullReport, artifact_info
 from visionmodel_converter.store.image import (
+    ARTIFACT_FILES,
     CONFIG_TYPE,
     LAYER_TYPE,
     MANIFEST_TYPE,
@@ -36,6 +37,7 @@ from visionmodel_converter.store.published import (
     NO_PICTURES,
     Pictures,
     Published,
+    StoredFiles,
     Use,
     key_of,
     tag_of,
@@ -45,6 +47,8 @@ from visionmodel_converter.store.registry import Registry
 
 KEY_LABEL: Final = "dev.visionmodel.prepare-key"
 USED_ANNOTATION: Final = "dev.visionmodel.used"
+FILES_LABEL: Final = "dev.visionmodel.files"
+"""Names of the files of an image that is no artifact, with commas between them."""
 USED: Final = "-used-"
 STAMP: Final = "%Y%m%dT%H%M%S%f"
 """Of a use, in the name of its tag: many registries let no tag be moved."""
@@ -132,6 +136,26 @@ class RegistryStore:
         }
         self.registry.tag(canonical_json(mark), f"{tag_of(key)}{USED}{stamp}")
 
+    def find_files(self, name: str, files: Sequence[str], target: Path) -> StoredFiles | None:
+        """As `ArtifactStore.find_files`."""
+        manifest = self.registry.manifest(name)
+        if manifest is None:
+            return None
+        folder, digest = fetch_files(self.registry, manifest, target, files), sha256_of(manifest)
+        return StoredFiles(f"{self.shown}@{digest}", digest, {file: folder / file for file in files})
+
+    def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
+        """As `ArtifactStore.publish_files`: visible once tagged, which is last."""
+        labels = {FILES_LABEL: ",".join(sorted(files)), "org.opencontainers.image.title": "VisionModel export"}
+        image = build_image(build_layer(files, work / "files.tar"), labels)
+        self.registry.push_blobs(image)
+        earlier = self.find_files(name, tuple(files), work / "earlier")
+        if earlier is not None:
+            return earlier
+        manifest, digest = image.manifest.data or b"", image.manifest.digest
+        self.registry.tag(manifest, name)
+        return StoredFiles(f"{self.shown}@{digest}", digest, files)
+
     def all_keys(self) -> Iterable[str]:
         """As `ArtifactStore.all_keys`."""
         prefixes = (NAME.match(tag) for tag in self.registry.tags())
@@ -195,7 +219,14 @@ def _use_of(tag: str) -> Use | None:
         return None
 
 
-def fetch_files(registry: Registry, manifest: bytes, target: Path) -> Path:
+def names_of(manifest: bytes) -> tuple[str, ...]:
+    """Return the files that an image says it holds: an artifact's, or those that its label names."""
+    annotations = json.loads(manifest).get("annotations") or {}
+    named = str(annotations.get(FILES_LABEL, "")).split(",")
+    return tuple(name for name in named if name and name == Path(name).name) or ARTIFACT_FILES
+
+
+def fetch_files(registry: Registry, manifest: bytes, target: Path, names: Sequence[str] = ARTIFACT_FILES) -> Path:
     """Download and unpack the image of a manifest into a folder; returns the folder."""
     try:
         document = json.loads(manifest)
@@ -209,7 +240,7 @@ def fetch_files(registry: Registry, manifest: bytes, target: Path) -> Path:
     archive = target / ".layer.part"
     try:
         registry.download(digest, size_bytes, archive)
-        unpack_layer(archive, target)
+        unpack_layer(archive, target, names)
     except (ValueError, tarfile.TarError) as error:
         raise _corrupt(registry, first_line(error)) from error
     finally:

@@ -29,6 +29,15 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFiles:
+    """Some files that were published under one name: where, and each on local disk by its name."""
+
+    image: str
+    digest: str
+    files: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True)
 class Use:
     """The last publication or lookup of a key.
 

@@ -5,6 +5,7 @@ nothing is ever normalised back into a user's object.
 """
 
 import re
+from collections.abc import Hashable
 from datetime import timedelta
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -79,6 +80,18 @@ def distinct_names(items: list[_N]) -> list[_N]:
     return items
 
 
+_H = TypeVar("_H", bound=Hashable)
+
+
+def distinct(items: list[_H]) -> list[_H]:
+    """Validate a list that the API server treats as a set."""
+    if doubles := sorted({str(item) for item in items if items.count(item) > 1}):
+        raise ValueError(f"duplicate {', '.join(doubles)}")
+    return items
+
+
+A_SET: JsonDict = {"x-kubernetes-list-type": "set"}
+"""JSON schema of a list whose items are distinct; goes with `distinct`."""
 BY_NAME: JsonDict = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 """JSON schema of a list that is a map by `name`; goes with `distinct_names`."""
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from visionmodel_contract.precision import Goal, Precision
-from visionmodel_contract.report import CandidateRow, GateResult, TensorSpec
+from visionmodel_contract.precision import ExportFormat, Goal, Precision
+from visionmodel_contract.report import CandidateRow, ExportInfo, GateResult, TensorSpec
 from visionmodel_operator.api.base import ApiModel
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
 
@@ -111,6 +111,19 @@ class ResolvedVerdict(ApiModel):
     dataset_digest: ShortText | None = Field(default=None, description="Digest of the dataset that was read.")
 
 
+class ExportStatus(ExportInfo):
+    """One export of the artifact; bounds follow from the 3 KiB of the conversion's summary."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    format: ExportFormat = Field(description="What was made.")
+    image: Annotated[str, Field(max_length=3072)] | None = Field(default=None, description="Where it was published.")
+    digest: Annotated[str, Field(max_length=71)] = Field(description="Digest of what was published.")
+    size_bytes: int = Field(description="Size of its files.")
+    difference: float = Field(description="Largest difference from the artifact, relative to the largest output.")
+    runtime: Annotated[str, Field(max_length=128)] = Field(description="What ran it to measure that.")
+
+
 class ConversionReport(ApiModel):
     """What the conversion made."""
 
@@ -132,6 +145,9 @@ class ConversionReport(ApiModel):
     )
     candidates: Annotated[list[CandidateStatus], Field(max_length=8)] = Field(
         default=[], description="What several precisions measured, where several were asked for."
+    )
+    exports: Annotated[list[ExportStatus], Field(max_length=3)] = Field(
+        default=[], description="Files for other runtimes that were made of the artifact."
     )
 
 

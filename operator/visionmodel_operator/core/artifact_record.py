@@ -26,8 +26,9 @@ def data_from_artifact(known: KnownArtifact) -> dict[str, str]:
     summary = known.summary.model_copy(update=of_a_verdict)
     report = summary.model_dump(mode="json", by_alias=True, exclude_none=True)
     del report["gates"]
-    if not summary.candidates:
-        del report["candidates"]
+    for optional in ("candidates", "exports"):
+        if not report[optional]:
+            del report[optional]
     data = {SUMMARY_KEY: _text(report)}
     for gate_key in sorted({*known.verdicts, *known.gate_failures}):
         verdict: dict[str, Any] = {"gates": [_wire(gate) for gate in known.verdicts.get(gate_key, ())]}

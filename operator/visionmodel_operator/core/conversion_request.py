@@ -51,6 +51,7 @@ def conversion_request(
         options=conversion_options(spec),
         task=image_task(spec.task),
         gates=gates_request(spec),
+        exports=tuple(spec.conversion.exports),
         publish=PublishTarget(
             repository=platform.artifact_repository,
             uri=platform.artifact_uri,
@@ -80,6 +81,7 @@ def conversion_options(spec: VisionModelSpec) -> ConversionOptions:
         precisions=precisions_of(wanted),
         min_improvement_percent=wanted.min_improvement,
         simplify=wanted.simplify,
+        pruning=None if wanted.pruning is None else wanted.pruning.pattern,
         calibration=None
         if calibration is None
         else CalibrationOptions(
@@ -148,7 +150,7 @@ def artifact_key(spec: VisionModelSpec, resolved_digest: str | None = None) -> s
 
 def gate_key_of(spec: VisionModelSpec, key: str) -> str:
     """Return the key of what this spec asks of the artifact `key`; of a verdict only where the data have a digest."""
-    return gate_key(key, gates_request(spec), task=image_task(spec.task))
+    return gate_key(key, gates_request(spec), task=image_task(spec.task), exports=spec.conversion.exports)
 
 
 def names_verdict(spec: VisionModelSpec) -> bool:

@@ -13,7 +13,13 @@ from visionmodel_operator.core.memory import known_key, known_revision
 from visionmodel_operator.core.snapshot import JobState, Snapshot
 
 REMEMBERED_BY_KEY = frozenset(
-    {ExitCode.INVALID_MODEL, ExitCode.UNSUPPORTED_MODEL, ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED}
+    {
+        ExitCode.INVALID_MODEL,
+        ExitCode.UNSUPPORTED_MODEL,
+        ExitCode.PARITY_FAILED,
+        ExitCode.GATE_FAILED,
+        ExitCode.EXPORT_FAILED,
+    }
 )
 """Failures that the content decides, alone or with the gates. Others (wrong digest under this URI, a missing file)
 concern only the VisionModel that named the source, and must not condemn the key for its neighbours."""
@@ -147,7 +153,11 @@ def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
         return _failed(known.gate_failures[gate_key], known.verdicts.get(gate_key, ()))
     if gate_key not in known.verdicts or known.summary.artifact is None:
         return None
-    return Ready(key, known.summary.artifact, known.verdicts[gate_key], known.summary)
+    assert snapshot.spec is not None
+    wanted = snapshot.spec.conversion.exports
+    made = tuple(export for export in known.summary.exports if export.format in wanted)
+    summary = known.summary.model_copy(update={"exports": made})
+    return Ready(key, known.summary.artifact, known.verdicts[gate_key], summary)
 
 
 def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
@@ -165,6 +175,7 @@ def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
         outputs=list(made.outputs),
         parity=list(conversion.gates),
         candidates=list(conversion.summary.candidates),
+        exports=list(conversion.summary.exports),
     )
     return recorded.model_copy(
         update={"key": conversion.key, "stage": "Done", "progress": 100, "report": report, "message": None}

@@ -33,6 +33,7 @@ DEFAULTS_V1: Final[dict[str, Any]] = {
     "conversion.candidates": [],
     "conversion.minImprovement": 5,
     "conversion.simplify": True,
+    "conversion.exports": [],
     "conversion.calibration.samples": 512,
     "conversion.calibration.method": "Auto",
     "conversion.gates.parity.metrics": [],
@@ -74,7 +75,8 @@ defaults it as a whole. Frozen: a field that is new in the API gets a new row, a
 changed row would rename every revision in every cluster and start a canary for each."""
 
 _UNIDENTIFYING_MODEL_FIELDS = ("secretRef", "trustPickle")
-_CONVERSION_FIELDS = ("backend", "precision", "simplify", "calibration")
+_CONVERSION_FIELDS = ("backend", "precision", "simplify", "calibration", "pruning", "exports")
+"""Exports change no pod; they are made in a rollout's conversion, so asking for another one begins one (ADR 0017)."""
 _SEARCHED_FIELDS = ("candidates", "minImprovement", "gates")
 """What a precision below FP32 is searched and chosen by; of FP32 goals only allow or refuse (ADR 0012)."""
 _SERVING_FIELDS = ("runtimeVersion", "resources", "batching", "instances", "warmup", "pod")

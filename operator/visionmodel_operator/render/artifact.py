@@ -14,7 +14,7 @@ from visionmodel_operator.core.artifact_record import data_from_artifact
 from visionmodel_operator.core.operations import Apply, Delete, Manifest, Operation
 from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot
 
-GATE_EXIT_CODES: Final = frozenset({ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED})
+GATE_EXIT_CODES: Final = frozenset({ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED, ExitCode.EXPORT_FAILED})
 """Failures that judge an artifact and leave it to other gates."""
 
 
@@ -37,6 +37,7 @@ def record_artifact(action: RecordArtifact, snapshot: Snapshot) -> tuple[Operati
     summary = action.summary
     if failure is not None and (is_gate_failure or (known is not None and known.summary.artifact is not None)):
         summary = _report(action.summary, known.summary if known else None)
+    summary = _with_exports(summary, known.summary if known else None)
     return (Apply(_config_map(KnownArtifact(action.key, summary, verdicts, failures), snapshot)),)
 
 
@@ -68,6 +69,16 @@ def _config_map(known: KnownArtifact, snapshot: Snapshot) -> Manifest:
         },
         "data": data_from_artifact(known),
     }
+
+
+def _with_exports(new: ReportSummary, old: ReportSummary | None) -> ReportSummary:
+    """Keep the exports that another VisionModel, or another spec, had made of the same file."""
+    if old is None or old.artifact is None or new.artifact is None:
+        return new
+    if old.artifact.model_digest != new.artifact.model_digest:
+        return new
+    by_format = {export.format: export for export in (*old.exports, *new.exports)}
+    return new.model_copy(update={"exports": tuple(by_format[name] for name in sorted(by_format))})
 
 
 def _report(new: ReportSummary, old: ReportSummary | None) -> ReportSummary:

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, Final
 
 from visionmodel_contract.exits import PERMANENT_EXIT_CODES
-from visionmodel_contract.precision import Backend
+from visionmodel_contract.precision import Backend, ExportFormat
 from visionmodel_operator.api.base import GROUP, duration_seconds
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core import names
@@ -205,14 +205,18 @@ def _identity_labels(spec: VisionModelSpec, platform: Platform) -> dict[str, str
 
 
 def _image(action: StartConversion, platform: Platform) -> str:
-    """Return the converter that can load the format, or has the backend's runtime; one that lacks it says so for good.
+    """Return the converter that can load the format, or has what the backend or an export needs.
 
-    The format first: the backend's runtime is missed in the end, the loader at once.
+    The format first: without its loader nothing can be made. An image that lacks the rest says so for good.
     """
+    conversion = action.spec.conversion
     by_format = platform.converter_images.get(action.request.source.format or "")
     if by_format is not None:
         return by_format
-    if action.spec.conversion.backend is Backend.OPENVINO and platform.converter_openvino_image is not None:
+    if ExportFormat.TFLITE in conversion.exports and platform.converter_tflite_image is not None:
+        return platform.converter_tflite_image
+    needs_openvino = conversion.backend is Backend.OPENVINO or ExportFormat.OPENVINO in conversion.exports
+    if needs_openvino and platform.converter_openvino_image is not None:
         return platform.converter_openvino_image
     return platform.converter_image
 

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.component, pytest.mark.timeout(300)]
 
 LOSS = 0.01
 MAP50 = {"name": "map50", "goal": "max-degradation", "value": LOSS}
+AT_LEAST_SOME = {"name": "map50", "goal": "threshold", "value": 0.05}
 
 
 def run(job: JobRunner, trained: Path, options: dict[str, Any], **changes: Any) -> Finished:
@@ -25,7 +26,8 @@ def run(job: JobRunner, trained: Path, options: dict[str, Any], **changes: Any) 
         f"pvc://{trained.name}/shapes/v2/model.onnx", options={"calibration": calibration, **options}, parity=parity
     )
     request["gates"] |= changes.pop("gates", {})
-    return job.with_environment(VISIONMODEL_PVC_ROOT=str(trained.parent)).run({**request, **changes})
+    work = changes.pop("work", "work")
+    return job.with_environment(VISIONMODEL_PVC_ROOT=str(trained.parent)).run({**request, **changes}, work=work)
 
 
 def report_of(job: JobRunner, done: Finished, folder: Path) -> dict[str, Any]:
@@ -150,3 +152,18 @@ def test_changed_goals_judge_the_published_artifact_again(job: JobRunner, traine
     assert (again.summary.cached, again.summary.artifact) == (True, first.summary.artifact)
     assert [gate.metric for gate in again.summary.gates] == ["map50", "p50Ms[batch=1]"]
     assert "Publish" not in [line["stage"] for line in again.progress]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_pruned_in_one_shot_is_sparse_and_judged(job: JobRunner, trained: Path, tmp_path: Path, precision: str) -> None:
+    """Without training after it the small detector is no use any more: the goal says so, unless it asks for less."""
+    options = {"precisions": [precision], "pruning": "2:4"}
+    spoilt = run(job, trained, options)
+    assert (spoilt.code, job.tags()) == (ExitCode.GATE_FAILED, [])
+    assert spoilt.summary.failure is not None
+    assert "prune while training" in spoilt.summary.failure.message
+    modest = {"parity": {"datasetUri": f"pvc://{trained.name}/shapes/evaluation.npz", "metrics": [AT_LEAST_SOME]}}
+    done = run(job, trained, options, gates=modest, work="modest")
+    assert done.code == 0, done.stderr
+    assert "Prune" in [line["stage"] for line in done.progress]
+    assert report_of(job, done, tmp_path / "artifact")["sparseShare"] > 0.9

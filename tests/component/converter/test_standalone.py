@@ -46,3 +46,14 @@ def test_failure_is_a_sentence_and_an_exit_code(trained: Path, tmp_path: Path) -
     missing = convert(tmp_path, "nothing.onnx")
     assert missing.returncode == ExitCode.SOURCE_NOT_FOUND
     assert "nothing.onnx" in missing.stderr
+
+
+def test_exports_lie_beside_the_artifact(trained: Path, tmp_path: Path) -> None:
+    done = convert(tmp_path, str(trained / "digits" / "v1" / "model.onnx"), "--export", "OpenVINO", "--export", "ORT")
+    assert done.returncode == 0, done.stderr
+    artifact, openvino, ort = map(Path, done.stdout.splitlines())
+    assert artifact.name.startswith("prepare-")
+    assert artifact.parent == openvino.parent == ort.parent == tmp_path / "artifacts"
+    assert (openvino / "model.xml").is_file()
+    assert (ort / "model.ort").is_file()
+    assert "ORT: " in done.stderr

@@ -71,4 +71,5 @@ def test_report_takes_the_contracts_values() -> None:
         "outputs": [],
         "parity": [{"metric": "top1", "goal": "threshold", "limit": 0.9, "value": 0.95, "passed": True, "samples": 10}],
         "candidates": [],
+        "exports": [],
     }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from visionmodel_contract.conversion import CalibrationOptions, MetricGoal
-from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
+from visionmodel_contract.precision import Backend, CalibrationMethod, ExportFormat, Goal, Precision, PruningPattern
 from visionmodel_converter.command_line import add_arguments, request_of, uri_of
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.tasks import DECODERS_OF, TaskKind, kind_of
@@ -76,6 +76,12 @@ def test_every_decoder_has_the_defaults_of_serving(kind: TaskKind) -> None:
         defaults: dict[str, Any] = {"height": 8, "width": 8} if kind is TaskKind.SEGMENTATION else {}
         assert settings == type(settings)(decoder, **defaults)
         assert kind_of(task, ()) is kind
+
+
+def test_exports_each_once_and_pruning() -> None:
+    request = request_of(options("m.onnx", *("--export", "TFLite") * 2, "--export", "ORT", "--prune", "2:4"))
+    assert request.exports == (ExportFormat.TFLITE, ExportFormat.ORT)
+    assert request.options.pruning is PruningPattern.TWO_OF_FOUR
 
 
 def test_whole_request(tmp_path: Path) -> None:

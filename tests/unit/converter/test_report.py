@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionmodel_contract.precision import Goal, Precision
+from visionmodel_contract.precision import ExportFormat, Goal, Precision
 from visionmodel_contract.report import (
     SUMMARY_LIMIT_BYTES,
     ArtifactInfo,
+    ExportInfo,
     Failure,
     GateResult,
     ReportSummary,
@@ -76,6 +77,27 @@ def test_artifact_survives_many_gates() -> None:
     back = ReportSummary.model_validate_json(termination_message(summary))
     assert back.artifact == specs
     assert back.gates == ()
+
+
+def test_digests_of_exports_survive_beside_the_largest_artifact() -> None:
+    specs = artifact(inputs=19)
+    exports = tuple(
+        ExportInfo(
+            format=wanted,
+            image=f"registry.example.com:5000/{'team/' * 40}artifacts@{DIGEST}",
+            digest=DIGEST,
+            size_bytes=2**31,
+            difference=1.2345678901234567e-06,
+            runtime="onnxruntime 1.31.1",
+        )
+        for wanted in ExportFormat
+    )
+    summary = ReportSummary(result="Succeeded", artifact=specs, exports=exports, gates=(gate(),))
+    back = ReportSummary.model_validate_json(termination_message(summary))
+    assert back.artifact == specs
+    assert [(export.format, export.digest, export.image) for export in back.exports] == [
+        (wanted, DIGEST, None) for wanted in ExportFormat
+    ]
 
 
 def test_missed_gates_outlive_passed_ones() -> None:

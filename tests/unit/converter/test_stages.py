@@ -37,11 +37,17 @@ def test_other_formats_are_loaded_whenever_their_graph_is_needed() -> None:
         assert loaded == ((Stage.LOAD, *plain) if CHECK in plain else ())
 
 
+def test_pruning_follows_simplifying_and_exports_what_is_published() -> None:
+    made = stages_after_lookup(published=False, gate_passed=False, simplify=True, prunes=True, exports=True)
+    assert made == (CHECK, SIMPLIFY, Stage.PRUNE, PARITY, GATE, PUBLISH, Stage.EXPORT)
+    found = stages_after_lookup(published=True, gate_passed=False, simplify=True, prunes=True, exports=True)
+    assert found == (CHECK, PARITY, GATE, Stage.EXPORT)
+    assert stages_after_lookup(published=True, gate_passed=True, simplify=True, prunes=True, exports=True) == ()
+
+
 def test_every_plan_rises_and_judges_before_it_publishes() -> None:
-    for published, passed, simplify, is_onnx in product((True, False), repeat=4):
-        plan = (
-            *FIRST_STAGES,
-            *stages_after_lookup(published=published, gate_passed=passed, simplify=simplify, is_onnx=is_onnx),
-        )
+    switches = ("published", "gate_passed", "simplify", "is_onnx", "prunes", "exports")
+    for values in product((True, False), repeat=len(switches)):
+        plan = (*FIRST_STAGES, *stages_after_lookup(**dict(zip(switches, values, strict=True))))
         assert all(STARTS_AT[earlier] < STARTS_AT[later] for earlier, later in pairwise(plan))
         assert PUBLISH not in plan or plan.index(GATE) < plan.index(PUBLISH)

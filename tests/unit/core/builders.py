@@ -4,11 +4,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from visionmodel_contract.conversion import ConversionRequest, GatesRequest
+from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.keys import digest_of, gate_key, is_judged_by_digest, prepare_key
-from visionmodel_contract.precision import Goal, Precision
-from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary, TensorSpec
+from visionmodel_contract.precision import ExportFormat, Goal, Precision
+from visionmodel_contract.report import ArtifactInfo, ExportInfo, Failure, GateResult, ReportSummary, TensorSpec
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core.snapshot import ObjectRef, Platform, Runtime
 
@@ -112,15 +112,30 @@ def artifact(key: str, **changes: Any) -> ArtifactInfo:
     return ArtifactInfo(**{**values, **changes})
 
 
-def _verdict(key: str, gates: GatesRequest) -> Document:
+def _verdict(key: str, request: ConversionRequest) -> Document:
     """Return what a Job says of its verdict, the dataset read where it has no digest."""
-    asked = gate_key(key, gates)
+    gates, exports = request.gates, request.exports
+    asked = gate_key(key, gates, exports=exports)
     if is_judged_by_digest(gates):
         return {"gate_key": asked}
     digest = f"sha256:{digest_of(['data', gates.parity.dataset_uri])}"
     parity = gates.parity.model_copy(update={"dataset_digest": digest})
-    answered = gate_key(key, gates.model_copy(update={"parity": parity}))
+    answered = gate_key(key, gates.model_copy(update={"parity": parity}), exports=exports)
     return {"gate_key": answered, "asked_gate_key": asked, "dataset_digest": digest}
+
+
+def export(name: str, **changes: Any) -> ExportInfo:
+    """Return what was exported beside an artifact."""
+    digest = f"sha256:{digest_of(['export', name])}"
+    values: Document = {
+        "format": ExportFormat(name),
+        "image": f"registry.example/artifacts@{digest}",
+        "digest": digest,
+        "size_bytes": 98_765,
+        "difference": 1e-6,
+        "runtime": "a runtime 1.0",
+    }
+    return ExportInfo(**{**values, **changes})
 
 
 def succeeded(request: ConversionRequest) -> ReportSummary:
@@ -131,7 +146,7 @@ def succeeded(request: ConversionRequest) -> ReportSummary:
         result="Succeeded",
         source_digest=digest,
         artifact=artifact(key),
-        **_verdict(key, request.gates),
+        **_verdict(key, request),
         gates=(GateResult(metric="cosine", goal=Goal.THRESHOLD, limit=0.999, value=1.0, passed=True, samples=16),),
     )
 
@@ -146,7 +161,7 @@ def failed(request: ConversionRequest, exit_code: ExitCode) -> ReportSummary:
     return ReportSummary(
         result="Failed",
         source_digest=digest,
-        **_verdict(key, request.gates),
+        **_verdict(key, request),
         gates=(missed,) if is_gate else (),
         failure=Failure(reason=reason, message=f"{reason}: said the converter", exit_code=int(exit_code)),
     )

@@ -23,7 +23,7 @@ from visionmodel_contract.conversion import (
     ThroughputGoal,
 )
 from visionmodel_contract.keys import gate_key, prepare_key
-from visionmodel_contract.precision import Backend, CalibrationMethod, Goal, Precision
+from visionmodel_contract.precision import Backend, CalibrationMethod, ExportFormat, Goal, Precision, PruningPattern
 from visionmodel_operator.api.v1alpha1 import parse_spec
 from visionmodel_operator.core.conversion_request import (
     artifact_key,
@@ -64,6 +64,7 @@ def test_conversion_request() -> None:
             precisions=(Precision.FP32, Precision.INT8),
             min_improvement_percent=12.5,
             simplify=False,
+            pruning=PruningPattern.TWO_OF_FOUR,
             calibration=CalibrationOptions(
                 dataset_uri="s3://data/calibration.npz",
                 digest="sha256:" + "0c" * 32,
@@ -106,6 +107,7 @@ def test_conversion_request() -> None:
             ),
             accelerated=True,
         ),
+        exports=(ExportFormat.TFLITE, ExportFormat.OPENVINO),
         publish=PublishTarget(repository="registry.example/artifacts", insecure=True),
     )
 

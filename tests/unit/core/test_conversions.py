@@ -163,6 +163,11 @@ def edited_verdict(**changes: Any) -> ConversionStatus:
 
 MINE = ConversionStatus(revision=REVISION, key=KEY)
 OTHERS = ConversionStatus(revision="0000000000", key=KEY)
+EXPORTING = builders.spec(7, conversion={"exports": ["ORT"]})
+EXPORT_GATES = gate_key_of(EXPORTING, KEY)
+EXPORTS = tuple(builders.export(name) for name in ("ORT", "OpenVINO"))
+WITH_EXPORTS = SUCCESS.model_copy(update={"exports": EXPORTS})
+NO_EXPORT = builders.failed(asked(PINNED), ExitCode.EXPORT_FAILED)
 READY = Ready(KEY, SUCCESS.artifact, SUCCESS.gates, SUCCESS)
 CASES: dict[str, tuple[Snapshot, Conversion]] = {
     "nothing-known": (seen(PINNED), Missing()),
@@ -226,6 +231,12 @@ CASES: dict[str, tuple[Snapshot, Conversion]] = {
         seen(PINNED, artifact=KnownArtifact(KEY, SUCCESS, {GATES: MISSED.gates}, {GATES: failure(MISSED)})),
         said(MISSED),
     ),
+    "artifact-without-the-export": (seen(EXPORTING, artifact=KNOWN), Missing()),
+    "artifact-with-another's-export-too": (
+        seen(EXPORTING, artifact=KnownArtifact(KEY, WITH_EXPORTS, {EXPORT_GATES: SUCCESS.gates})),
+        Ready(KEY, SUCCESS.artifact, SUCCESS.gates, SUCCESS.model_copy(update={"exports": EXPORTS[:1]})),
+    ),
+    "job-could-not-export": (seen(PINNED, {JOB: job(False, NO_EXPORT)}), Reported(NO_EXPORT, KEY, GATES)),
     "artifact-under-other-gates": (seen(REGATED, artifact=KNOWN), Missing()),
     "job-judged-by-edited-gates": (seen(REGATED, {JOB: job(True, SUCCESS)}), Reported(SUCCESS, KEY, GATES)),
     "job-judged-by-edited-gates-is-recorded": (

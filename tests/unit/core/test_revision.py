@@ -35,8 +35,13 @@ def by_uri(spec: Any) -> Any:
     )
 
 
-BY_URI = by_uri(FULL)
-PLAIN = without(("model", "inputs"), BY_URI)
+def earlier(spec: Any) -> Any:
+    """A spec by URI, without the fields that came after the golden hashes of the others."""
+    return without(("conversion", "exports"), without(("conversion", "pruning"), by_uri(spec)))
+
+
+EARLIER = earlier(FULL)
+PLAIN = without(("model", "inputs"), EARLIER)
 STORED_OUTPUT = {"decoder": "Grid", "scoreThreshold": 0.3, "iouThreshold": 0.5, "maxDetections": 100}
 """What the API server made of a decoder alone while the schema had these defaults."""
 
@@ -44,13 +49,14 @@ GOLDEN = {
     "minimal": (MINIMAL, "38d996a408"),
     "full, tensors": ({**PLAIN, "task": {"type": "Tensor"}}, "7618b84b9e"),
     "full, images": (PLAIN, "83dd45e3c2"),
-    "full, inputs": (BY_URI, "4d7caaf5eb"),
-    "full, data by digest": (FULL, "c08a1e0df8"),
+    "full, inputs": (EARLIER, "4d7caaf5eb"),
+    "full, data by digest": (without(("conversion", "exports"), without(("conversion", "pruning"))), "c08a1e0df8"),
+    "full, pruned and exported": (by_uri(FULL), "da7c05cc45"),
     "smallest detector": ({**MINIMAL, "task": {"type": "Detection", "output": {"decoder": "Grid"}}}, "5ea1930c66"),
     "stored detector": ({**MINIMAL, "task": {"type": "Detection", "output": STORED_OUTPUT}}, "5ea1930c66"),
     "smallest classifier": ({**MINIMAL, "task": {"type": "Classification"}}, "0be43abf7e"),
     "smallest segmenter": ({**MINIMAL, "task": {"type": "Segmentation"}}, "9a2b8a2ab8"),
-    "full, classifier": (by_uri(CLASSIFIER), "378516d37d"),
+    "full, classifier": (earlier(CLASSIFIER), "378516d37d"),
     "one default GPU": ({**MINIMAL, "accelerators": [{}]}, "48583b7244"),
 }
 
@@ -119,6 +125,8 @@ CHANGED = {
     "inputs": without(("model", "inputs")),
     "dims": edited(("model", "inputs", 0, "dims", 3), 64),
     "simplify": edited(("conversion", "simplify"), True),
+    "pruning": without(("conversion", "pruning")),
+    "exports": edited(("conversion", "exports"), ["TFLite"]),
     "no accelerators": edited(("accelerators",), []),
     "two accelerators": edited(("accelerators",), FULL["accelerators"] * 2),
     "count": edited(("accelerators", 0, "count"), 1),
@@ -197,12 +205,16 @@ def test_table_is_frozen() -> None:
     auto = ("conversion.candidates", "conversion.minImprovement", "conversion.calibration", "conversion.gates")
     precisions = {path: value for path, value in DEFAULTS_V1.items() if path.startswith(auto)}
     inputs = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("model.inputs")}
-    first = {path: value for path, value in DEFAULTS_V1.items() if path not in tasks | types | precisions | inputs}
+    exports = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("conversion.exports")}
+    first = {
+        path: value for path, value in DEFAULTS_V1.items() if path not in tasks | types | precisions | inputs | exports
+    }
     assert digest_of(first) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
     assert digest_of(tasks) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
     assert digest_of(precisions) == "f049c163e0aea36c51b9d76714094b6c9452911f2fe4b2e84a75b4067d1f1e4d"
     assert digest_of(types) == "3b681f4e1500ba6b9ca8fac0529bf0e794e875fe02a02789ab2c7a32b1366063"
     assert digest_of(inputs) == "e8ac56833efb41b45f0be76e299a9ee90f8b64de7ff07f1be0ee18f0b3858661"
+    assert digest_of(exports) == "c603e448c3a1de1423696bddf757586330c098335695b82ec2d2b4532509a2ed"
 
 
 TYPE_DEFAULTS = {
@@ -272,6 +284,8 @@ def spellings(draw: st.DrawFn) -> tuple[Any, Any]:
             wish[name] = shrunk(draw, FULL[name])
     if "candidates" in wish.get("conversion", {}):
         wish["conversion"]["precision"] = "Auto"
+    if "pruning" in wish.get("conversion", {}):
+        wish["conversion"] |= {name: copy.deepcopy(FULL["conversion"][name]) for name in ("pruning", "gates")}
     if "calibration" in wish.get("conversion", {}):
         wish["conversion"]["calibration"]["storageUri"] = "s3://data/calibration.npz"
     gates = wish.get("conversion", {}).get("gates", {})

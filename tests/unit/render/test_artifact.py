@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from unit.core import builders
 from unit.render.samples import artifact, snapshot
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.precision import Goal
@@ -105,6 +106,25 @@ REPORT = {"formatVersion": 1, "result": "Succeeded", "artifact": ARTIFACT_WIRE, 
 )
 def test_record(summary: ReportSummary, gate_key: str, known: KnownArtifact | None, expected: dict[str, Any]) -> None:
     assert data_of(summary, gate_key, known) == expected
+
+
+def test_exports_of_the_same_file_are_kept() -> None:
+    ort, openvino = builders.export("ORT"), builders.export("OpenVINO")
+    newer = builders.export("ORT", digest="sha256:" + "f" * 64)
+    known = KnownArtifact(KEY, SUCCEEDED.model_copy(update={"exports": (ort, openvino)}), {"g1": ()})
+    after = data_of(SUCCEEDED.model_copy(update={"exports": (newer,)}), "g2", known)["summary.json"]
+    assert after["exports"] == [json.loads(newer.to_json()), json.loads(openvino.to_json())]
+    other = artifact(model_digest="sha256:" + "e" * 64)
+    replaced = data_of(SUCCEEDED.model_copy(update={"artifact": other}), "g2", known)["summary.json"]
+    assert "exports" not in replaced
+
+
+def test_an_export_that_failed_leaves_the_artifact() -> None:
+    missed = Failure(reason="EdgeExportFailed", message="export ORT: no", exit_code=ExitCode.EXPORT_FAILED)
+    data = data_of(ReportSummary(result="Failed", failure=missed), "g2", KnownArtifact(KEY, SUCCEEDED, {"g1": ()}))
+    assert data["summary.json"] == REPORT
+    assert data["gate-g2.json"]["failure"]["reason"] == "EdgeExportFailed"
+    assert "failure" not in data["gate-g1.json"]
 
 
 def test_nobody_owns_what_is_shared() -> None:

@@ -45,6 +45,21 @@ def test_image_has_the_backends_runtime(backend: str, own_image: str | None, ima
     assert pod_of(spec(conversion={"backend": backend}), platform)["containers"][0]["image"] == image
 
 
+@pytest.mark.parametrize(
+    ("exports", "image"),
+    [
+        (["ORT"], PLATFORM.converter_image),
+        (["ORT", "OpenVINO"], "r/openvino:1"),
+        (["OpenVINO", "TFLite"], "r/tflite:1"),
+    ],
+)
+def test_image_has_what_the_exports_need(exports: list[str], image: str) -> None:
+    platform = replace(PLATFORM, converter_openvino_image="r/openvino:1", converter_tflite_image="r/tflite:1")
+    assert pod_of(spec(conversion={"exports": exports}), platform)["containers"][0]["image"] == image
+    bare = pod_of(spec(conversion={"exports": exports}), PLATFORM)
+    assert bare["containers"][0]["image"] == PLATFORM.converter_image
+
+
 def test_the_request_travels_with_the_pod() -> None:
     (annotation,) = job_of()["spec"]["template"]["metadata"]["annotations"].values()
     assert ConversionRequest.model_validate_json(annotation) == request()

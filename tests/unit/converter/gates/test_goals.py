@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from visionmodel_contract.conversion import MetricGoal, ParityRequest
 from visionmodel_contract.precision import Goal, Precision
 from visionmodel_contract.report import GateResult
-from visionmodel_converter.failures import ConversionFailure
+from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.goals import (
     HIGHER_IS_BETTER,
     LABELLED_METRICS,
@@ -128,6 +128,27 @@ def test_named_goals_replace_the_default() -> None:
     assert goals_of(parity, Precision.INT8, TaskKind.DETECTION, has_labels=True) == (goal,)
     unnamed = goals_of(ParityRequest(), Precision.FP32, TaskKind.TENSOR, has_labels=False)
     assert unnamed == default_goals(Precision.FP32, TaskKind.TENSOR, False)
+
+
+def test_a_pruned_network_may_lose_what_int8_may_and_needs_labels() -> None:
+    for precision in Precision:
+        (goal,) = goals_of(ParityRequest(), precision, TaskKind.DETECTION, has_labels=True, is_pruned=True)
+        assert (goal.name, goal.goal, goal.value) == ("map50", Goal.MAX_DEGRADATION, 0.01)
+    named = (MetricGoal(name="cosine", goal=Goal.THRESHOLD, value=0.5),)
+    own = ParityRequest(metrics=named)
+    assert goals_of(own, Precision.FP32, TaskKind.TENSOR, has_labels=False, is_pruned=True) == named
+    with pytest.raises(ConversionFailure, match="no labels") as refusal:
+        goals_of(ParityRequest(), Precision.FP32, TaskKind.TENSOR, has_labels=False, is_pruned=True)
+    assert refusal.value.reason is Reason.BAD_REQUEST
+
+
+def test_pruning_without_anything_to_judge_it_by_is_refused_first() -> None:
+    with pytest.raises(ConversionFailure, match=r"gates\.parity\.datasetUri"):
+        refuse_impossible_goals(ParityRequest(), is_pruned=True)
+    refuse_impossible_goals(ParityRequest(dataset_uri="s3://a/b.npz"), is_pruned=True)
+    refuse_impossible_goals(
+        ParityRequest(metrics=(MetricGoal(name="cosine", goal=Goal.THRESHOLD, value=0.5),)), is_pruned=True
+    )
 
 
 def test_judge_keeps_order_and_numbers() -> None:

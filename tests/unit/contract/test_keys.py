@@ -1,0 +1,35 @@
+"""What has a key keeps it when the contract grows, and everything that makes another file makes another key."""
+
+from itertools import permutations
+
+import pytest
+
+from visionmodel_contract.conversion import ConversionOptions, GatesRequest
+from visionmodel_contract.keys import export_key, gate_key, prepare_key
+from visionmodel_contract.precision import ExportFormat, PruningPattern
+
+SOURCE, ARTIFACT = "sha256:" + "0a" * 32, "ab" * 16
+
+
+def test_keys_of_before_pruning_and_exports_stay() -> None:
+    assert prepare_key(SOURCE, ConversionOptions()) == "25323eb73e74b4bdb74412f20a9c38d9"
+    assert gate_key(ARTIFACT, GatesRequest()) == "75491765b08fc58ea32582aed9dd4615"
+
+
+def test_pruning_makes_another_artifact() -> None:
+    pruned = ConversionOptions(pruning=PruningPattern.TWO_OF_FOUR)
+    assert prepare_key(SOURCE, pruned) != prepare_key(SOURCE, ConversionOptions())
+
+
+def test_exports_ask_for_another_verdict_in_any_order() -> None:
+    plain = gate_key(ARTIFACT, GatesRequest())
+    one = gate_key(ARTIFACT, GatesRequest(), exports=(ExportFormat.ORT,))
+    both = {gate_key(ARTIFACT, GatesRequest(), exports=order) for order in permutations(list(ExportFormat)[:2])}
+    assert len({plain, one, *both}) == 3
+
+
+@pytest.mark.parametrize("wanted", ExportFormat)
+def test_export_key_is_of_the_file_and_the_format(wanted: ExportFormat) -> None:
+    keys = {export_key(SOURCE, one) for one in ExportFormat} | {export_key("sha256:" + "0b" * 32, wanted)}
+    assert len(keys) == len(ExportFormat) + 1
+    assert ARTIFACT not in keys
