@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 FORMAT_EXTRAS := torch tensorflow
 FORMATS_VENVS ?= $(VISIONMODEL_CACHE)/formats
-SOURCES := operator examples/models examples/demo tests scripts images bench
+SOURCES := operator examples/models examples/demo examples/training tests scripts images bench
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
         --custom-compile-command "make lock"
 

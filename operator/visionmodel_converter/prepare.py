@@ -15,7 +15,7 @@ import onnxruntime
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest, GatesRequest
 from visionmodel_contract.formats import SourceFormat
 from visionmodel_contract.keys import gate_key, prepare_key
-from visionmodel_contract.report import ExportInfo, GateResult, ReportSummary
+from visionmodel_contract.report import ExportInfo, ReportSummary
 from visionmodel_converter.candidates import BATCH, Bench
 from visionmodel_converter.data import Data, DataReader, with_digests
 from visionmodel_converter.environment import Environment
@@ -104,6 +104,16 @@ class Made:
     pictures: dict[str, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What the stages after the look-up gave; `outcome` is None where nothing was left to do."""
+
+    outcome: Outcome | None
+    published: Published
+    cached: bool
+    exports: tuple[ExportInfo, ...] = ()
+
+
 def prepare(job: Job) -> ReportSummary:
     """Run the stages of a request; returns the summary of an artifact that is published and meets its goals."""
     request, journal = job.request, job.journal
@@ -134,17 +144,17 @@ def prepare(job: Job) -> ReportSummary:
     )
     if Stage.LOAD in plan:
         source = _load(job, source, found)
-    outcome, published, cached, exports = _run(job, plan, key, Arrived(source, files), known)
-    journal.end(f"{'found' if cached else 'published'} {published.info.image}")
-    results = outcome.results if outcome else published.report.candidates
+    ran = _run(job, plan, key, Arrived(source, files), known)
+    journal.end(f"{'found' if ran.cached else 'published'} {ran.published.info.image}")
+    results = ran.outcome.results if ran.outcome else ran.published.report.candidates
     return ReportSummary(
         result="Succeeded",
         **journal.resolved.model_dump(),
-        artifact=published.info,
-        gates=_gates(outcome),
+        artifact=ran.published.info,
+        gates=ran.outcome.chosen.result.gates if ran.outcome else (),
         candidates=tuple(row_of(result) for result in results) if len(options.precisions) > 1 else (),
-        exports=exports,
-        cached=cached,
+        exports=ran.exports,
+        cached=ran.cached,
     )
 
 
@@ -166,27 +176,22 @@ def _key(job: Job, source: Fetched, *, asked: GatesRequest) -> str:
     return key
 
 
-def _gates(outcome: Outcome | None) -> tuple[GateResult, ...]:
-    return outcome.chosen.result.gates if outcome else ()
-
-
-def _run(
-    job: Job, plan: tuple[Stage, ...], key: str, arrived: Arrived, known: Published | None
-) -> tuple[Outcome | None, Published, bool, tuple[ExportInfo, ...]]:
+def _run(job: Job, plan: tuple[Stage, ...], key: str, arrived: Arrived, known: Published | None) -> Ran:
     if known is not None and not plan:
-        return None, known, True, ()
+        return Ran(None, known, cached=True)
     job.journal.begin(Stage.CHECK, "checking the graph and the data")
     checked = _check(job, arrived)
-    outcome, published, cached = _converted(job, plan, key, arrived, checked, known)
-    exports = _exports(job, checked, published, key) if Stage.EXPORT in plan else ()
-    return outcome, published, cached, exports
+    ran = _converted(job, plan, key, arrived, checked, known)
+    if Stage.EXPORT in plan:
+        ran = replace(ran, exports=_exports(job, checked, ran.published, key))
+    return ran
 
 
 def _converted(
     job: Job, plan: tuple[Stage, ...], key: str, arrived: Arrived, checked: Checked, known: Published | None
-) -> tuple[Outcome, Published, bool]:
+) -> Ran:
     if known is not None:
-        return _judged(job, checked, known, key), known, True
+        return Ran(_judged(job, checked, known, key), known, cached=True)
     simplified = Simplified(checked.model, applied=False, note="not asked for")
     if Stage.SIMPLIFY in plan:
         job.journal.begin(Stage.SIMPLIFY, f"simplifying {checked.model.nodes} nodes")
@@ -203,7 +208,7 @@ def _converted(
     published, cached = _publish(job, plan, made)
     if published.info.model_digest != made.report.model_digest:  # another Job was first, with other bytes
         outcome = _judged(job, checked, published, key)
-    return outcome, published, cached
+    return Ran(outcome, published, cached)
 
 
 def _exports(job: Job, checked: Checked, published: Published, key: str) -> tuple[ExportInfo, ...]:
