@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 FORMAT_EXTRAS := torch tensorflow
+FORMAT_TOOLS := onnx2tf modelopt
 FORMATS_VENVS ?= $(VISIONMODEL_CACHE)/formats
 SOURCES := operator examples/models examples/demo examples/training tests scripts images bench
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
@@ -56,6 +57,8 @@ lock: $(UV) ## Compile the hashed requirement files
 	$(LOCK) --no-deps requirements/triton-vendor.in -o requirements/triton-vendor.txt
 	$(LOCK) --no-emit-package backports-strenum requirements/tflite.in \
 	  -o requirements/tflite.txt # what Python 3.11 has itself, and pip refuses for it
+	$(LOCK) --no-emit-package triton --no-emit-package cppimport requirements/modelopt.in \
+	  -o requirements/modelopt.txt # neither is used on the CPU, and cppimport has no wheel
 	$(LOCK) requirements/mlflow.in -o requirements/mlflow.txt
 	echo pip==26.3 | $(LOCK) --no-deps - -o images/pip.txt
 
@@ -134,7 +137,7 @@ test-e2e: venv ## The whole dev cluster: rollouts under load
 	@$(BIN)/pytest -q -m e2e --timeout 1200 tests/e2e
 
 .PHONY: test-formats
-test-formats: $(FORMAT_EXTRAS:%=$(FORMATS_VENVS)/%/.synced) $(FORMATS_VENVS)/onnx2tf/.synced ## Real torch and TensorFlow (8 GB, not in CI)
+test-formats: $(patsubst %,$(FORMATS_VENVS)/%/.synced,$(FORMAT_EXTRAS) $(FORMAT_TOOLS)) ## Real torch, TensorFlow, onnx2tf and ModelOpt (13 GB, not in CI)
 	@VISIONMODEL_FORMATS_VENVS=$(FORMATS_VENVS) $(BIN)/pytest -q -s -m formats --timeout 600 tests
 
 $(FORMATS_VENVS)/%/.synced: requirements/converter-%.txt pyproject.toml | venv
@@ -143,8 +146,10 @@ $(FORMATS_VENVS)/%/.synced: requirements/converter-%.txt pyproject.toml | venv
 	@$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --editable .
 	@touch $@
 
-# As in the image, an environment beside the converter's, without anything of ours in it.
-$(FORMATS_VENVS)/onnx2tf/.synced: requirements/tflite.txt | $(UV)
+# As in the images, environments beside the converter's, without anything of ours in them.
+$(FORMATS_VENVS)/onnx2tf/.synced: requirements/tflite.txt
+$(FORMATS_VENVS)/modelopt/.synced: requirements/modelopt.txt
+$(FORMAT_TOOLS:%=$(FORMATS_VENVS)/%/.synced): | $(UV)
 	@test -x $(@D)/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(@D)
 	@$(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@

@@ -83,14 +83,14 @@ class ImageSource:
 
 _SOURCES_SCRIPT = "images/install_sources.sh"
 _OPENVINO_LAYER = ("requirements/openvino.txt", "images/add_packages.sh")
-_TFLITE_LAYER = ("requirements/tflite.txt",)
+_OTHER_ENVIRONMENTS = ("requirements/tflite.txt", "requirements/modelopt.txt")
 _CONVERTER = (
     "operator/visionmodel_contract",
     "operator/visionmodel_converter",
     "operator/visionmodel_pipeline",
     _SOURCES_SCRIPT,
     *_OPENVINO_LAYER,
-    *_TFLITE_LAYER,
+    *_OTHER_ENVIRONMENTS,
 )
 _TRITON = ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT, *_OPENVINO_LAYER)
 IMAGES: Mapping[str, ImageSource] = {
@@ -100,6 +100,7 @@ IMAGES: Mapping[str, ImageSource] = {
         ImageSource("converter", _CONVERTER, target="onnx"),
         ImageSource("converter-openvino", _CONVERTER, target="openvino", layers=("openvino",)),
         ImageSource("converter-tflite", _CONVERTER, target="tflite", layers=("openvino", "tflite")),
+        ImageSource("converter-modelopt", _CONVERTER, target="modelopt", layers=("openvino", "modelopt")),
         ImageSource("converter-torch", _CONVERTER, target="onnx", extra="torch"),
         ImageSource("converter-tensorflow", _CONVERTER, target="onnx", extra="tensorflow"),
         ImageSource("triton", _TRITON, target="wheel"),

@@ -9,7 +9,15 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from visionmodel_contract.precision import Backend, CalibrationMethod, ExportFormat, Goal, Precision, PruningPattern
+from visionmodel_contract.precision import (
+    Backend,
+    CalibrationMethod,
+    ExportFormat,
+    Goal,
+    Precision,
+    PruningPattern,
+    Quantizer,
+)
 
 FORMAT_VERSION: Final = 1
 PIPELINE_VERSION = 3
@@ -123,6 +131,8 @@ class CalibrationOptions(ContractModel):
     """As `ParityRequest.dataset_digest`."""
     samples: int = 512
     method: CalibrationMethod = CalibrationMethod.AUTO
+    quantizer: Quantizer = Quantizer.ONNX_RUNTIME
+    """Later than the first keys, so the first one is in none."""
 
 
 class ConversionOptions(ContractModel):

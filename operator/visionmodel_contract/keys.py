@@ -19,7 +19,7 @@ from visionmodel_contract.conversion import (
     ImageTask,
     SourceInput,
 )
-from visionmodel_contract.precision import ExportFormat, Precision
+from visionmodel_contract.precision import ExportFormat, Precision, Quantizer
 
 KEY_HEX_DIGITS = 32
 NO_GATES: Final = GatesRequest()
@@ -119,10 +119,12 @@ def export_key(model_digest: str, wanted: ExportFormat) -> str:
 
 
 def _options(options: ConversionOptions) -> Any:
-    """Return the options without those that came later and are unset, so that earlier keys stay."""
+    """Return the options without those that came later and say what was so before, so that earlier keys stay."""
     document = _by_digest(_wire(options), "calibration", "digest")
     if options.pruning is None:
         del document["pruning"]
+    if options.calibration is not None and options.calibration.quantizer is Quantizer.ONNX_RUNTIME:
+        del document["calibration"]["quantizer"]
     return document
 
 

@@ -41,6 +41,13 @@ class CalibrationMethod(StrEnum):
     ENTROPY = "Entropy"
 
 
+class Quantizer(StrEnum):
+    """What chooses INT8 scales and places Q/DQ pairs."""
+
+    ONNX_RUNTIME = "ONNXRuntime"
+    MODEL_OPT = "ModelOpt"
+
+
 class Goal(StrEnum):
     """How a measured metric is compared with its limit (words taken from Olive)."""
 

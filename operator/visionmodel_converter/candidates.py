@@ -9,12 +9,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from visionmodel_contract.conversion import ConversionRequest, MetricGoal
 from visionmodel_contract.exits import ExitCode
-from visionmodel_contract.precision import Backend, CalibrationMethod, Precision
+from visionmodel_contract.precision import Backend, CalibrationMethod, Precision, Quantizer
 from visionmodel_contract.report import CandidateResult, GateResult, PrecisionShare
+from visionmodel_converter.environment import DEFAULT_MODELOPT_PYTHON
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.comparison import Comparison, Worst
 from visionmodel_converter.gates.edge_cases import check_edge_cases, refuse_failed_edge_cases
@@ -30,6 +32,7 @@ from visionmodel_converter.precision.calibration import methods_of
 from visionmodel_converter.precision.fp16 import fp16_variant, fp16_within
 from visionmodel_converter.precision.int8 import Calibrated, calibrated, quantised
 from visionmodel_converter.precision.layout import Layout
+from visionmodel_converter.precision.modelopt import modelopt_methods, modelopt_variant
 from visionmodel_converter.precision.overflow import overflowing_nodes
 from visionmodel_converter.precision.qdq import arrived_variant
 from visionmodel_converter.precision.sensitivity import NodeLoss, int8_within, sensitivity
@@ -65,6 +68,7 @@ class Bench:
         samples: the evaluation data; the calibration data where there is none.
         calibration: samples for INT8 scales.
         cpu: name of the CPU that everything is timed on.
+        modelopt_python: Python of the environment with ModelOpt.
     """
 
     request: ConversionRequest
@@ -75,6 +79,7 @@ class Bench:
     threads: int
     seed: int
     cpu: str = ""
+    modelopt_python: Path = Path(DEFAULT_MODELOPT_PYTHON)
 
     @property
     def backend(self) -> Backend:
@@ -206,20 +211,32 @@ def _best_int8(bench: Bench) -> Judged:
     arrived = arrived_variant(bench.base, layout=Layout.CPU, shown=bench.request.source.uri)
     if arrived is not None:
         return judged_variant(bench, arrived)
-    if bench.calibration is None or bench.request.options.calibration is None:
+    asked = bench.request.options.calibration
+    if bench.calibration is None or asked is None:
         raise ConversionFailure(
             Reason.CALIBRATION_MISSING,
             "int8 needs sample inputs to choose scales from; set conversion.calibration.storageUri, or export a model"
             " that is quantised already",
         )
     samples = InputBatches(bench.calibration, BATCH)
-    methods = methods_of(bench.request.options.calibration.method)
+    if asked.quantizer is Quantizer.MODEL_OPT:
+        return _best_by_modelopt(bench, samples, modelopt_methods(asked.method))
+    methods = methods_of(asked.method)
     ready, best = max(_calibrated_by(bench, samples, methods), key=lambda pair: _rank(pair[1]))
     losses = sensitivity(ready, samples)
     if not best.passed:
         mended = int8_within(ready, losses, partial(_passes, bench))
         best = best if mended is None else judged_variant(bench, mended)
     return replace(best, sensitivity=tuple(_named(losses[:MOST_SENSITIVE])))
+
+
+def _best_by_modelopt(bench: Bench, samples: InputBatches, methods: Sequence[CalibrationMethod]) -> Judged:
+    """Return what the best method gives; its placement is ModelOpt's own, so nothing is kept in FP32 after it."""
+    made = [
+        modelopt_variant(bench.base, samples, method, python=bench.modelopt_python, threads=bench.threads)
+        for method in methods
+    ]
+    return max((judged_variant(bench, variant) for variant in made), key=_rank)
 
 
 def _calibrated_by(

@@ -22,7 +22,15 @@ from visionmodel_contract.conversion import (
     PublishTarget,
     SourceRequest,
 )
-from visionmodel_contract.precision import Backend, CalibrationMethod, ExportFormat, Goal, Precision, PruningPattern
+from visionmodel_contract.precision import (
+    Backend,
+    CalibrationMethod,
+    ExportFormat,
+    Goal,
+    Precision,
+    PruningPattern,
+    Quantizer,
+)
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line, validation_words
 
 AUTO: Final = "auto"
@@ -51,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--calibration", help="samples for INT8: .npz, archive or folder of images; path or URI")
     add("--samples", type=int, default=512, help="most calibration samples to use")
     add("--method", default=CalibrationMethod.AUTO.value, choices=methods, help="how INT8 scales are chosen")
+    quantizers = [one.value for one in Quantizer]
+    add("--quantizer", default=Quantizer.ONNX_RUNTIME.value, choices=quantizers, help="what chooses INT8 scales")
     add("--dataset", help="evaluation data, as for --calibration")
     add("--goal", action="append", default=[], metavar="GOAL", help=f"{GOAL_FORM}; may be repeated")
     add("--backend", default=Backend.ONNX_RUNTIME.value, choices=backends, help="what will execute the artifact")
@@ -97,7 +107,10 @@ def request_of(options: argparse.Namespace) -> ConversionRequest:
     calibration = None
     if options.calibration:
         calibration = CalibrationOptions(
-            dataset_uri=uri_of(options.calibration), samples=options.samples, method=CalibrationMethod(options.method)
+            dataset_uri=uri_of(options.calibration),
+            samples=options.samples,
+            method=CalibrationMethod(options.method),
+            quantizer=Quantizer(options.quantizer),
         )
     goals = tuple(_goal(text) for text in options.goal)
     try:

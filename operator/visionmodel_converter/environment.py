@@ -12,6 +12,7 @@ DEFAULT_PVC_ROOT: Final = "/mnt/pvc"
 DEFAULT_ARTIFACT_CREDENTIALS: Final = "/var/run/secrets/visionmodel/artifacts"
 DEFAULT_ARTIFACT_ROOT: Final = "/mnt/artifacts"
 DEFAULT_ONNX2TF_PYTHON: Final = "/opt/onnx2tf/bin/python"
+DEFAULT_MODELOPT_PYTHON: Final = "/opt/modelopt/bin/python"
 DEFAULT_MAX_MODEL_MIB: Final = 2047
 """A single ONNX file cannot be larger: protobuf ends at 2 GiB."""
 DEFAULT_MAX_DATASET_MIB: Final = 1024
@@ -48,6 +49,8 @@ class Environment:
     ambient_azure: bool
     onnx2tf_python: Path
     """Python of the environment that makes TFLite files; the image may lack it."""
+    modelopt_python: Path
+    """Python of the environment with ModelOpt; the image may lack it."""
     google_metadata_host: str
     """Where Google's nodes hand out tokens: asked only for `gs://` without keys, because no variable announces it."""
 
@@ -78,5 +81,6 @@ def environment_from(variables: Mapping[str, str]) -> Environment:
         ambient_google=bool(variables.get("GOOGLE_APPLICATION_CREDENTIALS")),
         ambient_azure=bool(variables.get("AZURE_FEDERATED_TOKEN_FILE")),
         onnx2tf_python=folder("VISIONMODEL_ONNX2TF_PYTHON", DEFAULT_ONNX2TF_PYTHON),
+        modelopt_python=folder("VISIONMODEL_MODELOPT_PYTHON", DEFAULT_MODELOPT_PYTHON),
         google_metadata_host=variables.get("GCE_METADATA_HOST") or "metadata.google.internal",
     )

@@ -15,6 +15,7 @@ import onnxruntime
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest, GatesRequest
 from visionmodel_contract.formats import SourceFormat
 from visionmodel_contract.keys import gate_key, prepare_key
+from visionmodel_contract.precision import Quantizer
 from visionmodel_contract.report import ExportInfo, ReportSummary
 from visionmodel_converter.candidates import BATCH, Bench
 from visionmodel_converter.data import Data, DataReader, with_digests
@@ -37,6 +38,7 @@ from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import open_session
 from visionmodel_converter.graph.simplify import Simplified, simplify
 from visionmodel_converter.journal import Journal
+from visionmodel_converter.precision.modelopt import refuse_missing_modelopt
 from visionmodel_converter.precision.sparsity import pruned_2_4, sparsity_of
 from visionmodel_converter.provenance import installed_loaders, package_versions, packages_of, provenance_statement
 from visionmodel_converter.report import DataFinding, FullReport, row_of
@@ -122,6 +124,8 @@ def prepare(job: Job) -> ReportSummary:
         request.gates.parity, has_calibration=options.calibration is not None, is_pruned=options.pruning is not None
     )
     refuse_unprovable(request, job.threads)
+    if options.calibration is not None and options.calibration.quantizer is Quantizer.MODEL_OPT:
+        refuse_missing_modelopt(job.environment.modelopt_python)
     refuse_impossible_exports(request.exports, options.precisions, job.environment.onnx2tf_python)
 
     journal.begin(Stage.FETCH, f"reading {display_uri(request.source.uri)}")
@@ -339,6 +343,7 @@ def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:
         threads=job.threads,
         seed=_seed(key),
         cpu=job.cpu,
+        modelopt_python=job.environment.modelopt_python,
     )
 
 

@@ -90,6 +90,7 @@ def platform_from(settings: Settings, server_version: tuple[int, int], *, gatewa
         job_service_account=settings.job_service_account,
         converter_openvino_image=settings.converter_openvino_image,
         converter_tflite_image=settings.converter_tflite_image,
+        converter_modelopt_image=settings.converter_modelopt_image,
         allow_http_sources=settings.allow_http_sources,
     )
 

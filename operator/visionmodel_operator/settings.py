@@ -40,6 +40,7 @@ class Settings:
         job_storage_limit: scratch space of a Job, as a quantity.
         job_service_account: that conversion Jobs run as, in the namespace of their VisionModel; None: its default.
         converter_tflite_image: None: the converter's image has onnx2tf too, or nobody may export to TFLite.
+        converter_modelopt_image: None: the converter's image has ModelOpt too, or nobody may quantise by it.
         image_volumes: None: by the server's version (1.35 and newer have them).
         watch_namespaces: empty: all.
         lease_namespace: where the Lease lives; the operator's own.
@@ -68,6 +69,7 @@ class Settings:
     job_service_account: str | None = None
     converter_openvino_image: str | None = None
     converter_tflite_image: str | None = None
+    converter_modelopt_image: str | None = None
     allow_http_sources: bool = False
     watch_namespaces: tuple[str, ...] = ()
     leader_election: bool = True
@@ -160,6 +162,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         job_service_account=read.optional("JOB_SERVICE_ACCOUNT"),
         converter_openvino_image=read.optional("CONVERTER_OPENVINO_IMAGE"),
         converter_tflite_image=read.optional("CONVERTER_TFLITE_IMAGE"),
+        converter_modelopt_image=read.optional("CONVERTER_MODELOPT_IMAGE"),
         allow_http_sources=read.flag("ALLOW_HTTP_SOURCES", default=False),
         watch_namespaces=_names(environment.get(PREFIX + "WATCH_NAMESPACES", "")),
         leader_election=read.flag("LEADER_ELECTION", default=True),

@@ -20,6 +20,10 @@ _BACKEND = ("conversion", "backend")
 _PARITY = ("conversion", "gates", "parity")
 _CONVERSION = ("conversion",)
 _DIGEST = "sha256:" + "0a" * 32
+_CALIBRATION = ("conversion", "calibration")
+_SAMPLES: Json = {"storageUri": "s3://data/calibration.npz"}
+_BY_MODELOPT: Json = {**_SAMPLES, "quantizer": "ModelOpt", "method": "Entropy"}
+_ON_OPENVINO: Json = edited(_BACKEND, "OpenVINO", edited(("accelerators",), []))
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,20 @@ RULES: dict[str, RuleCases] = {
         {
             "a fixed precision": edited(_CONVERSION, {"precision": "fp32", "candidates": ["fp32"]}),
             "the default precision": edited(_CONVERSION, {"candidates": ["int8"]}),
+        },
+    ),
+    "ModelOpt has no method Percentile": RuleCases(
+        {
+            "ModelOpt by entropy": edited(_CALIBRATION, _BY_MODELOPT, _ON_OPENVINO),
+            "another's percentile": edited(_CALIBRATION, {**_SAMPLES, "method": "Percentile"}),
+        },
+        {"ModelOpt by percentile": edited(_CALIBRATION, {**_BY_MODELOPT, "method": "Percentile"}, _ON_OPENVINO)},
+    ),
+    "ONNX Runtime runs what ModelOpt quantises in FP32 on CPUs: set backend OpenVINO": RuleCases(
+        {"OpenVINO": edited(_CALIBRATION, _BY_MODELOPT, _ON_OPENVINO)},
+        {
+            "ONNX Runtime": edited(_CALIBRATION, _BY_MODELOPT),
+            "the default backend": edited(_CALIBRATION, _BY_MODELOPT, without(_BACKEND)),
         },
     ),
     "a pruned network differs from its source: set gates.parity.datasetUri or gates.parity.metrics": RuleCases(

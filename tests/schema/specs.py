@@ -47,6 +47,7 @@ FULL: Json = {
             "digest": "sha256:" + "0c" * 32,
             "samples": 256,
             "method": "Entropy",
+            "quantizer": "ONNXRuntime",
         },
         "pruning": {"pattern": "2:4"},
         "gates": {

@@ -361,6 +361,7 @@ def test_the_operator_reads_the_full_values(helm: Path) -> None:
         job_service_account="converter",
         converter_openvino_image="registry.example/visionmodel-converter-openvino:0.1.0",
         converter_tflite_image="registry.example/visionmodel-converter-tflite:0.1.0",
+        converter_modelopt_image="registry.example/visionmodel-converter-modelopt:0.1.0",
         allow_http_sources=True,
         watch_namespaces=("vision", "team-a"),
         leader_election=True,

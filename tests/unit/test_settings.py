@@ -63,6 +63,7 @@ def test_defaults() -> None:
             {"26.07": RuntimeSetting("a", "2.71.0")},
         ),
         ("CONVERTER_TFLITE_IMAGE", "r/tflite:1", "converter_tflite_image", "r/tflite:1"),
+        ("CONVERTER_MODELOPT_IMAGE", "r/modelopt:1", "converter_modelopt_image", "r/modelopt:1"),
     ],
 )
 def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: object) -> None:

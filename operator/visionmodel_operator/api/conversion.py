@@ -5,7 +5,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from visionmodel_contract.precision import Backend, CalibrationMethod, ExportFormat, Goal, Precision, PruningPattern
+from visionmodel_contract.precision import (
+    Backend,
+    CalibrationMethod,
+    ExportFormat,
+    Goal,
+    Precision,
+    PruningPattern,
+    Quantizer,
+)
 from visionmodel_operator.api.base import A_SET, ApiModel, Digest, Duration, Quantity, distinct, rule
 
 SOURCE_SCHEMES = ("s3", "gs", "abfs", "https", "hf", "oci", "pvc", "mlflow")
@@ -138,8 +146,24 @@ class Gates(ApiModel):
     memory: MemoryGate | None = Field(default=None, description="Limit of the peak memory.")
 
 
+PERCENTILE_MESSAGE = "ModelOpt has no method Percentile"
+
+
 class Calibration(ApiModel):
     """Sample inputs from which the scales of INT8 are chosen."""
+
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!has(self.quantizer) || self.quantizer != 'ModelOpt' || !has(self.method)"
+                    " || self.method != 'Percentile'",
+                    PERCENTILE_MESSAGE,
+                )
+            ]
+        },
+    )
 
     storage_uri: Uri = Field(
         description="Samples, in a form that gates.parity.datasetUri takes too; labels are not needed. Read with the"
@@ -157,6 +181,17 @@ class Calibration(ApiModel):
         default=CalibrationMethod.AUTO,
         description="How scales are chosen; Auto tries all methods and keeps the one with the best task metric.",
     )
+    quantizer: Quantizer = Field(
+        default=Quantizer.ONNX_RUNTIME,
+        description="What chooses scales and places Q/DQ pairs. ModelOpt: NVIDIA's, which needs an image of its own and"
+        " places them as TensorRT and OpenVINO run them.",
+    )
+
+    @model_validator(mode="after")
+    def _modelopt_has_no_percentile(self) -> Self:
+        if self.quantizer is Quantizer.MODEL_OPT and self.method is CalibrationMethod.PERCENTILE:
+            raise ValueError(PERCENTILE_MESSAGE)
+        return self
 
 
 class Pruning(ApiModel):
@@ -169,6 +204,7 @@ class Pruning(ApiModel):
 
 
 PRUNING_MESSAGE = "a pruned network differs from its source: set gates.parity.datasetUri or gates.parity.metrics"
+MODELOPT_MESSAGE = "ONNX Runtime runs what ModelOpt quantises in FP32 on CPUs: set backend OpenVINO"
 CANDIDATES_MESSAGE = "candidates belong to precision Auto"
 
 
@@ -188,6 +224,12 @@ class Conversion(ApiModel):
                     " && (has(self.gates.parity.datasetUri)"
                     " || (has(self.gates.parity.metrics) && size(self.gates.parity.metrics) > 0)))",
                     PRUNING_MESSAGE,
+                ),
+                rule(
+                    "!has(self.calibration) || !has(self.calibration.quantizer)"
+                    " || self.calibration.quantizer != 'ModelOpt'"
+                    " || (has(self.backend) && self.backend != 'ONNXRuntime')",
+                    MODELOPT_MESSAGE,
                 ),
             ]
         },
@@ -238,4 +280,11 @@ class Conversion(ApiModel):
         parity = self.gates.parity
         if self.pruning is not None and parity.dataset_uri is None and not parity.metrics:
             raise ValueError(PRUNING_MESSAGE)
+        return self
+
+    @model_validator(mode="after")
+    def _modelopt_needs_a_backend_that_runs_it(self) -> Self:
+        quantizer = None if self.calibration is None else self.calibration.quantizer
+        if quantizer is Quantizer.MODEL_OPT and self.backend is Backend.ONNX_RUNTIME:
+            raise ValueError(MODELOPT_MESSAGE)
         return self

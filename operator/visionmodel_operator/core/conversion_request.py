@@ -89,6 +89,7 @@ def conversion_options(spec: VisionModelSpec) -> ConversionOptions:
             digest=calibration.digest,
             samples=calibration.samples,
             method=calibration.method,
+            quantizer=calibration.quantizer,
         ),
     )
 

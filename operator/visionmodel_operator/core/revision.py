@@ -34,6 +34,7 @@ DEFAULTS_V1: Final[dict[str, Any]] = {
     "conversion.minImprovement": 5,
     "conversion.simplify": True,
     "conversion.exports": [],
+    "conversion.calibration.quantizer": "ONNXRuntime",
     "conversion.calibration.samples": 512,
     "conversion.calibration.method": "Auto",
     "conversion.gates.parity.metrics": [],

@@ -186,6 +186,7 @@ class Platform:
         artifact_secret: keys of that object storage, in every namespace with VisionModels.
         converter_openvino_image: image of Jobs for backend or export OpenVINO; the converter's where unset.
         converter_tflite_image: image of Jobs for the export TFLite, with OpenVINO too; the converter's where unset.
+        converter_modelopt_image: image of Jobs that quantise by ModelOpt, with OpenVINO; the converter's where unset.
         image_volumes: the cluster mounts OCI images (Kubernetes ≥ 1.35).
         gateway_api: HTTPRoute is served.
     """
@@ -210,6 +211,7 @@ class Platform:
     job_service_account: str | None = None
     converter_openvino_image: str | None = None
     converter_tflite_image: str | None = None
+    converter_modelopt_image: str | None = None
     allow_http_sources: bool = False
 
 

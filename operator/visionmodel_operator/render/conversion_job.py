@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, Final
 
 from visionmodel_contract.exits import PERMANENT_EXIT_CODES
-from visionmodel_contract.precision import Backend, ExportFormat
+from visionmodel_contract.precision import Backend, ExportFormat, Quantizer
 from visionmodel_operator.api.base import GROUP, duration_seconds
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core import names
@@ -205,7 +205,7 @@ def _identity_labels(spec: VisionModelSpec, platform: Platform) -> dict[str, str
 
 
 def _image(action: StartConversion, platform: Platform) -> str:
-    """Return the converter that can load the format, or has what the backend or an export needs.
+    """Return the converter that can load the format, or has what the quantiser, an export or the backend needs.
 
     The format first: without its loader nothing can be made. An image that lacks the rest says so for good.
     """
@@ -213,6 +213,9 @@ def _image(action: StartConversion, platform: Platform) -> str:
     by_format = platform.converter_images.get(action.request.source.format or "")
     if by_format is not None:
         return by_format
+    calibration = conversion.calibration
+    if calibration is not None and calibration.quantizer is Quantizer.MODEL_OPT and platform.converter_modelopt_image:
+        return platform.converter_modelopt_image
     if ExportFormat.TFLITE in conversion.exports and platform.converter_tflite_image is not None:
         return platform.converter_tflite_image
     needs_openvino = conversion.backend is Backend.OPENVINO or ExportFormat.OPENVINO in conversion.exports

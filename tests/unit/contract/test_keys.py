@@ -4,9 +4,9 @@ from itertools import permutations
 
 import pytest
 
-from visionmodel_contract.conversion import ConversionOptions, GatesRequest
+from visionmodel_contract.conversion import CalibrationOptions, ConversionOptions, GatesRequest
 from visionmodel_contract.keys import export_key, gate_key, prepare_key
-from visionmodel_contract.precision import ExportFormat, PruningPattern
+from visionmodel_contract.precision import ExportFormat, Precision, PruningPattern, Quantizer
 
 SOURCE, ARTIFACT = "sha256:" + "0a" * 32, "ab" * 16
 
@@ -14,6 +14,24 @@ SOURCE, ARTIFACT = "sha256:" + "0a" * 32, "ab" * 16
 def test_keys_of_before_pruning_and_exports_stay() -> None:
     assert prepare_key(SOURCE, ConversionOptions()) == "25323eb73e74b4bdb74412f20a9c38d9"
     assert gate_key(ARTIFACT, GatesRequest()) == "75491765b08fc58ea32582aed9dd4615"
+
+
+def test_keys_of_before_modelopt_stay_and_it_makes_another_artifact() -> None:
+    """The first key was made before there was a choice of quantisers."""
+    by = {
+        quantizer: prepare_key(
+            SOURCE,
+            ConversionOptions(
+                precisions=(Precision.INT8,),
+                calibration=CalibrationOptions(
+                    dataset_uri="s3://b/c.npz", digest="sha256:" + "0c" * 32, quantizer=quantizer
+                ),
+            ),
+        )
+        for quantizer in Quantizer
+    }
+    assert by[Quantizer.ONNX_RUNTIME] == "c922347f2e46f6c66b7350938e1b938c"
+    assert by[Quantizer.MODEL_OPT] != by[Quantizer.ONNX_RUNTIME]
 
 
 def test_pruning_makes_another_artifact() -> None:

@@ -72,7 +72,8 @@ def test_document_of_the_smallest_spec() -> None:
 
 def test_document_holds_what_differs() -> None:
     conversion = {k: v for k, v in FULL["conversion"].items() if k not in ("backend", "deadline", "autoApply")}
-    conversion["calibration"] = {k: v for k, v in conversion["calibration"].items() if k != "storageUri"}
+    unnamed = ("storageUri", "quantizer")
+    conversion["calibration"] = {k: v for k, v in conversion["calibration"].items() if k not in unnamed}
     parity = {k: v for k, v in conversion["gates"]["parity"].items() if k != "datasetUri"}
     assert revision_document(parse_spec(FULL)) == {
         "model": {"digest": DIGEST, "inputs": FULL["model"]["inputs"]},
@@ -84,6 +85,7 @@ def test_document_holds_what_differs() -> None:
     }
 
 
+BY_OPENVINO = edited(("conversion", "backend"), "OpenVINO", edited(("accelerators",), []))
 UNCHANGED = {
     "secret": edited(("model", "secretRef", "name"), "other"),
     "no secret": without(("model", "secretRef")),
@@ -125,6 +127,8 @@ CHANGED = {
     "inputs": without(("model", "inputs")),
     "dims": edited(("model", "inputs", 0, "dims", 3), 64),
     "simplify": edited(("conversion", "simplify"), True),
+    "quantizer": edited(("conversion", "calibration", "quantizer"), "ModelOpt", BY_OPENVINO),
+    "backend": BY_OPENVINO,
     "pruning": without(("conversion", "pruning")),
     "exports": edited(("conversion", "exports"), ["TFLite"]),
     "no accelerators": edited(("accelerators",), []),
@@ -206,14 +210,16 @@ def test_table_is_frozen() -> None:
     precisions = {path: value for path, value in DEFAULTS_V1.items() if path.startswith(auto)}
     inputs = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("model.inputs")}
     exports = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("conversion.exports")}
-    first = {
-        path: value for path, value in DEFAULTS_V1.items() if path not in tasks | types | precisions | inputs | exports
-    }
+    quantizer = "conversion.calibration.quantizer"
+    del precisions[quantizer]
+    later = {*tasks, *types, *precisions, *inputs, *exports, quantizer}
+    first = {path: value for path, value in DEFAULTS_V1.items() if path not in later}
     assert digest_of(first) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
     assert digest_of(tasks) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
     assert digest_of(precisions) == "f049c163e0aea36c51b9d76714094b6c9452911f2fe4b2e84a75b4067d1f1e4d"
     assert digest_of(types) == "3b681f4e1500ba6b9ca8fac0529bf0e794e875fe02a02789ab2c7a32b1366063"
     assert digest_of(inputs) == "e8ac56833efb41b45f0be76e299a9ee90f8b64de7ff07f1be0ee18f0b3858661"
+    assert DEFAULTS_V1[quantizer] == "ONNXRuntime"
     assert digest_of(exports) == "c603e448c3a1de1423696bddf757586330c098335695b82ec2d2b4532509a2ed"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from images.build import IMAGES, ROOT, ImageSource
 
-from visionmodel_converter.environment import DEFAULT_ONNX2TF_PYTHON
+from visionmodel_converter.environment import DEFAULT_MODELOPT_PYTHON, DEFAULT_ONNX2TF_PYTHON
 
 ALL = [pytest.param(image, id=name) for name, image in IMAGES.items()]
 LABELS = {"title", "description", "licenses", "version", "revision"}
@@ -93,13 +93,16 @@ def test_openvino_is_a_layer_on_top(name: str, base: str, target: str) -> None:
     assert [lock.name for lock in image.locks] == [f"{name.partition('-')[0]}.txt", "openvino.txt"]
 
 
-def test_onnx2tf_is_an_environment_of_its_own_on_top_of_openvino() -> None:
-    image = IMAGES["converter-tflite"]
-    assert [lock.name for lock in image.locks] == ["converter.txt", "openvino.txt", "tflite.txt"]
-    assert (image.dockerfile, image.target) == (IMAGES["converter"].dockerfile, "tflite")
+@pytest.mark.parametrize(
+    ("target", "python"), [("tflite", DEFAULT_ONNX2TF_PYTHON), ("modelopt", DEFAULT_MODELOPT_PYTHON)]
+)
+def test_what_pins_other_versions_is_an_environment_of_its_own_on_top_of_openvino(target: str, python: str) -> None:
+    image = IMAGES[f"converter-{target}"]
+    assert [lock.name for lock in image.locks] == ["converter.txt", "openvino.txt", f"{target}.txt"]
+    assert (image.dockerfile, image.target) == (IMAGES["converter"].dockerfile, target)
     lines = instructions(image)
-    assert "FROM openvino AS tflite" in lines
-    assert any(f"COPY --from=builder-tflite {Path(DEFAULT_ONNX2TF_PYTHON).parents[1]} " in line for line in lines)
+    assert f"FROM openvino AS {target}" in lines
+    assert any(f"COPY --from=builder-{target} {Path(python).parents[1]} " in line for line in lines)
 
 
 @pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda lock: lock.name)

@@ -60,6 +60,17 @@ def test_image_has_what_the_exports_need(exports: list[str], image: str) -> None
     assert bare["containers"][0]["image"] == PLATFORM.converter_image
 
 
+def test_image_has_the_quantiser() -> None:
+    calibration = {"storageUri": "s3://data/c.npz", "quantizer": "ModelOpt"}
+    wanted = spec(conversion={"backend": "OpenVINO", "precision": "int8", "calibration": calibration})
+    runtime = replace(PLATFORM.runtimes["24.10"], openvino_image="r/triton-openvino:1")
+    able = replace(PLATFORM, runtimes={"24.10": runtime})
+    platform = replace(able, converter_openvino_image="r/openvino:1", converter_modelopt_image="r/modelopt:1")
+    assert pod_of(wanted, platform)["containers"][0]["image"] == "r/modelopt:1"
+    without = replace(platform, converter_modelopt_image=None)
+    assert pod_of(wanted, without)["containers"][0]["image"] == "r/openvino:1"
+
+
 def test_the_request_travels_with_the_pod() -> None:
     (annotation,) = job_of()["spec"]["template"]["metadata"]["annotations"].values()
     assert ConversionRequest.model_validate_json(annotation) == request()

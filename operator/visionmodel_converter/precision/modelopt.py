@@ -1,0 +1,91 @@
+"""INT8 by NVIDIA Model Optimizer, in an environment of its own that the image may lack.
+
+It places Q/DQ pairs for TensorRT, symmetric and signed, which OpenVINO runs in 8 bits too and onnxruntime's CPU
+provider does not. Measured on the example detector (0.961 mAP50) in OpenVINO 2026.4: 0.956 with `max`, 0.931 with
+`entropy`, 0.961 with onnxruntime's quantiser and MinMax.
+"""
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+
+from visionmodel_contract.precision import CalibrationMethod, Precision
+from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.graph.onnx_model import CheckedModel
+from visionmodel_converter.graph.session import Tensors
+from visionmodel_converter.precision.calibration import refuse_unfit_samples
+from visionmodel_converter.precision.qdq import refuse_quantised
+from visionmodel_converter.precision.variant import Variant, proven
+
+CHILD: Final = Path(__file__).with_name("modelopt_child.py")
+WORDS: Final = 300
+METHODS: Final = {CalibrationMethod.MIN_MAX: "max", CalibrationMethod.ENTROPY: "entropy"}
+"""Our words for ModelOpt's; it has no percentile."""
+
+
+def refuse_missing_modelopt(python: Path) -> None:
+    """Raise QuantizerNotInstalled unless the environment with ModelOpt is there."""
+    if not python.is_file():
+        raise ConversionFailure(
+            Reason.QUANTIZER_NOT_INSTALLED,
+            f"calibration.quantizer ModelOpt: this converter has no ModelOpt ({python} is not there); have the platform"
+            " team build the image converter-modelopt (images/build.py) and set the Helm value converter.modeloptImage,"
+            " or name the Python of an environment made from requirements/modelopt.txt in VISIONMODEL_MODELOPT_PYTHON",
+        )
+
+
+def modelopt_methods(asked: CalibrationMethod) -> tuple[CalibrationMethod, ...]:
+    """Return the methods to try for what a request names. Raises BadRequest for one that ModelOpt has not."""
+    if asked is CalibrationMethod.AUTO:
+        return tuple(METHODS)
+    if asked not in METHODS:
+        raise ConversionFailure(
+            Reason.BAD_REQUEST, f"ModelOpt has no calibration method {asked}; use {', '.join(METHODS)} or Auto"
+        )
+    return (asked,)
+
+
+def modelopt_variant(
+    source: CheckedModel, samples: Sequence[Tensors], method: CalibrationMethod, *, python: Path, threads: int
+) -> Variant:
+    """Return the source as ModelOpt quantises it.
+
+    Raises:
+        ConversionFailure: UnsupportedQuantization, CalibrationInvalid or PrecisionImpossible.
+    """
+    refuse_quantised(source)
+    refuse_unfit_samples(samples, source.inputs)
+    with tempfile.TemporaryDirectory(prefix="visionmodel-modelopt-") as scratch:
+        folder = Path(scratch)
+        (folder / "model.onnx").write_bytes(source.serialized())
+        arrays = {spec.name: np.concatenate([batch[spec.name] for batch in samples]) for spec in source.inputs}
+        np.savez(folder / "calibration.npz", **arrays)  # type: ignore[arg-type] # its keyword is none of ours
+        _run_child(folder, METHODS[method], python, threads)
+        made = onnx.load(folder / "quantised.onnx")
+        version = (folder / "version.txt").read_text(encoding="ascii")
+    model = proven(made, source, what="ModelOpt's graph", threads=threads)
+    return Variant(Precision.INT8, model, method, (), (f"quantised by ModelOpt {version}",))
+
+
+def _run_child(folder: Path, method: str, python: Path, threads: int) -> None:
+    environment = {
+        "HOME": str(folder),
+        "PATH": str(python.parent),
+        "CUDA_VISIBLE_DEVICES": "",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "OMP_NUM_THREADS": str(threads),
+    }
+    command = [str(python), "-I", str(CHILD), str(folder), method]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
+        said = lines[-1][:WORDS] if lines else f"exit code {done.returncode}"
+        raise ConversionFailure(
+            Reason.PRECISION_IMPOSSIBLE,
+            f"ModelOpt failed: {said}; use calibration.quantizer ONNXRuntime, or another precision",
+        )
