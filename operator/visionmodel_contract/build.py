@@ -1,11 +1,21 @@
 """What a build Job makes of a prepared ONNX file on one GPU product: the options of a TensorRT engine."""
 
 from enum import StrEnum
-from typing import Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from visionmodel_contract.conversion import ContractModel
+from visionmodel_contract.conversion import (
+    FORMAT_VERSION,
+    CalibrationOptions,
+    ContractModel,
+    GatesRequest,
+    ImageTask,
+    PublishTarget,
+)
+
+BUILD_VERSION: Final = 1
+"""Raised when the same ONNX file, options and device would be built in another way: part of both keys."""
 
 
 class HardwareCompatibility(StrEnum):
@@ -52,3 +62,48 @@ class EngineOptions(ContractModel):
     version_compatible: bool = False
     refittable: bool = False
     sparse_weights: bool = False
+
+
+class BuildRequest(ContractModel):
+    """Everything one build Job needs.
+
+    Attributes:
+        key: under which the operator remembers the answer, which repeats it.
+        gate_key: of the verdict, likewise.
+        prepare_key: of the artifact whose ONNX file becomes an engine; it lies in the same repository.
+        samples: what the artifact was calibrated on: judged by where there is no dataset.
+        gates: goals of the engine itself, speed and memory among them.
+        passed_gate_keys: as in ConversionRequest.
+    """
+
+    format_version: Literal[1] = FORMAT_VERSION
+    namespace: str
+    name: str
+    revision: str
+    key: str
+    gate_key: str
+    prepare_key: str
+    options: EngineOptions
+    samples: CalibrationOptions | None = None
+    task: ImageTask | None = None
+    gates: GatesRequest = GatesRequest()
+    publish: PublishTarget
+    passed_gate_keys: tuple[str, ...] = ()
+
+
+class EngineTarget(ContractModel):
+    """What an engine is bound to, as the Job finds it on its node.
+
+    Attributes:
+        tensorrt: full version.
+        cuda: major and minor version of the runtime.
+        product: the driver's name of the device, which tells a MIG profile too.
+        compute_capability: such as 8.9.
+        multiprocessors: devices of one product with fewer of them have other fastest kernels.
+    """
+
+    tensorrt: str
+    cuda: str
+    product: str
+    compute_capability: str
+    multiprocessors: int

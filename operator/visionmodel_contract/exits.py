@@ -29,9 +29,10 @@ class ExitCode(IntEnum):
     RUNTIME_MISSING = 96  # this image or node lacks what was asked to run the model
     LOADER_MISSING = 97  # this image has no loader for the source's format
     LOADER_FAILED = 98  # the sandboxed loader crashed, met a limit, reached for the network or gave nonsense
+    DEVICE_MISSING = 99  # the node has no device that TensorRT can use
     STORAGE_EXCEEDED = 105  # the Job's limit of scratch space
     EXPORT_FAILED = 110  # an export that was asked for cannot be made of the artifact, or disagrees with it
 
 
-PERMANENT_EXIT_CODES: tuple[int, ...] = tuple(code for code in ExitCode if 80 <= code <= 113)
-"""Exit codes after which running the same Job again cannot help."""
+PERMANENT_EXIT_CODES: tuple[int, ...] = tuple(sorted(code for code in ExitCode if 80 <= code <= 113))
+"""Exit codes after which running the same Job again cannot help; in order, as a pod failure policy wants them."""

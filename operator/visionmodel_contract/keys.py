@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from visionmodel_contract.build import BUILD_VERSION, EngineOptions, EngineTarget
 from visionmodel_contract.conversion import (
     EXPORT_VERSION,
     PIPELINE_VERSION,
@@ -76,6 +77,36 @@ def prepare_key(
         document["inputs"] = [_wire(declared) for declared in inputs]
     if options.precisions != EXACT:
         document |= {"gates": _gates(gates), "task": _wire(task)}
+    return digest_of(document)[:KEY_HEX_DIGITS]
+
+
+def build_key(prepare_key: str, options: EngineOptions, *, product: str, image: str) -> str:
+    """Return the key under which the operator remembers what a build Job answered.
+
+    Made of what the operator knows before the Job runs: the product it asks a node for, and the Job's image, which
+    stands for the TensorRT and the CUDA in it. The Job finds out the exact device and versions and publishes under
+    `engine_key`; another image that holds the same TensorRT asks again and finds the engine there.
+    """
+    document = {
+        "kind": "build",
+        "buildVersion": BUILD_VERSION,
+        "prepareKey": prepare_key,
+        "options": _wire(options),
+        "product": product,
+        "image": image,
+    }
+    return digest_of(document)[:KEY_HEX_DIGITS]
+
+
+def engine_key(model_digest: str, options: EngineOptions, target: EngineTarget) -> str:
+    """Return the key of an engine in the store: the ONNX file, every build option, and what the engine is bound to."""
+    document = {
+        "kind": "engine",
+        "buildVersion": BUILD_VERSION,
+        "model": model_digest,
+        "options": _wire(options),
+        "target": _wire(target),
+    }
     return digest_of(document)[:KEY_HEX_DIGITS]
 
 

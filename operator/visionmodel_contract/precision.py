@@ -16,6 +16,7 @@ class Backend(StrEnum):
 
     ONNX_RUNTIME = "ONNXRuntime"
     OPENVINO = "OpenVINO"
+    TENSORRT = "TensorRT"
 
 
 class ExportFormat(StrEnum):

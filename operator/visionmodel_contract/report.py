@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from visionmodel_contract.build import EngineTarget
 from visionmodel_contract.conversion import FORMAT_VERSION, ContractModel, Digest
 from visionmodel_contract.precision import ExportFormat, Goal, Precision
 
@@ -160,6 +161,28 @@ class ExportInfo(ContractModel):
     runtime: str
 
 
+class EngineInfo(ContractModel):
+    """What a build Job found and measured on its device.
+
+    Attributes:
+        build_key: the operator's key of this answer; the artifact's own key is the engine's.
+        driver: version of CUDA that the driver can run; recorded, not part of any key.
+        share: of layers and of compute in the promised precision, from TensorRT's inspector.
+        p50_ms, p99_ms: of one sample at a time, copies to and from the device included.
+        per_second: samples at the largest batch that was timed.
+        device_memory_bytes: the device's memory that loading and running the engine took.
+    """
+
+    build_key: str
+    target: EngineTarget
+    driver: str
+    share: PrecisionShare
+    p50_ms: float
+    p99_ms: float
+    per_second: float
+    device_memory_bytes: int
+
+
 class Resolved(ContractModel):
     """What a Job has found out about its request: the digests of what it read, and the verdict's key by them.
 
@@ -175,7 +198,7 @@ class Resolved(ContractModel):
 
 
 class ReportSummary(Resolved):
-    """The termination message of the prepare Job."""
+    """The termination message of a prepare or build Job."""
 
     format_version: Literal[1] = FORMAT_VERSION
     result: Literal["Succeeded", "Failed"]
@@ -183,5 +206,7 @@ class ReportSummary(Resolved):
     gates: tuple[GateResult, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
     exports: tuple[ExportInfo, ...] = ()
+    engine: EngineInfo | None = None
+    """Set by a build Job: the artifact is then the engine."""
     cached: bool = False
     failure: Failure | None = None

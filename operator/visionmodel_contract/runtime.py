@@ -36,6 +36,8 @@ class RuntimeOptions:
         Not written is what the backends do anyway: all graph optimizations and sequential execution. Neither can
         onnxruntime's spinning be switched off there: it only happens with two threads or more.
         """
+        if backend is Backend.TENSORRT:
+            return {}  # the engine has its kernels in it, and they run on the device
         if backend is Backend.OPENVINO:
             return {
                 "INFERENCE_NUM_THREADS": str(self.threads),

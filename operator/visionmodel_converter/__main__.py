@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from visionmodel_contract.conversion import ConversionRequest
+from visionmodel_contract.build import BuildRequest
+from visionmodel_contract.conversion import ContractModel, ConversionRequest
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_converter.command_line import add_arguments, add_collect_arguments, store_of
@@ -30,7 +32,7 @@ from visionmodel_converter.storage import Storage, disk_full, is_disk_full
 
 CGROUP = Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
-COMMANDS = ("convert", "prepare", "fetch-artifact", "collect")
+COMMANDS = ("convert", "prepare", "build", "fetch-artifact", "collect")
 FOR_PEOPLE = ("convert", "collect")
 """Commands that leave no summary for an operator."""
 DEFAULT_TERMINATION_MESSAGE = Path("/dev/termination-log")
@@ -72,14 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     add_arguments(commands.add_parser("convert", help="convert a model on this machine; the word may be left out"))
     prepare = commands.add_parser("prepare", help="convert a model, prove it and publish the artifact")
-    prepare.add_argument("--request", type=Path, required=True, help="ConversionRequest as JSON")
-    prepare.add_argument("--work", type=Path, required=True, help="empty scratch folder on local disk")
+    engine = commands.add_parser("build", help="build a TensorRT engine of an artifact on this machine's GPU")
+    for command, request in ((prepare, "ConversionRequest"), (engine, "BuildRequest")):
+        command.add_argument("--request", type=Path, required=True, help=f"{request} as JSON")
+        command.add_argument("--work", type=Path, required=True, help="empty scratch folder on local disk")
     fetch = commands.add_parser("fetch-artifact", help="unpack a published artifact into a folder")
     fetch.add_argument("--image", required=True, help="host[:port]/name@sha256:... or :tag, or s3://...@sha256:...")
     fetch.add_argument("--out", type=Path, required=True, help="the model's version directory")
     fetch.add_argument("--insecure", action="store_true", help="the registry speaks plain HTTP")
     add_collect_arguments(commands.add_parser("collect", help="delete artifacts that nobody needs from their store"))
-    for command in (prepare, fetch):
+    for command in (prepare, engine, fetch):
         command.add_argument("--termination-message", type=Path, default=DEFAULT_TERMINATION_MESSAGE)
     return parser
 
@@ -99,6 +103,8 @@ def _run(options: argparse.Namespace, journal: Journal, command: Sequence[str]) 
         return None
     if options.command == "prepare":
         return _prepare(options, environment, journal, command)
+    if options.command == "build":
+        return _build(options, environment, journal, command)
     _fetch_artifact(options, environment)
     journal.end(f"unpacked {options.image}")
     return None
@@ -125,7 +131,7 @@ def _prepare(
     from visionmodel_converter.prepare import Job, prepare
     from visionmodel_converter.store.opening import open_store
 
-    request = _request(options.request)
+    request = _request(options.request, ConversionRequest)
     options.work.mkdir(parents=True, exist_ok=True)
     threads = cpu_threads(CGROUP, len(os.sched_getaffinity(0)))
     with open_store(request.publish, environment, journal.now) as store:
@@ -139,14 +145,49 @@ def _prepare(
             command,
             cpu=cpu_model(CPUINFO, platform.machine()),
             loader_limits=loader_limits(CGROUP),
-            storage=Storage((options.work, Path(tempfile.gettempdir())), environment.storage_limit_bytes),
+            storage=_storage(options, environment),
         )
         return prepare(job)
 
 
-def _request(path: Path) -> ConversionRequest:
+def _build(
+    options: argparse.Namespace, environment: Environment, journal: Journal, command: Sequence[str]
+) -> ReportSummary:
+    from visionmodel_converter.build import BuildJob, build
+    from visionmodel_converter.engines.gpu import first_gpu
+    from visionmodel_converter.graph.session import cpu_threads
+    from visionmodel_converter.store.opening import open_store
+
+    request = _request(options.request, BuildRequest)
+    journal.learn(gate_key=request.gate_key)
+    device = first_gpu()
+    options.work.mkdir(parents=True, exist_ok=True)
+    threads = cpu_threads(CGROUP, len(os.sched_getaffinity(0)))
+    with open_store(request.publish, environment, journal.now) as store:
+        job = BuildJob(
+            request,
+            options.work,
+            environment,
+            store,
+            device,
+            journal,
+            threads,
+            command,
+            storage=_storage(options, environment),
+        )
+        return build(job)
+
+
+def _storage(options: argparse.Namespace, environment: Environment) -> Storage:
+    return Storage((options.work, Path(tempfile.gettempdir())), environment.storage_limit_bytes)
+
+
+R = TypeVar("R", bound=ContractModel)
+
+
+def _request(path: Path, kind: type[R]) -> R:
     try:
-        return ConversionRequest.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ConversionFailure(
             Reason.BAD_REQUEST,

@@ -87,6 +87,16 @@ class Bench:
         return self.request.options.backend
 
     @property
+    def layout(self) -> Layout:
+        """For whose kernels INT8 is placed."""
+        return Layout.TENSORRT if self.backend is Backend.TENSORRT else Layout.CPU
+
+    @property
+    def half_rest(self) -> bool:
+        """Whether what stays out of INT8 becomes FP16: TensorRT has kernels for it, the CPU has none."""
+        return self.layout is Layout.TENSORRT
+
+    @property
     def executes_here(self) -> bool:
         """Whether this machine runs the network as serving will."""
         return not self.request.gates.accelerated
@@ -208,7 +218,7 @@ def _best_fp16(bench: Bench) -> Judged:
 
 
 def _best_int8(bench: Bench) -> Judged:
-    arrived = arrived_variant(bench.base, layout=Layout.CPU, shown=bench.request.source.uri)
+    arrived = arrived_variant(bench.base, layout=bench.layout, shown=bench.request.source.uri)
     if arrived is not None:
         return judged_variant(bench, arrived)
     asked = bench.request.options.calibration
@@ -225,7 +235,7 @@ def _best_int8(bench: Bench) -> Judged:
     ready, best = max(_calibrated_by(bench, samples, methods), key=lambda pair: _rank(pair[1]))
     losses = sensitivity(ready, samples)
     if not best.passed:
-        mended = int8_within(ready, losses, partial(_passes, bench))
+        mended = int8_within(ready, losses, partial(_passes, bench), fp16=bench.half_rest)
         best = best if mended is None else judged_variant(bench, mended)
     return replace(best, sensitivity=tuple(_named(losses[:MOST_SENSITIVE])))
 
@@ -247,8 +257,8 @@ def _calibrated_by(
     failure: ConversionFailure | None = None
     for method in methods:
         try:
-            ready = calibrated(bench.base, samples, method, layout=Layout.CPU, threads=bench.threads)
-            found.append((ready, judged_variant(bench, quantised(ready))))
+            ready = calibrated(bench.base, samples, method, layout=bench.layout, threads=bench.threads)
+            found.append((ready, judged_variant(bench, quantised(ready, fp16=bench.half_rest))))
         except ConversionFailure as refusal:
             if refusal.exit_code not in OF_ONE_PRECISION:
                 raise

@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `visionmodel-convert convert`."""
     add = parser.add_argument
     precisions = [*(one.value for one in Precision), AUTO]
-    methods, backends = [one.value for one in CalibrationMethod], [one.value for one in Backend]
+    methods = [one.value for one in CalibrationMethod]
+    # an engine is built on the device that serves it, of an artifact that is there: by the operator's build Job
+    backends = [one.value for one in Backend if one is not Backend.TENSORRT]
     add("source", help="model file or URI; a file that ends in .json is a whole ConversionRequest")
     add("--precision", default="fp32", choices=precisions, help="auto: several; the fastest that meets every goal")
     add("--calibration", help="samples for INT8: .npz, archive or folder of images; path or URI")

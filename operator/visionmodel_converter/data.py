@@ -1,7 +1,8 @@
 """The datasets that a request names: their digests, and their samples, fit to be used.
 
 What has no digest in the request is read before anything is looked up, because the keys of artifact and verdict are
-taken of digests; what has one is read where its samples are needed, and must be that content. Called by `prepare`.
+taken of digests; what has one is read where its samples are needed, and must be that content. Called by
+`prepare` and `build`.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from visionmodel_contract.conversion import ConversionRequest
+from visionmodel_contract.conversion import ConversionRequest, ImageTask
 from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
@@ -70,16 +71,27 @@ class DataReader:
 
         Raises ConversionFailure as `fetch` and `load_samples` do.
         """
-        most, task = self.environment.max_dataset_bytes, request.task
-        opened: dict[Role, Data] = {}
-        for role, source in data_sources(request).items():
-            file = files[role] if role in files else self._fetch(role, source)
-            with self.storage.limiting(most, copies=1, what=file.uri) as max_bytes:
-                samples = load_samples(
-                    file.path, inputs, task=task, shown=file.uri, max_bytes=max_bytes, limit=source.limit
-                )
-            opened[role] = Data(check_samples(samples, role=role, shown=file.uri, names=class_names(task)), file)
-        return opened
+        return {
+            role: self.read(role, source, inputs, task=request.task, file=files.get(role))
+            for role, source in data_sources(request).items()
+        }
+
+    def read(
+        self,
+        role: Role,
+        source: DataSource,
+        inputs: tuple[TensorSpec, ...],
+        *,
+        task: ImageTask | None,
+        file: Fetched | None = None,
+    ) -> Data:
+        """Return one dataset, checked; `file` is it where it is here already. Raises as `open` does."""
+        file = file or self._fetch(role, source)
+        with self.storage.limiting(self.environment.max_dataset_bytes, copies=1, what=file.uri) as max_bytes:
+            samples = load_samples(
+                file.path, inputs, task=task, shown=file.uri, max_bytes=max_bytes, limit=source.limit
+            )
+        return Data(check_samples(samples, role=role, shown=file.uri, names=class_names(task)), file)
 
     def _fetch(self, role: Role, source: DataSource) -> Fetched:
         most = self.environment.max_dataset_bytes

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     PROVIDER_NOT_USED = "ProviderNotUsed"
     ENGINE_REFUSED = "EngineRefused"
     TENSORRT_MISSING = "TensorRTMissing"
+    NO_TENSORRT_DEVICE = "NoTensorRTDevice"
     FORMAT_MISMATCH = "FormatMismatch"
     TRUST_NEEDED = "TrustNeeded"
     UNSAFE_PICKLE = "UnsafePickle"
@@ -98,6 +99,7 @@ class Reason(StrEnum):
     STORE_FORBIDDEN = "StoreForbidden"
     DELETION_REFUSED = "DeletionRefused"
     ARTIFACT_CORRUPT = "ArtifactCorrupt"
+    ARTIFACT_MISSING = "ArtifactMissing"
 
 
 EXIT_CODES: Final[dict[Reason, ExitCode]] = {
@@ -154,6 +156,7 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.PROVIDER_NOT_USED: ExitCode.RUNTIME_MISSING,
     Reason.ENGINE_REFUSED: ExitCode.ENGINE_REFUSED,
     Reason.TENSORRT_MISSING: ExitCode.RUNTIME_MISSING,
+    Reason.NO_TENSORRT_DEVICE: ExitCode.DEVICE_MISSING,
     Reason.FORMAT_MISMATCH: ExitCode.BAD_REQUEST,
     Reason.TRUST_NEEDED: ExitCode.BAD_REQUEST,
     Reason.UNSAFE_PICKLE: ExitCode.INVALID_MODEL,
@@ -183,6 +186,7 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.STORE_FORBIDDEN: ExitCode.REGISTRY_UNAVAILABLE,
     Reason.DELETION_REFUSED: ExitCode.BAD_REQUEST,
     Reason.ARTIFACT_CORRUPT: ExitCode.REGISTRY_UNAVAILABLE,
+    Reason.ARTIFACT_MISSING: ExitCode.REGISTRY_UNAVAILABLE,
 }
 """A refused push counts as retryable: the platform team's Secret may be repaired without a new revision."""
 

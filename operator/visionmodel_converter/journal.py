@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TextIO
+from datetime import datetime, timedelta
+from typing import Final, TextIO
 
 from visionmodel_contract.report import Resolved
 from visionmodel_converter.stages import DONE, STARTS_AT, Stage
+
+MOST_OFTEN: Final = timedelta(seconds=1)
 
 
 @dataclass
@@ -17,6 +19,7 @@ class Journal:
     out: TextIO
     now: Callable[[], datetime]
     resolved: Resolved = field(default_factory=Resolved)
+    _said: datetime | None = field(default=None, init=False)
 
     def learn(self, **facts: str | None) -> None:
         """Remember fields of `Resolved`."""
@@ -25,6 +28,13 @@ class Journal:
     def begin(self, stage: Stage, message: str) -> None:
         """Write the line that a stage starts."""
         self._write(stage.value, STARTS_AT[stage], message)
+
+    def say(self, stage: Stage, message: str) -> None:
+        """Write a line about a stage that goes on, at most one a second."""
+        now = self.now()
+        if self._said is None or now - self._said >= MOST_OFTEN:
+            self._said = now
+            self.begin(stage, message)
 
     def end(self, message: str) -> None:
         """Write the last line of a successful run."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from visionmodel_contract.artifact import ONNX_FILE
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest, GatesRequest
 from visionmodel_contract.formats import SourceFormat
 from visionmodel_contract.keys import gate_key, prepare_key
@@ -45,7 +46,7 @@ from visionmodel_converter.report import DataFinding, FullReport, row_of
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri
 from visionmodel_converter.stages import Stage, stages_after_lookup
 from visionmodel_converter.storage import EXPORT_COPIES, MODEL_COPIES, WORKING_COPIES, Storage
-from visionmodel_converter.store.image import MODEL_FILE, sha256_of
+from visionmodel_converter.store.image import sha256_of
 from visionmodel_converter.store.port import ArtifactStore
 from visionmodel_converter.store.published import Published, tag_of
 from visionmodel_converter.trials import Outcome, refuse_unprovable, try_precisions, try_published
@@ -270,7 +271,7 @@ def _pictures(job: Job, checked: Checked, outcome: Outcome) -> dict[str, bytes]:
 
 def _publish(job: Job, plan: tuple[Stage, ...], made: Made) -> tuple[Published, bool]:
     job.journal.begin(Stage.PUBLISH, f"publishing in {job.store.shown}")
-    model_file = job.work / MODEL_FILE
+    model_file = job.work / ONNX_FILE
     model_file.write_bytes(made.artifact)
     loaders = installed_loaders() if Stage.LOAD in plan else ()
     versions = package_versions((*packages_of(job.request.options.backend), *loaders))

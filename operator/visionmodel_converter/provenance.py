@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from visionmodel_contract.artifact import ONNX_FILE, PLAN_FILE
+from visionmodel_contract.build import BUILD_VERSION, BuildRequest
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
 from visionmodel_contract.precision import Backend
 from visionmodel_converter.report import FullReport
@@ -25,6 +27,7 @@ RECORDED_PACKAGES: Final = (
 LOADER_PACKAGES: Final = ("torch", "torchvision", "onnxscript", "tensorflow-cpu", "keras", "tf2onnx")
 """What makes an ONNX graph of another format; an image has those of one framework, or none."""
 BUILD_TYPE: Final = "https://visionmodel.dev/build-types/prepare/v1"
+ENGINE_BUILD_TYPE: Final = "https://visionmodel.dev/build-types/engine/v1"
 BUILDER_ID: Final = "https://visionmodel.dev/builders/visionmodel-convert"
 
 
@@ -57,7 +60,7 @@ def provenance_statement(
     """Return the statement about `model.onnx`; the gates' values are in it, so that a promise can be traced."""
     return {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": "model.onnx", "digest": _digest(report.model_digest)}],
+        "subject": [{"name": ONNX_FILE, "digest": _digest(report.model_digest)}],
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
@@ -80,6 +83,44 @@ def provenance_statement(
             },
             "runDetails": {
                 "builder": {"id": BUILDER_ID, "version": {"pipeline": str(PIPELINE_VERSION)}},
+                "metadata": {"invocationId": f"{request.namespace}/{request.name}/{request.revision}"},
+            },
+        },
+    }
+
+
+def engine_statement(
+    request: BuildRequest, report: FullReport, *, command: Sequence[str], versions: dict[str, str]
+) -> dict[str, Any]:
+    """Return the statement about `model.plan`: made of one ONNX file, on one kind of device."""
+    engine = report.engine
+    assert engine is not None, "the report of an engine"
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": PLAN_FILE, "digest": _digest(report.model_digest)}],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": ENGINE_BUILD_TYPE,
+                "externalParameters": {
+                    "prepareKey": engine.prepare_key,
+                    "options": engine.options.model_dump(mode="json", by_alias=True),
+                    "gates": [gate.model_dump(mode="json", by_alias=True) for gate in report.gates],
+                },
+                "internalParameters": {
+                    "buildVersion": BUILD_VERSION,
+                    "engineKey": report.key,
+                    "target": engine.target.model_dump(mode="json", by_alias=True),
+                    "driver": engine.driver,
+                    "command": list(command),
+                },
+                "resolvedDependencies": [
+                    {"name": ONNX_FILE, "digest": _digest(engine.model_digest)},
+                    *({"uri": f"pkg:pypi/{name}@{versions[name]}"} for name in sorted(versions)),
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": BUILDER_ID, "version": {"build": str(BUILD_VERSION)}},
                 "metadata": {"invocationId": f"{request.namespace}/{request.name}/{request.revision}"},
             },
         },

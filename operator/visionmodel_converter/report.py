@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from visionmodel_contract.build import EngineOptions, EngineTarget
 from visionmodel_contract.conversion import FORMAT_VERSION, ContractModel, Digest
 from visionmodel_contract.precision import ExportFormat, Precision
 from visionmodel_contract.report import (
@@ -13,8 +14,10 @@ from visionmodel_contract.report import (
     CandidateRow,
     Failure,
     GateResult,
+    PrecisionShare,
     ReportSummary,
     Resolved,
+    SpeedResult,
     TensorSpec,
 )
 
@@ -54,8 +57,32 @@ class NodeSensitivity(ContractModel):
     loss: float | None = None
 
 
+class EngineReport(ContractModel):
+    """What was built of an ONNX artifact, for what, and what was measured on the device.
+
+    Attributes:
+        prepare_key: of the artifact.
+        model_digest: of its ONNX file.
+        driver: version of CUDA that the driver can run.
+        speed: copies to and from the device included.
+        device_memory_bytes: that loading and running the engine took.
+    """
+
+    prepare_key: str
+    model_digest: Digest
+    options: EngineOptions
+    target: EngineTarget
+    driver: str
+    share: PrecisionShare
+    speed: tuple[SpeedResult, ...]
+    device_memory_bytes: int
+
+
 class FullReport(ContractModel):
-    """`report.json`: what was made from what, and what was measured; holds no time and no host name."""
+    """`report.json`: what was made from what, and what was measured; holds no time and no host name.
+
+    That of an engine is its ONNX artifact's, with the engine's own key, file, gates and `engine`.
+    """
 
     format_version: Literal[1] = FORMAT_VERSION
     key: str
@@ -91,6 +118,7 @@ class FullReport(ContractModel):
     """Share of the weights, by count, that have the 2:4 pattern which sparse kernels need."""
     pictures: dict[Literal["worst.html", "worst.png"], Digest] = Field(default={})
     """Files beside this one that show the worst samples of the artifact, where its samples are images."""
+    engine: EngineReport | None = None
 
 
 class ExportRecord(ContractModel):

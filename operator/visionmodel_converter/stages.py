@@ -1,4 +1,4 @@
-"""Which stages a prepare Job runs, in which order, and how far along each one is: pure."""
+"""Which stages a prepare or build Job runs, in which order, and how far along each one is: pure."""
 
 from enum import StrEnum
 from typing import Final
@@ -13,6 +13,7 @@ class Stage(StrEnum):
     CHECK = "Check"
     SIMPLIFY = "Simplify"
     PRUNE = "Prune"
+    BUILD = "Build"
     PARITY = "Parity"
     SPEED = "Speed"
     GATE = "Gate"
@@ -29,6 +30,7 @@ STARTS_AT: Final[dict[Stage, int]] = {
     Stage.LOAD: 32,
     Stage.CHECK: 35,
     Stage.SIMPLIFY: 50,
+    Stage.BUILD: 40,
     Stage.PRUNE: 53,
     Stage.PARITY: 55,
     Stage.SPEED: 75,
@@ -61,3 +63,11 @@ def stages_after_lookup(
         return () if gate_passed else (*reading, Stage.PARITY, Stage.GATE, *last)
     graph = (*((Stage.SIMPLIFY,) if simplify else ()), *((Stage.PRUNE,) if prunes else ()))
     return (*reading, *graph, Stage.PARITY, Stage.GATE, Stage.PUBLISH, *last)
+
+
+def stages_of_build(*, published: bool, gate_passed: bool) -> tuple[Stage, ...]:
+    """Return the stages of a build Job left once the registry's answer is known: as for a prepare Job."""
+    proving = (Stage.PARITY, Stage.SPEED, Stage.GATE)
+    if published:
+        return () if gate_passed else proving
+    return (Stage.BUILD, *proving, Stage.PUBLISH)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from visionmodel_contract.conversion import ConversionRequest
-from visionmodel_contract.precision import Precision
+from visionmodel_contract.precision import Backend, Precision
 from visionmodel_contract.report import CandidateResult, SpeedResult
 from visionmodel_contract.runtime import RuntimeOptions
 from visionmodel_converter.candidates import Bench, Candidate, Impossible, judged_variant, proven, tried
@@ -52,11 +52,11 @@ def refuse_unprovable(request: ConversionRequest, threads: int) -> None:
             "time and memory of a network that serves on accelerators cannot be measured on the CPU of this Job; leave"
             " accelerators empty, or leave out gates.latency, throughput and memory and ask for one precision",
         )
-    if Precision.INT8 in precisions:
+    if Precision.INT8 in precisions and request.options.backend is not Backend.TENSORRT:
         raise ConversionFailure(
             Reason.BAD_REQUEST,
-            "int8 on accelerators needs an engine that is built on the device, which this version does not do yet; ask"
-            " for fp16 or fp32, or leave accelerators empty",
+            "int8 on accelerators needs an engine that is built on the device; use backend TensorRT, ask for fp16 or"
+            " fp32, or leave accelerators empty",
         )
 
 

@@ -14,12 +14,14 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from visionmodel_contract.build import EngineOptions, EngineTarget, ShapeRange
 from visionmodel_contract.kept import KeptArtifacts
 from visionmodel_contract.precision import Precision
-from visionmodel_contract.report import TensorSpec
+from visionmodel_contract.report import PrecisionShare, TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.report import FullReport
+from visionmodel_converter.report import EngineReport, FullReport
 from visionmodel_converter.store.collection import Fate, collect
+from visionmodel_converter.store.engines import find_engine, publish_engine
 from visionmodel_converter.store.image import sha256_of
 from visionmodel_converter.store.port import ArtifactStore
 from visionmodel_converter.store.published import Published, StoredFiles
@@ -160,6 +162,25 @@ def publish_files(store: ArtifactStore, folder: Path, content: str, name: str = 
     return store.publish_files(name, files, folder)
 
 
+def publish_built(store: ArtifactStore, folder: Path, plan: bytes) -> tuple[Published, bool]:
+    """Publish an engine under the same key that the tests' artifact has."""
+    (folder / "made.plan").write_bytes(plan)
+    engine = EngineReport(
+        prepare_key=KEY,
+        model_digest=sha256_of(MODEL),
+        options=EngineOptions(batch=ShapeRange(min=1, opt=4, max=8)),
+        target=EngineTarget(
+            tensorrt="11.2.1.2", cuda="13.0", product="NVIDIA L4", compute_capability="8.9", multiprocessors=58
+        ),
+        driver="13.0",
+        share=PrecisionShare(precision=Precision.FP32, layers=1.0, compute=1.0, runtime="tensorrt"),
+        speed=(),
+        device_memory_bytes=1,
+    )
+    built = report(model=plan).model_copy(update={"engine": engine})
+    return publish_engine(store, plan=folder / "made.plan", report=built, provenance={}, work=folder)
+
+
 def collected(store: ArtifactStore, *kept: str, age: timedelta = WEEK, dry_run: bool = False) -> dict[str, Fate]:
     """Collect as if everything that is there were eight days old."""
     later = datetime.now(UTC) + timedelta(days=8)
@@ -244,6 +265,23 @@ class ArtifactStoreContract:
         publish_files(kit.store(), folders(), "first")
         collected(kit.store())
         assert kit.store().find_files(EXPORT, EXPORTED, folders()) is not None
+
+    def test_engine_lies_beside_the_artifact_of_its_key(self, kit: Kit, folders: New) -> None:
+        publish(kit.store(), folders())
+        assert find_engine(kit.store(), KEY, folders()) is None
+        made, was_there = publish_built(kit.store(), folders(), b"a plan")
+        assert not was_there
+        assert made.model_file == "model.plan"
+        assert kit.fetchable(made, folders()) == b"a plan"
+        found = find_engine(kit.store(), KEY, folders())
+        assert found is not None
+        assert (found.info, found.report) == (made.info, made.report)
+        second, was_there = publish_built(kit.store(), folders(), b"another plan")
+        assert was_there
+        assert second.info == made.info
+        artifact = kit.store().find(KEY, folders())
+        assert artifact is not None
+        assert artifact.model.read_bytes() == MODEL
 
     def test_keys_are_apart(self, kit: Kit, folders: New) -> None:
         publish(kit.store(), folders())

@@ -20,8 +20,8 @@ from visionmodel_converter.store.bucket import BucketStore
 from visionmodel_converter.store.folder import FolderStore
 from visionmodel_converter.store.image import sha256_of
 from visionmodel_converter.store.index import parsed_index
-from visionmodel_converter.store.publish import RegistryStore, fetch_files
-from visionmodel_converter.store.published import Published, tag_of
+from visionmodel_converter.store.publish import RegistryStore, fetch_files, names_of
+from visionmodel_converter.store.published import Published, files_of, tag_of
 from visionmodel_converter.store.registry import Registry
 
 REPOSITORY = "a/b"
@@ -87,7 +87,7 @@ class FolderKit:
         return sorted(path.name for path in self.root.iterdir()) if self.root.is_dir() else []
 
     def fetchable(self, published: Published, target: Path) -> bytes:
-        return (self.root / tag_of(published.info.key) / "model.onnx").read_bytes()
+        return (self.root / published.info.image.rpartition("/")[2] / published.model_file).read_bytes()
 
 
 # --- object storage -------------------------------------------------------------------------------------------
@@ -128,8 +128,11 @@ class BucketKit:
         return sorted(item["path"] for batch in obstore.list(self.bucket, self.prefix) for item in batch)
 
     def fetchable(self, published: Published, target: Path) -> bytes:
-        self.store().fetch(published.info.key, published.info.digest, target)
-        return (target / "model.onnx").read_bytes()
+        name = published.info.image.rpartition("/")[2]
+        files = files_of(name)
+        assert files is not None
+        self.store().fetch(name, published.info.digest, target, files)
+        return (target / published.model_file).read_bytes()
 
 
 # --- registry -------------------------------------------------------------------------------------------------
@@ -195,7 +198,7 @@ class RegistryKit:
         assert any(self.registry().manifest(tag) == manifest for tag in self.content() if published.info.key in tag), (
             "a tag keeps it from being collected as untagged"
         )
-        return (fetch_files(self.registry(), manifest, target) / "model.onnx").read_bytes()
+        return (fetch_files(self.registry(), manifest, target, names_of(manifest)) / published.model_file).read_bytes()
 
 
 def fake_registry_kit(*, moves_tags: bool = True) -> RegistryKit:

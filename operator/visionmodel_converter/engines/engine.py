@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from visionmodel_contract.build import EngineOptions, HardwareCompatibility
 from visionmodel_converter.engines.profiles import ShapeBounds
 from visionmodel_converter.failures import ConversionFailure, Reason
@@ -89,9 +92,7 @@ def engine_from_onnx(
     if plan is None:
         raise _refused("build the engine", logger.messages)
     built = bytes(plan)
-    engine = trt.Runtime(logger).deserialize_cuda_engine(built)
-    if engine is None:
-        raise _refused("load the engine that it has just built", logger.messages)
+    engine = deserialized(built)
     return Engine(
         plan=built,
         timing_cache=_serialized(config.get_timing_cache()),
@@ -99,6 +100,30 @@ def engine_from_onnx(
         device_memory_bytes=int(engine.device_memory_size_v2),
         version=trt.__version__,
     )
+
+
+def deserialized(plan: bytes) -> Any:
+    """Return TensorRT's engine of a plan, on this machine's GPU. Raises EngineRefused."""
+    trt = tensorrt_module()
+    logger = _logger(trt)
+    runtime = trt.Runtime(logger)
+    # its own plans only: such an engine holds code for the host, which TensorRT runs only on demand
+    runtime.engine_host_code_allowed = True
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise _refused("load the engine", logger.messages)
+    return engine
+
+
+def largest_shapes(engine: "trt.ICudaEngine") -> dict[str, NDArray[Any]]:
+    """Return zeros for every input of an engine, at the largest shape of its profile."""
+    trt = tensorrt_module()
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    return {
+        name: np.zeros(tuple(engine.get_tensor_profile_shape(name, 0)[2]), trt.nptype(engine.get_tensor_dtype(name)))
+        for name in names
+        if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+    }
 
 
 def _configure(trt: Any, config: "trt.IBuilderConfig", options: EngineOptions) -> None:

@@ -60,18 +60,22 @@ def multiplying_layers(information: str) -> tuple[EngineLayer, ...]:
 
 
 def engine_share(information: str, precision: Precision, *, version: str) -> PrecisionShare:
-    """Return which share of an engine's multiplying layers runs in a precision; NaN without such layers.
+    """Return which share of an engine's multiplying layers runs in a precision.
 
-    INT8 layers count for FP16 too: what was asked to be at most so wide is narrower there.
+    INT8 layers count for FP16 too: what was asked to be at most so wide is narrower there. Where nothing multiplies,
+    all of it runs in FP32 and none of it in anything lower.
     """
     layers = multiplying_layers(information)
+    if not layers:
+        whole = 1.0 if precision is Precision.FP32 else 0.0
+        return PrecisionShare(precision=precision, layers=whole, compute=whole, runtime=f"tensorrt {version}")
     narrow = list(Precision)[list(Precision).index(precision) :]
     reached = [layer for layer in layers if layer.precision in narrow]
     total = sum(layer.operations for layer in layers)
     return PrecisionShare(
         precision=precision,
-        layers=len(reached) / len(layers) if layers else math.nan,
-        compute=sum(layer.operations for layer in reached) / total if total else math.nan,
+        layers=len(reached) / len(layers),
+        compute=sum(layer.operations for layer in reached) / total if total else len(reached) / len(layers),
         runtime=f"tensorrt {version}",
     )
 

@@ -214,11 +214,16 @@ def precision_share(layers: Sequence[Layer], promised: Precision, *, runtime: st
 
 
 def refuse_missing_precision(
-    share: PrecisionShare, layers: Sequence[Layer] = (), *, minimum: float | None = None
+    share: PrecisionShare,
+    layers: Sequence[Layer] = (),
+    *,
+    minimum: float | None = None,
+    remedies: Mapping[Precision, str] | None = None,
 ) -> None:
     """Raise PrecisionNotReached unless enough of the compute ran in the promised precision; NaN never is enough.
 
-    `layers` are named in the sentence, largest first; `minimum` is DEFAULT_MINIMUM of the precision when unset.
+    `layers` are named in the sentence, largest first; `minimum` is DEFAULT_MINIMUM of the precision when unset, and
+    `remedies` are those for CPUs.
     """
     wanted = DEFAULT_MINIMUM[share.precision] if minimum is None else minimum
     if share.compute >= wanted:
@@ -229,7 +234,7 @@ def refuse_missing_precision(
         Reason.PRECISION_NOT_REACHED,
         f"{share.precision} was promised, but {share.runtime} ran only {share.compute:.0%} of the multiplications "
         f"({share.layers:.0%} of the layers) in it, {wanted:.0%} must be{f'; not in it ran {named}' if named else ''}: "
-        f"{REMEDIES[share.precision]}",
+        f"{(REMEDIES if remedies is None else remedies)[share.precision]}",
     )
 
 
@@ -251,7 +256,7 @@ def prove_precision(backend: Backend, model: CheckedModel, precision: Precision,
     inputs = random_inputs(model.inputs, batch=1, seed=seed)
     shown = f"the {precision} graph"
     match backend:
-        case Backend.ONNX_RUNTIME:
+        case Backend.ONNX_RUNTIME | Backend.TENSORRT:
             layers = executed_onnxruntime(model.serialized(), inputs, shown=shown)
             runtime = onnxruntime_words()
         case Backend.OPENVINO:

@@ -201,15 +201,23 @@ def _is_measured(value: float) -> bool:
     return math.isfinite(value) and value > 0
 
 
-def refuse_missed_speed(gates: Iterable[GateResult], *, cpu: str) -> None:
-    """Raise SpeedGateFailed with every goal of speed and memory that was missed, and the CPU that missed it."""
+MORE_CPU: Final = (
+    "give the pod more CPU, choose a lower precision or a smaller model, or relax the limits in conversion.gates; where"
+    " another node is faster, retry"
+)
+OTHER_DEVICE: Final = (
+    "name a faster product in accelerators, choose a lower precision or a smaller model, or relax the limits in "
+    "conversion.gates"
+)
+
+
+def refuse_missed_speed(gates: Iterable[GateResult], *, cpu: str, advice: str = MORE_CPU) -> None:
+    """Raise SpeedGateFailed with every goal of speed and memory that was missed, and the CPU or device that did."""
     missed = tuple(gate for gate in gates if not gate.passed)
     if missed:
         raise ConversionFailure(
             Reason.SPEED_GATE_FAILED,
-            f"{'; '.join(map(_missed_words, missed))}; measured on {cpu}; nothing was published: give the pod more "
-            "CPU, choose a lower precision or a smaller model, or relax the limits in conversion.gates; where another "
-            "node is faster, retry",
+            f"{'; '.join(map(_missed_words, missed))}; measured on {cpu}; nothing was published: {advice}",
             gates=missed,
         )
 

@@ -14,7 +14,8 @@ from visionmodel_contract.runtime import RuntimeOptions
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 
 Tensors = Mapping[str, NDArray[Any]]
-Run = Callable[[Tensors], dict[str, NDArray[Any]]]
+Outputs = dict[str, NDArray[Any]]
+Run = Callable[[Tensors], Outputs]
 """Inputs by name to outputs by name."""
 
 CPU_PROVIDER: Final = "CPUExecutionProvider"

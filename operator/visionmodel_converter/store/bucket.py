@@ -24,7 +24,7 @@ from visionmodel_converter.clouds.buckets import KINDS, Fault, Login, fault_of_e
 from visionmodel_converter.clouds.patience import Retry
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.store.image import ARTIFACT_FILES, CHUNK_BYTES, MODEL_FILE, sha256_of
+from visionmodel_converter.store.image import ARTIFACT_FILES, CHUNK_BYTES, model_last, sha256_of
 from visionmodel_converter.store.index import (
     INDEX_FILE,
     MAX_INDEX_BYTES,
@@ -82,13 +82,13 @@ class BucketStore:
         with self._damage_told(tag_of(key)):
             return published_of(key, data, self._files(tag_of(key), data, target), self._place(key))
 
-    def fetch(self, key: str, digest: str, target: Path) -> None:
-        """Write the files of the artifact with this digest into a folder. Raises ArtifactCorrupt."""
-        data = self._index(key)
-        with self._damage_told(tag_of(key)):
+    def fetch(self, name: str, digest: str, target: Path, files: Sequence[str]) -> None:
+        """Write what was published under a name with this digest into a folder. Raises ArtifactCorrupt."""
+        data = self._document(name)
+        with self._damage_told(name):
             if data is None or sha256_of(data) != digest:
                 raise ValueError(f"it is {'not there' if data is None else sha256_of(data)} instead of {digest}")
-            self._files(tag_of(key), data, target)
+            self._files(name, data, target, files)
 
     def _index(self, key: str) -> bytes | None:
         return self._document(tag_of(key))
@@ -118,7 +118,7 @@ class BucketStore:
                     write_verified(map(bytes, chunks), part, index.files[name])
             except FileNotFoundError as error:
                 raise ValueError(f"it lacks {name}") from error
-        return {name: parts[name].replace(target / name) for name in sorted(parts, key=lambda name: name == MODEL_FILE)}
+        return {name: parts[name].replace(target / name) for name in model_last(parts)}
 
     def publish(
         self,

@@ -7,21 +7,23 @@ then is its diff_id too. Pure but for reading and writing the files it is given.
 
 import hashlib
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from visionmodel_contract.artifact import ONNX_FILE, PLAN_FILE
 from visionmodel_contract.keys import canonical_json
 from visionmodel_contract.report import PICTURE_FILES
 
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
-MODEL_FILE: Final = "model.onnx"
+MODEL_FILE: Final = ONNX_FILE
 REPORT_FILE: Final = "report.json"
 PROVENANCE_FILE: Final = "provenance.json"
 ARTIFACT_FILES: Final = (MODEL_FILE, PROVENANCE_FILE, REPORT_FILE)
+ENGINE_FILES: Final = (PLAN_FILE, PROVENANCE_FILE, REPORT_FILE)
 MAX_UNPACKED_BYTES: Final = 4 * 1024**3
 CHUNK_BYTES: Final = 1024 * 1024
 
@@ -59,6 +61,11 @@ def sha256_of_file(path: Path) -> str:
     """Return `sha256:<hex>` of a file's content."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def model_last(names: Iterable[str]) -> list[str]:
+    """Return the names in an order in which whoever waits for the model finds the other files, too."""
+    return sorted(names, key=lambda name: name in (ONNX_FILE, PLAN_FILE))
 
 
 def build_layer(files: Mapping[str, Path], target: Path) -> Blob:
@@ -137,4 +144,4 @@ def unpack_layer(layer: Path, target: Path, names: Sequence[str] = ARTIFACT_FILE
     missing = [name for name in names if name not in written]
     if missing:
         raise ValueError(f"the artifact's layer lacks {', '.join(missing)}")
-    return tuple(written[name].replace(target / name) for name in sorted(written, key=lambda name: name == MODEL_FILE))
+    return tuple(written[name].replace(target / name) for name in model_last(written))

@@ -13,7 +13,7 @@ from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.store.folder import FolderStore
 from visionmodel_converter.store.port import ArtifactStore
 from visionmodel_converter.store.publish import RegistryStore
-from visionmodel_converter.store.published import key_of
+from visionmodel_converter.store.published import files_of
 from visionmodel_converter.store.registry import Reference, open_registry
 
 if TYPE_CHECKING:
@@ -48,13 +48,16 @@ def open_store(target: PublishTarget, environment: Environment, now: Callable[[]
 
 
 def fetch_from_bucket(image: str, target: Path, environment: Environment, *, insecure: bool) -> None:
-    """Write an artifact of object storage, `<URI>/prepare-<key>@<digest>`, into a folder. Raises ConversionFailure."""
+    """Write what object storage has as `<URI>/prepare-<key>@<digest>`, or `engine-<key>`, into a folder.
+
+    Raises ConversionFailure.
+    """
     place, _, digest = image.rpartition("@")
     uri, _, name = place.rpartition("/")
-    key = key_of(name)
-    if key is None:
+    files = files_of(name)
+    if files is None:
         raise ConversionFailure(Reason.BAD_REQUEST, f"{image} names no artifact; write <URI>/prepare-<key>@sha256:...")
-    _bucket(uri, environment, insecure=insecure).fetch(key, digest, target)
+    _bucket(uri, environment, insecure=insecure).fetch(name, digest, target, files)
 
 
 def _bucket(uri: str, environment: Environment, *, insecure: bool) -> "BucketStore":

@@ -104,7 +104,7 @@ class RegistryStore:
         manifest, digest = image.manifest.data or b"", image.manifest.digest
         self.registry.push_blobs(image)
         self._mark_used(report.key, manifest)
-        self._tag_own(report.key, manifest)
+        self._tag_own(tag_of(report.key), manifest)
         earlier = self.find(report.key, work / "published")
         if earlier is not None:
             return earlier, True
@@ -117,9 +117,9 @@ class RegistryStore:
         )
         return Published(info=info, report=report, model=model)
 
-    def _tag_own(self, key: str, manifest: bytes) -> None:
+    def _tag_own(self, name: str, manifest: bytes) -> None:
         """Put the tag of an image's own digest, where it is not there yet."""
-        own = f"{tag_of(key)}-{sha256_of(manifest).removeprefix('sha256:')[:OWN_TAG_DIGITS]}"
+        own = f"{name}-{sha256_of(manifest).removeprefix('sha256:')[:OWN_TAG_DIGITS]}"
         if self.registry.manifest(own) is None:
             self.registry.tag(manifest, own)
 
@@ -148,11 +148,12 @@ class RegistryStore:
         """As `ArtifactStore.publish_files`: visible once tagged, which is last."""
         labels = {FILES_LABEL: ",".join(sorted(files)), "org.opencontainers.image.title": "VisionModel export"}
         image = build_image(build_layer(files, work / "files.tar"), labels)
+        manifest, digest = image.manifest.data or b"", image.manifest.digest
         self.registry.push_blobs(image)
+        self._tag_own(name, manifest)
         earlier = self.find_files(name, tuple(files), work / "earlier")
         if earlier is not None:
             return earlier
-        manifest, digest = image.manifest.data or b"", image.manifest.digest
         self.registry.tag(manifest, name)
         return StoredFiles(f"{self.shown}@{digest}", digest, files)
 
@@ -180,7 +181,7 @@ class RegistryStore:
             self.registry.delete(sha256_of(manifest))
         if self.last_used(key) != seen:
             if manifest is not None:
-                self._tag_own(key, manifest)
+                self._tag_own(name, manifest)
                 self.registry.tag(manifest, name)
             return False
         # the newest mark last: without it nothing tells the key's age

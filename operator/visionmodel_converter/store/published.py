@@ -8,12 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from visionmodel_contract.artifact import PLAN_FILE
 from visionmodel_contract.keys import KEY_HEX_DIGITS
 from visionmodel_contract.report import ArtifactInfo
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.store.image import MODEL_FILE, PROVENANCE_FILE, REPORT_FILE
+from visionmodel_converter.store.image import ARTIFACT_FILES, ENGINE_FILES, MODEL_FILE, PROVENANCE_FILE, REPORT_FILE
 
 NAME: Final = re.compile(rf"prepare-(?P<key>[0-9a-f]{{{KEY_HEX_DIGITS}}})")
+ENGINE_NAME: Final = re.compile(rf"engine-[0-9a-f]{{{KEY_HEX_DIGITS}}}")
 Pictures = Mapping[str, bytes]
 """Some of the contract's `PICTURE_FILES`; their digests are in the report."""
 NO_PICTURES: Final[Pictures] = {}
@@ -26,6 +28,11 @@ class Published:
     info: ArtifactInfo
     report: FullReport
     model: Path
+
+    @property
+    def model_file(self) -> str:
+        """The name that the model has in the store."""
+        return model_file_of(self.report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +68,29 @@ def write_files(
     }
     for name, data in content.items():
         (folder / name).write_bytes(data)
-    return {MODEL_FILE: model, **{name: folder / name for name in content}}
+    return {model_file_of(report): model, **{name: folder / name for name in content}}
+
+
+def model_file_of(report: FullReport) -> str:
+    """Return the name of the file that a report is about."""
+    return MODEL_FILE if report.engine is None else PLAN_FILE
 
 
 def tag_of(key: str) -> str:
     """Return the name under which the artifact of a prepare key is published."""
     return f"prepare-{key}"
+
+
+def engine_name(key: str) -> str:
+    """Return the name under which the engine of an engine key is published."""
+    return f"engine-{key}"
+
+
+def files_of(name: str) -> tuple[str, ...] | None:
+    """Return what lies under a name that pods are served from; None for every other name."""
+    if ENGINE_NAME.fullmatch(name):
+        return ENGINE_FILES
+    return ARTIFACT_FILES if NAME.fullmatch(name) else None
 
 
 def key_of(name: str) -> str | None:

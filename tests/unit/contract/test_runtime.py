@@ -35,6 +35,7 @@ def test_instances_never_have_more_threads_than_cpus_beyond_one_each(cpus: Decim
     ("backend", "parameters"),
     [
         (Backend.ONNX_RUNTIME, {"intra_op_thread_count": "3", "inter_op_thread_count": "1"}),
+        (Backend.TENSORRT, {}),
         (
             Backend.OPENVINO,
             {

@@ -1,7 +1,6 @@
 """The share of a precision from what TensorRT's inspector prints, in the words of 10.x and of 11."""
 
 import json
-import math
 from typing import Any
 
 import pytest
@@ -89,10 +88,13 @@ def test_silent_fp32_engine_has_no_share() -> None:
     assert (share.layers, share.compute) == (0.0, 0.0)
 
 
-def test_engine_without_products_proves_nothing() -> None:
-    share = engine_share(information(REFORMAT), Precision.FP16, version="11.2.1.2")
-    assert math.isnan(share.layers)
-    assert math.isnan(share.compute)
+def test_engine_without_products_is_fp32() -> None:
+    shares = {one: engine_share(information(REFORMAT), one, version="11.2.1.2") for one in Precision}
+    assert {one: (share.layers, share.compute) for one, share in shares.items()} == {
+        Precision.FP32: (1.0, 1.0),
+        Precision.FP16: (0.0, 0.0),
+        Precision.INT8: (0.0, 0.0),
+    }
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"Layers": ["conv1", "conv2"]}', "null"])
