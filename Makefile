@@ -54,6 +54,7 @@ lock: $(UV) ## Compile the hashed requirement files
 	$(LOCK) pyproject.toml --extra operator --extra converter --extra openvino --extra cli --group dev -o requirements/dev.txt
 	$(LOCK) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(LOCK) --no-deps requirements/openvino.in -c requirements/dev.txt -o requirements/openvino.txt
+	$(LOCK) --no-deps requirements/tensorrt.in -o requirements/tensorrt.txt
 	$(LOCK) --no-deps requirements/triton-vendor.in -o requirements/triton-vendor.txt
 	$(LOCK) --no-emit-package backports-strenum requirements/tflite.in \
 	  -o requirements/tflite.txt # what Python 3.11 has itself, and pip refuses for it
@@ -131,6 +132,10 @@ AZURITE_VERSION := 3.37.0
 .PHONY: test-sources
 test-sources: venv .tools/azurite/.$(AZURITE_VERSION) .tools/mlflow/.synced ## On request: real servers of Google Cloud Storage, Azure and MLflow
 	@$(BIN)/pytest -q -m sources --timeout 600 tests/sources
+
+.PHONY: test-gpu
+test-gpu: venv ## On request: build and prove engines on an NVIDIA GPU; needs TensorRT, Polygraphy and cuda-bindings in .venv
+	@$(BIN)/pytest -q -m gpu --timeout 1800 tests/contracts tests/component
 
 .PHONY: test-e2e
 test-e2e: venv ## The whole dev cluster: rollouts under load

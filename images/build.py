@@ -91,6 +91,7 @@ _CONVERTER = (
     _SOURCES_SCRIPT,
     *_OPENVINO_LAYER,
     *_OTHER_ENVIRONMENTS,
+    "requirements/tensorrt.txt",
 )
 _TRITON = ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT, *_OPENVINO_LAYER)
 IMAGES: Mapping[str, ImageSource] = {
@@ -99,6 +100,7 @@ IMAGES: Mapping[str, ImageSource] = {
         ImageSource("operator", ("operator/visionmodel_contract", "operator/visionmodel_operator", _SOURCES_SCRIPT)),
         ImageSource("converter", _CONVERTER, target="onnx"),
         ImageSource("converter-openvino", _CONVERTER, target="openvino", layers=("openvino",)),
+        ImageSource("converter-tensorrt", _CONVERTER, target="tensorrt", layers=("tensorrt",)),
         ImageSource("converter-tflite", _CONVERTER, target="tflite", layers=("openvino", "tflite")),
         ImageSource("converter-modelopt", _CONVERTER, target="modelopt", layers=("openvino", "modelopt")),
         ImageSource("converter-torch", _CONVERTER, target="onnx", extra="torch"),

@@ -16,7 +16,7 @@ LEVELS = {
 
 
 def test_every_level_is_run() -> None:
-    assert sorted(LEVELS) == ["apiserver", "component", "e2e", "lifecycle", "sources"]
+    assert sorted(LEVELS) == ["apiserver", "component", "e2e", "gpu", "lifecycle", "sources"]
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -1,22 +1,25 @@
-"""What a module uses of TensorRT, found in its syntax tree and checked against the real bindings.
+"""What a module uses of NVIDIA's packages, found in its syntax tree and checked against the real ones.
 
 Types are followed as far as the bindings tell them: pybind11 writes every signature into the docstring, so the type
-of `builder.create_network(...)` is what the docstring of `Builder.create_network` says it returns. Run by the test
-in a process of its own, because the bindings of one version can be loaded once per process:
-`python api_use.py MODULE` prints one JSON object.
+of `builder.create_network(...)` is what the docstring of `Builder.create_network` says it returns. Imports from these
+packages inside of functions are followed, too. Run by the test in a process of its own, because the bindings of one
+version can be loaded once per process: `python api_use.py SOURCE [ALIAS=MODULE ...]` prints one JSON object.
 """
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ALIAS = "trt"
+PACKAGES = ("cuda", "polygraphy")
 SIGNATURE = re.compile(r"^(?:\d+\. )?(?P<name>\w+)\((?P<parameters>.*)\)(?: -> (?P<result>[\w.]+))?", re.MULTILINE)
 
 
@@ -80,9 +83,26 @@ def _split(parameters: str) -> list[str]:
 class Checker(ast.NodeVisitor):
     """Walks one function after the other; `known` holds the TensorRT class of each local name."""
 
-    def __init__(self, bindings: Any, report: Report) -> None:
-        self.bindings, self.report = bindings, report
+    def __init__(self, modules: Mapping[str, Any], report: Report) -> None:
+        self.modules, self.report = modules, report
         self.known: dict[str, Any] = {}
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        """A name that is imported from one of the packages is there."""
+        module = node.module or ""
+        if module.partition(".")[0] not in PACKAGES:
+            return
+        for name in node.names:
+            use = f"{module}.{name.name}"
+            try:
+                imported = importlib.import_module(module)
+                there = hasattr(imported, name.name) or importlib.util.find_spec(use) is not None
+            except ImportError:
+                there = False
+            if there:
+                self.report.checked.append(use)
+            else:
+                self._fault(node, f"{use} does not exist")
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         """Take the classes of annotated parameters, then the body."""
@@ -161,7 +181,8 @@ class Checker(ast.NodeVisitor):
         if inspect.isclass(member):
             return member
         results = {overload.result for overload in signatures(member)} if member is not None else set()
-        return getattr(self.bindings, next(iter(results)) or "", None) if len(results) == 1 else None
+        found = (getattr(module, next(iter(results)) or "", None) for module in self.modules.values())
+        return next((one for one in found if one is not None), None) if len(results) == 1 else None
 
     def _member(self, node: ast.Attribute) -> Any:
         owner = self._owner(node.value)
@@ -175,8 +196,8 @@ class Checker(ast.NodeVisitor):
         return getattr(owner, node.attr)
 
     def _owner(self, node: ast.expr) -> Any:
-        if isinstance(node, ast.Name) and node.id == ALIAS:
-            return self.bindings
+        if isinstance(node, ast.Name) and node.id in self.modules:
+            return self.modules[node.id]
         if isinstance(node, ast.Attribute):
             found = self._member(node)
             return found if inspect.isclass(found) else None
@@ -185,10 +206,11 @@ class Checker(ast.NodeVisitor):
     def _annotated(self, annotation: ast.expr) -> Any:
         """Return the class that an annotation names, quoted or not; None where it is none of TensorRT's."""
         path = str(annotation.value) if isinstance(annotation, ast.Constant) else ast.unparse(annotation)
-        if not path.startswith(f"{ALIAS}."):
+        alias, *names = path.split(".")
+        if alias not in self.modules:
             return None
-        owner = self.bindings
-        for name in path.split(".")[1:]:
+        owner = self.modules[alias]
+        for name in names:
             if not hasattr(owner, name):
                 self._fault(annotation, f"{path} does not exist")
                 return None
@@ -199,15 +221,17 @@ class Checker(ast.NodeVisitor):
         self.report.faults.append(f"line {getattr(node, 'lineno', 0)}: {text}")
 
 
-def check(source: str, bindings: Any) -> Report:
-    """Return what a source uses of the bindings."""
-    report = Report(bindings.__version__)
-    Checker(bindings, report).visit(ast.parse(source))
+def check(source: str, modules: Mapping[str, Any]) -> Report:
+    """Return what a source uses of the modules, by the names that it has for them."""
+    report = Report(modules[ALIAS].__version__)
+    Checker(modules, report).visit(ast.parse(source))
     report.checked = sorted(set(report.checked))
     report.faults = sorted(set(report.faults))
     return report
 
 
 if __name__ == "__main__":
-    result = check(Path(sys.argv[1]).read_text(encoding="utf-8"), importlib.import_module("tensorrt_bindings"))
+    named = {ALIAS: "tensorrt_bindings", **dict(word.split("=", 1) for word in sys.argv[2:])}
+    found = {alias: importlib.import_module(module) for alias, module in named.items()}
+    result = check(Path(sys.argv[1]).read_text(encoding="utf-8"), found)
     print(json.dumps(vars(result)))

@@ -84,13 +84,17 @@ def test_every_base_is_the_argument(image: ImageSource) -> None:
 
 @pytest.mark.parametrize(
     ("name", "base", "target"),
-    [("converter-openvino", "onnx", "openvino"), ("triton-openvino", "wheel", "wheel-openvino")],
+    [
+        ("converter-openvino", "onnx", "openvino"),
+        ("converter-tensorrt", "onnx", "tensorrt"),
+        ("triton-openvino", "wheel", "wheel-openvino"),
+    ],
 )
-def test_openvino_is_a_layer_on_top(name: str, base: str, target: str) -> None:
+def test_an_optional_runtime_is_a_layer_on_top(name: str, base: str, target: str) -> None:
     image = IMAGES[name]
     assert (image.dockerfile, image.target) == (IMAGES[name.partition("-")[0]].dockerfile, target)
     assert f"FROM {base} AS {target}" in instructions(image)
-    assert [lock.name for lock in image.locks] == [f"{name.partition('-')[0]}.txt", "openvino.txt"]
+    assert [lock.name for lock in image.locks] == [f"{name.partition('-')[0]}.txt", f"{name.partition('-')[2]}.txt"]
 
 
 @pytest.mark.parametrize(
