@@ -68,7 +68,13 @@ def platform_from(settings: Settings, server_version: tuple[int, int], *, gatewa
         has_image_volumes = server_version >= FIRST_SERVER_WITH_IMAGE_VOLUMES
     return Platform(
         runtimes={
-            version: Runtime(version, runtime.image, runtime.triton_version, runtime.openvino_image)
+            version: Runtime(
+                version,
+                runtime.image,
+                runtime.triton_version,
+                openvino_image=runtime.openvino_image,
+                tensorrt_converter_image=runtime.tensorrt_converter_image,
+            )
             for version, runtime in settings.runtimes.items()
         },
         default_runtime=settings.default_runtime,
@@ -88,6 +94,8 @@ def platform_from(settings: Settings, server_version: tuple[int, int], *, gatewa
         job_memory_limit=settings.job_memory_limit,
         job_storage_limit=settings.job_storage_limit,
         job_service_account=settings.job_service_account,
+        build_cpu_limit=settings.build_cpu_limit,
+        build_memory_limit=settings.build_memory_limit,
         converter_openvino_image=settings.converter_openvino_image,
         converter_tflite_image=settings.converter_tflite_image,
         converter_modelopt_image=settings.converter_modelopt_image,

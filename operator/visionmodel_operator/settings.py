@@ -20,12 +20,15 @@ class SettingsError(Exception):
 class RuntimeSetting:
     """One row of the runtime table: a Triton release that users may ask for.
 
-    `openvino_image` serves models with backend OpenVINO; None: this release does not.
+    Attributes:
+        openvino_image: serves models with backend OpenVINO; None: this release does not.
+        tensorrt_converter_image: builds engines for this release; None: it has none.
     """
 
     image: str
     triton_version: str
     openvino_image: str | None = None
+    tensorrt_converter_image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Settings:
     job_memory_limit: str = "2Gi"
     job_storage_limit: str = "10Gi"
     job_service_account: str | None = None
+    build_cpu_limit: str = "2"
+    build_memory_limit: str = "8Gi"
     converter_openvino_image: str | None = None
     converter_tflite_image: str | None = None
     converter_modelopt_image: str | None = None
@@ -160,6 +165,8 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         job_memory_limit=read.text("JOB_MEMORY_LIMIT", "2Gi"),
         job_storage_limit=read.text("JOB_STORAGE_LIMIT", "10Gi"),
         job_service_account=read.optional("JOB_SERVICE_ACCOUNT"),
+        build_cpu_limit=read.text("BUILD_CPU_LIMIT", "2"),
+        build_memory_limit=read.text("BUILD_MEMORY_LIMIT", "8Gi"),
         converter_openvino_image=read.optional("CONVERTER_OPENVINO_IMAGE"),
         converter_tflite_image=read.optional("CONVERTER_TFLITE_IMAGE"),
         converter_modelopt_image=read.optional("CONVERTER_MODELOPT_IMAGE"),
@@ -193,6 +200,7 @@ def _runtimes(text: str) -> dict[str, RuntimeSetting]:
             image=str(row["image"]),
             triton_version=str(row["tritonVersion"]),
             openvino_image=str(row["openvinoImage"]) if row.get("openvinoImage") else None,
+            tensorrt_converter_image=row.get("tensorrtConverterImage") or None,
         )
         for version, row in table.items()
     }

@@ -26,6 +26,10 @@ REFUSED = (400, 422)
 
 SERVER_ONLY_REFUSALS = {
     "serving.replicas:integral float": "the scale subresource reads its path as int64 before the number is normalised",
+    **dict.fromkeys(
+        ("conversion.batch.max:integral float", "conversion.dynamicShapes.0.max:integral float"),
+        "CEL compares it with an integer before the number is normalised",
+    ),
 }
 """Specs that only the server refuses, with the reason why pydantic need not."""
 

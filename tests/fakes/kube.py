@@ -83,7 +83,7 @@ class FakeKube:
         ]
         route = self.store.get("HTTPRoute", namespace, names.route(name)) if self.platform.gateway_api else None
         observed = Observed(model, tuple(children), tuple(wanted_pods), route, (), dict(self._progress))
-        keys = wanted_artifact_keys(parsed_spec(model)[0], parse_status(model.get("status")))
+        keys = wanted_artifact_keys(parsed_spec(model)[0], parse_status(model.get("status")), self.platform)
         found = (
             self.store.get("ConfigMap", namespace, names.artifact_config(key))
             for key in sorted(keys | reported_keys(observed))

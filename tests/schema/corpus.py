@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from schema.rules import RULES
-from schema.specs import CLASSIFIER, FULL, MINIMAL, Json, Path, edited, spec_schema, value_at, without
+from schema.specs import CLASSIFIER, ENGINES, FULL, MINIMAL, Json, Path, edited, spec_schema, value_at, without
 from visionmodel_operator.api.base import DURATION_PATTERN, QUANTITY_PATTERN
 from visionmodel_operator.api.spec import URI_PATTERN
 
@@ -34,7 +34,7 @@ class Node:
     base: Json = field(default_factory=lambda: FULL)
 
 
-BASES = (FULL, CLASSIFIER)
+BASES = (FULL, CLASSIFIER, ENGINES)
 """The first one that has a field is where it is varied."""
 
 
@@ -51,20 +51,25 @@ def _children(path: Path, schema: Json) -> Iterator[Node]:
         yield from _located(Node((*path, key), schema["additionalProperties"]))
     if "items" in schema:
         item = schema["items"]
-        yield Node((*path, 0), item)
+        base = _base_of((*path, 0))
+        yield Node((*path, 0), item, base=base)
         for name, child in item.get("properties", {}).items():
-            index = next((i for i, entry in enumerate(value_at(path)) if name in entry), None)
+            index = next((i for i, entry in enumerate(value_at(path, base)) if name in entry), None)
             if index is None:
-                raise KeyError(f"FULL has no {'.'.join(map(str, path))}[].{name}")
+                raise KeyError(f"no base has {'.'.join(map(str, path))}[].{name}")
             yield from _located(Node((*path, index, name), child, name in item.get("required", ())))
 
 
 def _located(node: Node) -> Iterator[Node]:
-    base = next((base for base in BASES if _has(base, node.path)), None)
-    if base is None:
-        raise KeyError(f"no base has {'.'.join(map(str, node.path))}")
-    yield replace(node, base=base)
+    yield replace(node, base=_base_of(node.path))
     yield from _children(node.path, node.schema)
+
+
+def _base_of(path: Path) -> Json:
+    base = next((base for base in BASES if _has(base, path)), None)
+    if base is None:
+        raise KeyError(f"no base has {'.'.join(map(str, path))}")
+    return base
 
 
 def _has(base: Json, path: Path) -> bool:
@@ -169,14 +174,25 @@ PATTERNS: dict[str, PatternSamples] = {
 
 RULED_DEFAULTS = ("conversion.precision", "conversion.gates", "conversion.gates.parity")
 """Defaults that do not go with what else FULL asks for: its candidates need precision Auto, its pruning goals."""
+RULED_BOUNDS = (
+    "conversion.batch.opt",
+    "conversion.batch.max",
+    "conversion.dynamicShapes.0.min",
+    "conversion.dynamicShapes.0.opt",
+    "conversion.dynamicShapes.0.max",
+)
+"""Numbers that a rule compares with each other or with serving.batching.maxBatchSize; rules have cases of their own."""
 
 
 def generated_cases() -> list[Case]:
     """Return the cases that follow from the schema."""
-    cases = [Case("minimal", MINIMAL, True), Case("full", FULL, True), Case("classifier", CLASSIFIER, True)]
+    whole = {"minimal": MINIMAL, "full": FULL, "classifier": CLASSIFIER, "engines": ENGINES}
+    cases = [Case(name, spec, True) for name, spec in whole.items()]
     for node in nodes():
         where = ".".join(map(str, node.path))
-        cases += [Case(f"{where}:{name}", edited(node.path, value, node.base), ok) for name, value, ok in _values(node)]
+        for name, value, ok in _values(node):
+            accepted = None if ok and where in RULED_BOUNDS else ok
+            cases.append(Case(f"{where}:{name}", edited(node.path, value, node.base), accepted))
         cases += _presence(node, where)
     return cases
 
@@ -191,8 +207,8 @@ def _presence(node: Node, where: str) -> Iterator[Case]:
         ok = None if where in RULED_DEFAULTS else True
         yield Case(f"{where}:default", edited(node.path, node.schema["default"], node.base), ok)
     if "properties" in node.schema:
-        yield Case(f"{where}:unknown field", edited((*node.path, "notAField"), 1), True)
-        yield Case(f"{where}:snake case", edited((*node.path, "not_a_field"), 1), True)
+        yield Case(f"{where}:unknown field", edited((*node.path, "notAField"), 1, node.base), True)
+        yield Case(f"{where}:snake case", edited((*node.path, "not_a_field"), 1, node.base), True)
 
 
 Value = tuple[str, Json, bool | None]
@@ -208,9 +224,9 @@ def _values(node: Node) -> Iterator[Value]:
         case "integer" | "number":
             yield from _numbers(schema)
         case "array":
-            yield from _lists(schema, value_at(node.path))
+            yield from _lists(schema, value_at(node.path, _base_of((*node.path, 0))))
         case "object" if "maxProperties" in schema:
-            sample = next(iter(value_at(node.path).values()))
+            sample = next(iter(value_at(node.path, node.base).values()))
             for count in (0, schema["maxProperties"], schema["maxProperties"] + 1):
                 yield f"{count} keys", {f"k{i}": sample for i in range(count)}, count <= schema["maxProperties"]
 
@@ -270,7 +286,8 @@ def _lists(schema: Json, sample: list[Json]) -> Iterator[Value]:
     for count in sorted({0, max(0, least - 1), least, limit, limit + 1}):
         items = [copy.deepcopy(sample[0]) for _ in range(count)]
         if distinct:
-            items = [item | {"name": f"{item['name']}{i}"} for i, item in enumerate(items)]
+            key = "name" if "name" in sample[0] else "input"
+            items = [item | {key: f"{item[key]}{i}"} for i, item in enumerate(items)]
         if is_set:
             items = [*names, *sample][:count]
         yield f"{count} entries", items, least <= count <= limit

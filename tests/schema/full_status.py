@@ -12,6 +12,7 @@ from visionmodel_operator.api.status import (
     ConversionReport,
     ConversionStatus,
     DrainStatus,
+    EngineStatus,
     ExportStatus,
     GateStatus,
     HistoryEntry,
@@ -52,6 +53,7 @@ FULL_STATUS = VisionModelStatus(
         revision=CANARY,
         key="ab" * 16,
         verdict=ResolvedVerdict(asked="01" * 16, key="02" * 16, dataset_digest="sha256:" + "e" * 64),
+        engine_keys=["ef" * 16],
         stage="Publishing",
         progress=100,
         job="shapes-91be04c7aa-prepare",
@@ -104,6 +106,25 @@ FULL_STATUS = VisionModelStatus(
                     runtime="tensorflow lite 2.19.0",
                 )
             ],
+            engines=[
+                EngineStatus(
+                    product="NVIDIA L4",
+                    compute_capability="8.9",
+                    tensorrt_version="11.2.1.2",
+                    digest="sha256:" + "d" * 64,
+                    size_bytes=8192,
+                    precision_share=0.96,
+                    p50_ms=0.25,
+                    p99_ms=0.75,
+                    per_second=4000.5,
+                    device_memory_bytes=64_000_000,
+                    gates=[
+                        GateStatus(
+                            metric="p99Ms[batch=1]", goal=Goal.THRESHOLD, limit=1, value=0.75, passed=True, samples=1000
+                        )
+                    ],
+                )
+            ],
         ),
     ),
     traffic=TrafficStatus(
@@ -140,6 +161,7 @@ FULL_STATUS = VisionModelStatus(
             revision=STABLE,
             scheme=1,
             artifact_key="cd" * 16,
+            engine_keys=["01" * 16],
             verdict=ResolvedVerdict(asked="03" * 16, key="04" * 16, dataset_digest="sha256:" + "f" * 64),
             last_served_at=LATER,
         )

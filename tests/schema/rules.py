@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from schema.specs import Json, edited, without
+from schema.specs import ENGINES, Json, edited, without
 
 _METRIC = ("rollout", "analysis", "metrics", 0)
 _RANGE = ("rollout", "analysis", "metrics", 2, "thresholdRange")
@@ -24,6 +24,7 @@ _CALIBRATION = ("conversion", "calibration")
 _SAMPLES: Json = {"storageUri": "s3://data/calibration.npz"}
 _BY_MODELOPT: Json = {**_SAMPLES, "quantizer": "ModelOpt", "method": "Entropy"}
 _ON_OPENVINO: Json = edited(_BACKEND, "OpenVINO", edited(("accelerators",), []))
+_RANGE_OF: Json = {"input": "image", "axis": 2}
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ RULES: dict[str, RuleCases] = {
         },
         {"ModelOpt by percentile": edited(_CALIBRATION, {**_BY_MODELOPT, "method": "Percentile"}, _ON_OPENVINO)},
     ),
-    "ONNX Runtime runs what ModelOpt quantises in FP32 on CPUs: set backend OpenVINO": RuleCases(
+    "ONNX Runtime runs what ModelOpt quantises in FP32 on CPUs: set backend OpenVINO or TensorRT": RuleCases(
         {"OpenVINO": edited(_CALIBRATION, _BY_MODELOPT, _ON_OPENVINO)},
         {
             "ONNX Runtime": edited(_CALIBRATION, _BY_MODELOPT),
@@ -222,6 +223,61 @@ RULES: dict[str, RuleCases] = {
             "neither": edited(_PARITY, {}),
             "no goals": edited(_PARITY, {"metrics": []}),
             "no gates": without((*_CONVERSION, "gates")),
+        },
+    ),
+    "backend TensorRT runs on NVIDIA devices: name them in accelerators": RuleCases(
+        {"one of any product": edited(("accelerators",), [{}], ENGINES)},
+        {"none": without(("accelerators",), ENGINES), "an empty list": edited(("accelerators",), [], ENGINES)},
+    ),
+    "batch, dynamicShapes and tensorrt belong to backend TensorRT": RuleCases(
+        {
+            "no ranges elsewhere": edited((*_CONVERSION, "dynamicShapes"), []),
+            "none of them with TensorRT": edited(_CONVERSION, {"backend": "TensorRT"}, ENGINES),
+        },
+        {
+            "batch": edited((*_CONVERSION, "batch"), {"max": 32}),
+            "ranges": edited((*_CONVERSION, "dynamicShapes"), ENGINES["conversion"]["dynamicShapes"]),
+            "empty options": edited((*_CONVERSION, "tensorrt"), {}),
+            "without a backend": edited(_CONVERSION, {"tensorrt": {}}),
+            "OpenVINO": edited(_BACKEND, "OpenVINO", without(("accelerators",), ENGINES)),
+        },
+    ),
+    "backend TensorRT makes one precision: choose fp32, fp16 or int8": RuleCases(
+        {
+            "fp16": edited((*_CONVERSION, "precision"), "fp16", ENGINES),
+            "the default": without((*_CONVERSION, "precision"), ENGINES),
+        },
+        {"Auto": edited((*_CONVERSION, "precision"), "Auto", ENGINES)},
+    ),
+    "opt must not exceed max": RuleCases(
+        {
+            "equal": edited((*_CONVERSION, "batch"), {"opt": 32, "max": 32}, ENGINES),
+            "max alone": edited((*_CONVERSION, "batch"), {"max": 16}, ENGINES),
+        },
+        {"larger": edited((*_CONVERSION, "batch"), {"opt": 33, "max": 32}, ENGINES)},
+    ),
+    "min, opt and max must be in this order": RuleCases(
+        {"equal": edited((*_CONVERSION, "dynamicShapes", 0), {**_RANGE_OF, "min": 8, "opt": 8, "max": 8}, ENGINES)},
+        {
+            "opt below min": edited(
+                (*_CONVERSION, "dynamicShapes", 0), {**_RANGE_OF, "min": 8, "opt": 7, "max": 9}, ENGINES
+            ),
+            "max below opt": edited(
+                (*_CONVERSION, "dynamicShapes", 0), {**_RANGE_OF, "min": 8, "opt": 9, "max": 8}, ENGINES
+            ),
+        },
+    ),
+    "conversion.batch.max must be at least serving.batching.maxBatchSize": RuleCases(
+        {
+            "equal": edited((*_CONVERSION, "batch"), {"max": 16}, ENGINES),
+            "no batch axis": edited(
+                ("serving", "batching", "maxBatchSize"), 0, edited((*_CONVERSION, "batch"), {"max": 1}, ENGINES)
+            ),
+            "the default batch size": without(("serving",), edited((*_CONVERSION, "batch"), {"max": 8}, ENGINES)),
+        },
+        {
+            "smaller": edited((*_CONVERSION, "batch"), {"max": 15}, ENGINES),
+            "smaller than the default": without(("serving",), edited((*_CONVERSION, "batch"), {"max": 7}, ENGINES)),
         },
     ),
     "backend OpenVINO runs on CPUs: leave accelerators empty": RuleCases(

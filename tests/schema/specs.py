@@ -61,6 +61,7 @@ FULL: Json = {
             "memory": {"max": "4Gi"},
         },
         "exports": ["TFLite", "OpenVINO"],
+        "queueName": "gpu-builds",
         "deadline": "30m",
         "autoApply": True,
     },
@@ -160,6 +161,26 @@ CLASSIFIER: Json = {
     },
 }
 """FULL for the fields that no detector has."""
+
+ENGINES: Json = {
+    **FULL,
+    "conversion": {
+        **FULL["conversion"],
+        "backend": "TensorRT",
+        "precision": "int8",
+        "candidates": [],
+        "batch": {"opt": 16, "max": 32},
+        "dynamicShapes": [{"input": "image", "axis": 2, "min": 32, "opt": 64, "max": 128}],
+        "tensorrt": {
+            "workspace": "1Gi",
+            "optimizationLevel": 4,
+            "hardwareCompatibility": "AmperePlus",
+            "versionCompatible": True,
+            "sparseWeights": True,
+        },
+    },
+}
+"""The same with backend TensorRT, which makes one precision."""
 
 
 def edited(path: Path, value: Json, base: Json = FULL) -> Json:

@@ -100,6 +100,7 @@ def assert_same_keys(values: Mapping[str, Any], schema: Mapping[str, Any], path:
         "artifacts.objectStorage.uri=https://host/bucket",
         "artifacts.persistentVolumeClaim.path=../elsewhere",
         "artifacts.collection.minimumAge=10m",
+        "buildResources.memory=much",
     ],
 )
 def test_wrong_values_are_refused(helm: Path, setting: str) -> None:
@@ -344,7 +345,10 @@ def test_the_operator_reads_the_full_values(helm: Path) -> None:
         runtimes={
             "24.10": RuntimeSetting("registry.example/triton-cpu:24.10", "2.51.0"),
             "26.07": RuntimeSetting(
-                "registry.example/triton:26.07", "2.71.0", "registry.example/triton-openvino:26.07"
+                "registry.example/triton:26.07",
+                "2.71.0",
+                openvino_image="registry.example/triton-openvino:26.07",
+                tensorrt_converter_image="registry.example/visionmodel-converter-tensorrt:26.07",
             ),
         },
         default_runtime="24.10",
@@ -359,6 +363,8 @@ def test_the_operator_reads_the_full_values(helm: Path) -> None:
         job_memory_limit="1Gi",
         job_storage_limit="5Gi",
         job_service_account="converter",
+        build_cpu_limit="4",
+        build_memory_limit="16Gi",
         converter_openvino_image="registry.example/visionmodel-converter-openvino:0.1.0",
         converter_tflite_image="registry.example/visionmodel-converter-tflite:0.1.0",
         converter_modelopt_image="registry.example/visionmodel-converter-modelopt:0.1.0",

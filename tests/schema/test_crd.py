@@ -120,6 +120,7 @@ def test_list_says_how_it_is_merged(path: str) -> None:
 def test_lists_that_are_maps() -> None:
     maps = {p: s["x-kubernetes-list-map-keys"] for p, s in WHOLE.items() if s.get("x-kubernetes-list-type") == "map"}
     assert maps == {
+        ".spec.conversion.dynamicShapes": ["input", "axis"],
         ".spec.serving.pod.env": ["name"],
         ".spec.rollout.analysis.metrics": ["name"],
         ".status.conditions": ["type"],

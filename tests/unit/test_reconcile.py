@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from fakes.kube import FakeKube, Write
 from fakes.metrics import FakeMetrics
 from fakes.triton import FakeTriton
 from unit.core import builders
+from visionmodel_contract.build import BuildRequest
 from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_operator.core.revision import revision_of
+from visionmodel_operator.core.snapshot import Platform, Runtime
 from visionmodel_operator.errors import Error, Retry, UserError
 from visionmodel_operator.reconcile import World, reconcile
-from visionmodel_operator.render.conversion_job import ANNOTATION_REQUEST
+from visionmodel_operator.render.jobs import ANNOTATION_REQUEST
 
 NAMESPACE, NAME = "default", "shapes"
 FIRST, SECOND = (revision_of(builders.spec(model)) for model in (1, 2))
@@ -25,9 +28,9 @@ FIRST, SECOND = (revision_of(builders.spec(model)) for model in (1, 2))
 class Stage:
     """A VisionModel, its cluster and the operator; `run` passes until nothing is due at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, platform: Platform = builders.PLATFORM) -> None:
         self.now = FakeClock(builders.START)
-        self.kube = FakeKube(builders.PLATFORM, self.now)
+        self.kube = FakeKube(platform, self.now)
         self.metrics = FakeMetrics(route=(NAMESPACE, NAME))
         self.world = World(self.kube, self.metrics, FakeTriton(), self.now)
 
@@ -40,6 +43,16 @@ class Stage:
         assert job is not None
         text = job["spec"]["template"]["metadata"]["annotations"][ANNOTATION_REQUEST]
         self.kube.finish_job(job["metadata"]["name"], builders.succeeded(ConversionRequest.model_validate_json(text)))
+
+    def build_engines(self, revision: str) -> list[BuildRequest]:
+        jobs = [self.kube.store.get("Job", NAMESPACE, f"{NAME}-{revision}-build-{index}") for index in range(2)]
+        requests = []
+        for job in jobs:
+            assert job is not None
+            text = job["spec"]["template"]["metadata"]["annotations"][ANNOTATION_REQUEST]
+            requests.append(BuildRequest.model_validate_json(text))
+            self.kube.finish_job(job["metadata"]["name"], builders.built(requests[-1]))
+        return requests
 
     def live_through(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -88,6 +101,40 @@ def refusing(kind: str, error: Error) -> Callable[[Write], None]:
             raise error
 
     return before_write
+
+
+def test_each_device_serves_the_engine_that_was_built_on_it() -> None:
+    stage = Stage()
+    document = builders.spec_document(1, **builders.TENSORRT)
+    revision = revision_of(builders.parsed(document))
+    stage.kube.add_model(NAME, document)
+    stage.run(3)
+    stage.convert(revision)
+    stage.run(4)
+    requests = stage.build_engines(revision)
+    stage.live_through(5)
+    status = stage.kube.status(NAME)
+    assert status["stable"]["revision"] == revision
+    assert [engine["product"] for engine in status["conversion"]["report"]["engines"]] == ["NVIDIA L4"] * 2
+    assert status["revisions"][0]["engineKeys"] == [request.key for request in requests]
+    for index, request in enumerate(requests):
+        assert stage.kube.store.get("ConfigMap", NAMESPACE, f"artifact-{request.key}") is not None
+        deployment = stage.kube.store.get("Deployment", NAMESPACE, f"{NAME}-{revision}-{index}")
+        assert deployment is not None
+        (volume,) = [v for v in deployment["spec"]["template"]["spec"]["volumes"] if v["name"] == "artifact"]
+        assert f"engine-of-{request.key}" in volume["image"]["reference"]
+    assert stage.kube.store.select("Job", NAMESPACE, {}) == []
+
+
+def test_without_anybody_who_builds_engines_people_are_told_what_to_set() -> None:
+    runtimes = {"26.07": Runtime("26.07", "registry.example/triton:26.07", "2.71.0")}
+    stage = Stage(replace(builders.PLATFORM, runtimes=runtimes))
+    stage.kube.add_model(NAME, builders.spec_document(1, **builders.TENSORRT))
+    stage.run(4)
+    status, reason, message = stage.condition("Stalled")
+    assert (status, reason) == ("True", "BackendUnavailable")
+    assert 'runtimes."26.07".tensorrtConverterImage' in message
+    assert stage.kube.store.select("Job", NAMESPACE, {}) == []
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,20 @@ def test_defaults() -> None:
         ),
         ("CONVERTER_TFLITE_IMAGE", "r/tflite:1", "converter_tflite_image", "r/tflite:1"),
         ("CONVERTER_MODELOPT_IMAGE", "r/modelopt:1", "converter_modelopt_image", "r/modelopt:1"),
+        ("BUILD_CPU_LIMIT", "4", "build_cpu_limit", "4"),
+        ("BUILD_MEMORY_LIMIT", "16Gi", "build_memory_limit", "16Gi"),
+        (
+            "RUNTIMES",
+            '{"26.07": {"image": "t:1", "tritonVersion": "2.71", "tensorrtConverterImage": "trt:1"}}',
+            "runtimes",
+            {"26.07": RuntimeSetting("t:1", "2.71", tensorrt_converter_image="trt:1")},
+        ),
+        (
+            "RUNTIMES",
+            '{"26.07": {"image": "t:1", "tritonVersion": "2.71", "tensorrtConverterImage": ""}}',
+            "runtimes",
+            {"26.07": RuntimeSetting("t:1", "2.71")},
+        ),
     ],
 )
 def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: object) -> None:

@@ -146,7 +146,8 @@ class RegistryStore:
 
     def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
         """As `ArtifactStore.publish_files`: visible once tagged, which is last."""
-        labels = {FILES_LABEL: ",".join(sorted(files)), "org.opencontainers.image.title": "VisionModel export"}
+        title = f"VisionModel {name.partition('-')[0]}"
+        labels = {FILES_LABEL: ",".join(sorted(files)), "org.opencontainers.image.title": title}
         image = build_image(build_layer(files, work / "files.tar"), labels)
         manifest, digest = image.manifest.data or b"", image.manifest.digest
         self.registry.push_blobs(image)

@@ -95,7 +95,7 @@ class KubeObjects:
             return None
         children = tuple(child for found in lists for child in found)
         observed = Observed(model=model, children=children, route=route)
-        keys = wanted_artifact_keys(parsed_spec(model)[0], parse_status(model.get("status")))
+        keys = wanted_artifact_keys(parsed_spec(model)[0], parse_status(model.get("status")), self.platform)
         pods, artifacts, namesakes = await asyncio.gather(
             self._pods(observed), self._artifacts(namespace, keys), self._namesakes(observed)
         )

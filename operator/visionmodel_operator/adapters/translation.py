@@ -13,6 +13,7 @@ from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
 from visionmodel_operator.core.artifact_record import artifact_from_data
+from visionmodel_operator.core.build_request import build_keys
 from visionmodel_operator.core.conversion_request import artifact_key
 from visionmodel_operator.core.memory import known_key
 from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, artifact_config
@@ -94,17 +95,22 @@ def needs_serving_pods(model: Raw, deployments: Iterable[Raw]) -> bool:
     return not all(is_settled(deployment) for deployment in deployments)
 
 
-def wanted_artifact_keys(spec: VisionModelSpec | None, status: VisionModelStatus) -> frozenset[str]:
-    """Return the keys whose ConfigMaps a pass reads: of the spec's artifact and of the recorded conversion.
+def wanted_artifact_keys(spec: VisionModelSpec | None, status: VisionModelStatus, platform: Platform) -> frozenset[str]:
+    """Return the keys whose ConfigMaps a pass reads: of the spec's artifact, its engines and the recorded conversion.
 
     Without all digests in the spec also those of its revision and of the stable one: its artifact may be one of them.
     """
     recorded = status.conversion.key if status.conversion else None
-    wanted = None if spec is None else artifact_key(spec)
-    if spec is None or wanted is not None:
-        return frozenset(key for key in (wanted, recorded) if key)
-    candidates = (revision_of(spec), status.stable.revision if status.stable else "")
-    return frozenset(key for key in (recorded, *(known_key(status, one) for one in candidates)) if key)
+    if spec is None:
+        return frozenset(key for key in (recorded,) if key)
+    wanted = artifact_key(spec)
+    if wanted is not None:
+        known: tuple[str | None, ...] = (wanted, recorded)
+    else:
+        candidates = (revision_of(spec), status.stable.revision if status.stable else "")
+        known = (recorded, *(known_key(status, one) for one in candidates))
+    prepared = frozenset(key for key in known if key)
+    return prepared.union(*(build_keys(spec, key, platform) for key in prepared))
 
 
 def kept_artifact_keys(model: Raw) -> frozenset[str]:
@@ -115,15 +121,26 @@ def kept_artifact_keys(model: Raw) -> frozenset[str]:
     spec, _ = parsed_spec(model)
     status = field_of(model, "status", default={})
     recorded = field_of(status, "conversion", "key")
-    revisions = (field_of(revision, "artifactKey") for revision in field_of(status, "revisions", default=[]))
+    revisions = field_of(status, "revisions", default=[])
+    prepared = (field_of(revision, "artifactKey") for revision in revisions)
+    engines = (
+        key
+        for owner in (field_of(status, "conversion", default={}), *revisions)
+        for key in field_of(owner, "engineKeys", default=[])
+    )
     wanted = None if spec is None else artifact_key(spec)
-    return frozenset(str(key) for key in (wanted, recorded, *revisions) if key)
+    return frozenset(str(key) for key in (wanted, recorded, *prepared, *engines) if key)
 
 
 def reported_keys(observed: Observed) -> frozenset[str]:
     """Return the keys that finished Jobs report; another VisionModel may have recorded the artifact already."""
     states = job_states(observed.of_kind("Job"), observed.pods, {}).values()
-    return frozenset(s.summary.artifact.key for s in states if s.summary is not None and s.summary.artifact is not None)
+    summaries = (state.summary for state in states if state.summary is not None)
+    return frozenset(
+        summary.artifact.key if summary.engine is None else summary.engine.build_key
+        for summary in summaries
+        if summary.artifact is not None
+    )
 
 
 def known_artifact(config: Raw) -> KnownArtifact | None:

@@ -14,7 +14,8 @@ from visionmodel_contract.precision import (
     PruningPattern,
     Quantizer,
 )
-from visionmodel_operator.api.base import A_SET, ApiModel, Digest, Duration, Quantity, distinct, rule
+from visionmodel_operator.api.base import A_SET, ApiModel, Digest, Duration, Name, Quantity, distinct, rule
+from visionmodel_operator.api.engine import BatchSize, DynamicShape, EngineBatch, TensorRTOptions, distinct_axes
 
 SOURCE_SCHEMES = ("s3", "gs", "abfs", "https", "hf", "oci", "pvc", "mlflow")
 URI_PATTERN = r"^((s3|gs|https|hf|oci|pvc|mlflow)://[!-.0-?A-~]+|abfs://[!-.0-?A-~]+@[!-.0-?A-~]+)/[!-~]+$"
@@ -24,7 +25,6 @@ No `@` before the first slash: a password has no place in a spec. Only Azure's f
 """
 
 Uri = Annotated[str, Field(pattern=URI_PATTERN, max_length=2048)]
-BatchSize = Annotated[int, Field(ge=1, le=4096)]
 
 
 class WantedPrecision(StrEnum):
@@ -204,8 +204,13 @@ class Pruning(ApiModel):
 
 
 PRUNING_MESSAGE = "a pruned network differs from its source: set gates.parity.datasetUri or gates.parity.metrics"
-MODELOPT_MESSAGE = "ONNX Runtime runs what ModelOpt quantises in FP32 on CPUs: set backend OpenVINO"
+MODELOPT_MESSAGE = "ONNX Runtime runs what ModelOpt quantises in FP32 on CPUs: set backend OpenVINO or TensorRT"
+
+
 CANDIDATES_MESSAGE = "candidates belong to precision Auto"
+ENGINE_OPTIONS_MESSAGE = "batch, dynamicShapes and tensorrt belong to backend TensorRT"
+ONE_PRECISION_MESSAGE = "backend TensorRT makes one precision: choose fp32, fp16 or int8"
+_IS_TENSORRT = "has(self.backend) && self.backend == 'TensorRT'"
 
 
 class Conversion(ApiModel):
@@ -231,11 +236,21 @@ class Conversion(ApiModel):
                     " || (has(self.backend) && self.backend != 'ONNXRuntime')",
                     MODELOPT_MESSAGE,
                 ),
+                rule(
+                    f"({_IS_TENSORRT}) || !(has(self.batch) || has(self.tensorrt)"
+                    " || (has(self.dynamicShapes) && size(self.dynamicShapes) > 0))",
+                    ENGINE_OPTIONS_MESSAGE,
+                ),
+                rule(f"!({_IS_TENSORRT}) || self.precision != 'Auto'", ONE_PRECISION_MESSAGE),
             ]
         },
     )
 
-    backend: Backend = Field(default=Backend.ONNX_RUNTIME, description="What executes the artifact in Triton.")
+    backend: Backend = Field(
+        default=Backend.ONNX_RUNTIME,
+        description="What executes the artifact in Triton. TensorRT: the ONNX artifact becomes an engine on each of"
+        " accelerators, and each engine is proven there.",
+    )
     precision: WantedPrecision = Field(
         default=WantedPrecision.FP32,
         description="Numeric precision of the artifact, made and proven or refused. Auto: several are made and"
@@ -258,6 +273,21 @@ class Conversion(ApiModel):
         description="Prune the network before its precision is made. Opt-in: it costs accuracy, which the goals judge;"
         " without goals it may lose 0.01 of the task's metric.",
     )
+    batch: EngineBatch | None = Field(
+        default=None, description="Batch sizes of TensorRT engines; unset: up to serving.batching.maxBatchSize."
+    )
+    dynamic_shapes: Annotated[
+        list[DynamicShape],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["input", "axis"],
+            },
+        ),
+        AfterValidator(distinct_axes),
+    ] = Field(default=[], description="Ranges of the free axes of a network for TensorRT, by input and axis.")
+    tensorrt: TensorRTOptions | None = Field(default=None, description="How TensorRT engines are built.")
     gates: Gates = Field(default=Gates(), description="Checks before the artifact may serve.")
     exports: Annotated[list[ExportFormat], AfterValidator(distinct), Field(max_length=3, json_schema_extra=A_SET)] = (
         Field(
@@ -265,6 +295,11 @@ class Conversion(ApiModel):
             description="Files for other runtimes that are made of the artifact, compared with it and published beside"
             " it; never served. OpenVINO: IR. ORT: ONNX Runtime's format for mobile. TFLite: by onnx2tf, batch 1.",
         )
+    )
+    queue_name: Name | None = Field(
+        default=None,
+        description="LocalQueue of Kueue that admits the conversion's Jobs; they are created suspended. Time in the"
+        " queue counts for the deadline.",
     )
     deadline: Duration = Field(default="60m", description="Time after which a running conversion is given up.")
     auto_apply: bool = Field(default=True, description="false: convert and report, serve nothing new.")
@@ -287,4 +322,13 @@ class Conversion(ApiModel):
         quantizer = None if self.calibration is None else self.calibration.quantizer
         if quantizer is Quantizer.MODEL_OPT and self.backend is Backend.ONNX_RUNTIME:
             raise ValueError(MODELOPT_MESSAGE)
+        return self
+
+    @model_validator(mode="after")
+    def _engines_are_tensorrts(self) -> Self:
+        if self.backend is Backend.TENSORRT:
+            if self.precision is WantedPrecision.AUTO:
+                raise ValueError(ONE_PRECISION_MESSAGE)
+        elif self.batch is not None or self.tensorrt is not None or self.dynamic_shapes:
+            raise ValueError(ENGINE_OPTIONS_MESSAGE)
         return self

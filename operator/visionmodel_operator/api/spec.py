@@ -24,6 +24,7 @@ from visionmodel_operator.api.conversion import (
     Uri,
     WantedPrecision,
 )
+from visionmodel_operator.api.engine import DynamicShape, EngineBatch, TensorRTOptions
 from visionmodel_operator.api.rollout import (
     DEFAULT_METRICS,
     Analysis,
@@ -61,6 +62,8 @@ __all__ = [
     "ColorSpace",
     "Conversion",
     "Decoder",
+    "DynamicShape",
+    "EngineBatch",
     "EnvVar",
     "Gates",
     "GatewayProtocol",
@@ -91,6 +94,7 @@ __all__ = [
     "Task",
     "TaskOutput",
     "TaskType",
+    "TensorRTOptions",
     "ThresholdRange",
     "ThroughputGate",
     "Toleration",
@@ -262,6 +266,8 @@ class Traffic(ApiModel):
 
 
 OPENVINO_MESSAGE = "backend OpenVINO runs on CPUs: leave accelerators empty"
+TENSORRT_MESSAGE = "backend TensorRT runs on NVIDIA devices: name them in accelerators"
+SERVED_BATCH_MESSAGE = "conversion.batch.max must be at least serving.batching.maxBatchSize"
 
 
 class VisionModelSpec(ApiModel):
@@ -275,7 +281,18 @@ class VisionModelSpec(ApiModel):
                     "!(has(self.conversion) && has(self.conversion.backend) && self.conversion.backend == 'OpenVINO')"
                     " || !has(self.accelerators) || size(self.accelerators) == 0",
                     OPENVINO_MESSAGE,
-                )
+                ),
+                rule(
+                    "!(has(self.conversion) && has(self.conversion.backend) && self.conversion.backend == 'TensorRT')"
+                    " || (has(self.accelerators) && size(self.accelerators) > 0)",
+                    TENSORRT_MESSAGE,
+                ),
+                rule(
+                    "!(has(self.conversion) && has(self.conversion.batch)) || !has(self.serving)"
+                    " || !has(self.serving.batching) || !has(self.serving.batching.maxBatchSize)"
+                    " || self.serving.batching.maxBatchSize <= self.conversion.batch.max",
+                    SERVED_BATCH_MESSAGE,
+                ),
             ]
         },
     )
@@ -301,4 +318,13 @@ class VisionModelSpec(ApiModel):
     def _openvino_has_no_accelerators(self) -> Self:
         if self.conversion.backend is Backend.OPENVINO and self.accelerators:
             raise ValueError(OPENVINO_MESSAGE)
+        return self
+
+    @model_validator(mode="after")
+    def _engines_fit_what_is_served(self) -> Self:
+        conversion = self.conversion
+        if conversion.backend is Backend.TENSORRT and not self.accelerators:
+            raise ValueError(TENSORRT_MESSAGE)
+        if conversion.batch is not None and self.serving.batching.max_batch_size > conversion.batch.max:
+            raise ValueError(SERVED_BATCH_MESSAGE)
         return self

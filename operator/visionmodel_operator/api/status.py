@@ -124,6 +124,26 @@ class ExportStatus(ExportInfo):
     runtime: Annotated[str, Field(max_length=128)] = Field(description="What ran it to measure that.")
 
 
+MAX_ENGINES = 4
+"""As many as a spec may name accelerators."""
+
+
+class EngineStatus(ApiModel):
+    """One TensorRT engine of the artifact, and what was measured on its device."""
+
+    product: Annotated[str, Field(max_length=256)] = Field(description="Device that it was built on.")
+    compute_capability: Annotated[str, Field(max_length=16)] = Field(description="Of the device, such as 8.9.")
+    tensorrt_version: Annotated[str, Field(max_length=32)] = Field(description="TensorRT that built it.")
+    digest: ShortText = Field(description="Digest of the engine's image.")
+    size_bytes: int = Field(description="Size of the plan file.")
+    precision_share: float = Field(description="Share of the multiplications in the promised precision, 0 to 1.")
+    p50_ms: float = Field(description="Median milliseconds of one sample, copies to and from the device included.")
+    p99_ms: float = Field(description="99th percentile of the milliseconds of one sample.")
+    per_second: float = Field(description="Samples per second at the largest batch.")
+    device_memory_bytes: int = Field(description="Device memory that loading and running it took.")
+    gates: Annotated[list[GateStatus], Field(max_length=256)] = Field(default=[], description="Measured goals.")
+
+
 class ConversionReport(ApiModel):
     """What the conversion made."""
 
@@ -149,6 +169,9 @@ class ConversionReport(ApiModel):
     exports: Annotated[list[ExportStatus], Field(max_length=3)] = Field(
         default=[], description="Files for other runtimes that were made of the artifact."
     )
+    engines: Annotated[list[EngineStatus], Field(max_length=MAX_ENGINES)] = Field(
+        default=[], description="TensorRT engines, in the order of the accelerators."
+    )
 
 
 class ConversionStatus(ApiModel):
@@ -158,6 +181,9 @@ class ConversionStatus(ApiModel):
     key: ShortText | None = Field(default=None, description="Content key of the artifact.")
     verdict: ResolvedVerdict | None = Field(
         default=None, description="What the gates' dataset was resolved to, where the spec names it without a digest."
+    )
+    engine_keys: Annotated[list[ShortText], Field(max_length=MAX_ENGINES)] = Field(
+        default=[], description="Keys under which its engines are remembered."
     )
     stage: ShortText | None = Field(default=None, description="What the Job is doing.")
     progress: int | None = Field(default=None, description="Percent done, advisory.")
@@ -275,6 +301,9 @@ class KnownRevision(ApiModel):
     artifact_key: ShortText | None = Field(default=None, description="Key of its artifact.")
     verdict: ResolvedVerdict | None = Field(
         default=None, description="What its gates' dataset was resolved to, where its spec names none by digest."
+    )
+    engine_keys: Annotated[list[ShortText], Field(max_length=MAX_ENGINES)] = Field(
+        default=[], description="Keys of its engines."
     )
     last_served_at: datetime | None = Field(default=None, description="When it last had traffic.")
 

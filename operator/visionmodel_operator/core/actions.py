@@ -6,9 +6,10 @@ completed by the next one. Order within a decision is the order of effects.
 
 from dataclasses import dataclass
 
+from visionmodel_contract.build import BuildRequest
 from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.report import ArtifactInfo, ReportSummary
-from visionmodel_operator.api.spec import VisionModelSpec
+from visionmodel_operator.api.spec import Accelerator, VisionModelSpec
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,16 @@ class StartConversion:
     job: str
     request: ConversionRequest
     spec: VisionModelSpec
+
+
+@dataclass(frozen=True)
+class StartBuild:
+    """Create the Job that builds the engine for one accelerator; as StartConversion otherwise."""
+
+    job: str
+    request: BuildRequest
+    spec: VisionModelSpec
+    accelerator: Accelerator
 
 
 @dataclass(frozen=True)
@@ -51,13 +62,15 @@ class DeleteJob:
 class CreateRevision:
     """Write the revision's ConfigMap (config.pbtxt and pod template) once, then its Service and Deployments.
 
-    Only for a revision whose ConfigMap does not exist; afterwards ScaleRevision re-applies what is stored.
+    Only for a revision whose ConfigMap does not exist; afterwards ScaleRevision re-applies what is stored. Where there
+    are `engines`, one for each accelerator, they are served in place of the artifact.
     """
 
     revision: str
     spec: VisionModelSpec
     artifact: ArtifactInfo
     replicas: int
+    engines: tuple[ArtifactInfo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,7 @@ class EnsureDisruptionBudget:
 
 Action = (
     StartConversion
+    | StartBuild
     | RecordArtifact
     | ForgetFailure
     | DeleteJob

@@ -18,7 +18,7 @@ from visionmodel_contract.conversion import (
 )
 from visionmodel_contract.formats import SourceFormat, format_of_name
 from visionmodel_contract.keys import gate_key, is_judged_by_digest, is_keyed, prepare_key
-from visionmodel_contract.precision import Precision
+from visionmodel_contract.precision import Backend, Precision
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.spec import Conversion, VisionModelSpec, WantedPrecision
 from visionmodel_operator.core.image_task import image_task
@@ -52,12 +52,17 @@ def conversion_request(
         task=image_task(spec.task),
         gates=gates_request(spec),
         exports=tuple(spec.conversion.exports),
-        publish=PublishTarget(
-            repository=platform.artifact_repository,
-            uri=platform.artifact_uri,
-            insecure=platform.artifact_repository_insecure,
-        ),
+        publish=publish_target(platform),
         passed_gate_keys=passed_gate_keys,
+    )
+
+
+def publish_target(platform: Platform) -> PublishTarget:
+    """Return the store that Jobs publish in."""
+    return PublishTarget(
+        repository=platform.artifact_repository,
+        uri=platform.artifact_uri,
+        insecure=platform.artifact_repository_insecure,
     )
 
 
@@ -75,22 +80,27 @@ def source_inputs(spec: VisionModelSpec) -> tuple[SourceInput, ...]:
 def conversion_options(spec: VisionModelSpec) -> ConversionOptions:
     """Return the options that change the artifact's bytes."""
     wanted = spec.conversion
-    calibration = wanted.calibration
     return ConversionOptions(
         backend=wanted.backend,
         precisions=precisions_of(wanted),
         min_improvement_percent=wanted.min_improvement,
         simplify=wanted.simplify,
         pruning=None if wanted.pruning is None else wanted.pruning.pattern,
-        calibration=None
-        if calibration is None
-        else CalibrationOptions(
-            dataset_uri=calibration.storage_uri,
-            digest=calibration.digest,
-            samples=calibration.samples,
-            method=calibration.method,
-            quantizer=calibration.quantizer,
-        ),
+        calibration=calibration_options(spec),
+    )
+
+
+def calibration_options(spec: VisionModelSpec) -> CalibrationOptions | None:
+    """Return the samples for INT8, None where there are none."""
+    wanted = spec.conversion.calibration
+    if wanted is None:
+        return None
+    return CalibrationOptions(
+        dataset_uri=wanted.storage_uri,
+        digest=wanted.digest,
+        samples=wanted.samples,
+        method=wanted.method,
+        quantizer=wanted.quantizer,
     )
 
 
@@ -104,17 +114,26 @@ def precisions_of(conversion: Conversion) -> tuple[Precision, ...]:
 
 
 def gates_request(spec: VisionModelSpec) -> GatesRequest:
-    """Return the goals that the artifact must meet before it may serve."""
-    parity = spec.conversion.gates.parity
-    goals = tuple(MetricGoal(name=m.name, goal=m.goal, value=m.value) for m in parity.metrics)
+    """Return the goals that the artifact must meet before it may serve.
+
+    Time and memory of a network that becomes an engine are the engine's to prove.
+    """
+    is_built = spec.conversion.backend is Backend.TENSORRT
     return GatesRequest(
-        parity=ParityRequest(dataset_uri=parity.dataset_uri, dataset_digest=parity.dataset_digest, metrics=goals),
-        speed=_speed_request(spec),
+        parity=parity_request(spec),
+        speed=SpeedRequest() if is_built else speed_request(spec),
         accelerated=bool(spec.accelerators),
     )
 
 
-def _speed_request(spec: VisionModelSpec) -> SpeedRequest:
+def parity_request(spec: VisionModelSpec) -> ParityRequest:
+    """Return the dataset and the goals on it."""
+    parity = spec.conversion.gates.parity
+    goals = tuple(MetricGoal(name=m.name, goal=m.goal, value=m.value) for m in parity.metrics)
+    return ParityRequest(dataset_uri=parity.dataset_uri, dataset_digest=parity.dataset_digest, metrics=goals)
+
+
+def speed_request(spec: VisionModelSpec) -> SpeedRequest:
     """Return the limits; how serving will run the network only where something is measured by it.
 
     Otherwise an edit of the pod's CPUs would ask for a new verdict that nothing depends on.

@@ -1,13 +1,26 @@
-"""Where the conversion of a revision stands: a value that the rollout and the status both read."""
+"""Where the conversion of a revision stands: a value that the rollout and the status both read.
+
+A conversion has one step, which prepares an ONNX artifact, and for TensorRT one more for each accelerator, which
+builds an engine of it. Every step is a Job whose answer is remembered under the step's own key.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary
 from visionmodel_operator.api.conditions import ConditionType, Reason
-from visionmodel_operator.api.status import ConditionStatus, ConversionReport, ConversionStatus, ResolvedVerdict
+from visionmodel_operator.api.status import (
+    MAX_ENGINES,
+    ConditionStatus,
+    ConversionReport,
+    ConversionStatus,
+    EngineStatus,
+    ResolvedVerdict,
+)
+from visionmodel_operator.core import names
+from visionmodel_operator.core.build_request import Build, DataRead, build_keys, builds_of
 from visionmodel_operator.core.conversion_request import artifact_key, gate_key_of, names_verdict
 from visionmodel_operator.core.memory import known_key, known_revision
 from visionmodel_operator.core.snapshot import JobState, Snapshot
@@ -24,6 +37,9 @@ REMEMBERED_BY_KEY = frozenset(
 """Failures that the content decides, alone or with the gates. Others (wrong digest under this URI, a missing file)
 concern only the VisionModel that named the source, and must not condemn the key for its neighbours."""
 
+REMEMBERED_OF_ENGINES = REMEMBERED_BY_KEY | {ExitCode.ENGINE_REFUSED, ExitCode.PRECISION_NOT_REACHED}
+"""An engine's key holds the device and TensorRT's image too, so what these two refuse is refused for good."""
+
 
 STARTING: Final = "Starting"
 """Stage of a Job whose pod is not there, or not running yet."""
@@ -33,12 +49,17 @@ DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 
 @dataclass(frozen=True)
 class Ready:
-    """The artifact exists and passed the gates that this spec asks for."""
+    """The artifact exists and passed the gates that this spec asks for.
+
+    Attributes:
+        engines: of the artifact, in the order of the accelerators; none where the ONNX file itself is served.
+    """
 
     key: str
     artifact: ArtifactInfo
     gates: tuple[GateResult, ...]
     summary: ReportSummary
+    engines: tuple["Ready", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,7 @@ class Reported:
     summary: ReportSummary
     key: str
     gate_key: str
+    is_engine: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,15 +101,61 @@ class Missing:
     """Nothing is known and nothing runs."""
 
 
-Conversion = Ready | Failed | Reported | Outdated | Running | Missing
+Step = Ready | Failed | Reported | Outdated | Running | Missing
+"""Where one Job's part of a conversion stands."""
 
 
-def conversion_of(snapshot: Snapshot, revision: str, job_name: str) -> Conversion:
+@dataclass(frozen=True)
+class Building:
+    """The ONNX artifact is there, and not every engine of it is.
+
+    Attributes:
+        builds: each engine that is not there yet, with where it stands.
+    """
+
+    builds: tuple[tuple[Build, Running | Missing], ...]
+
+
+Conversion = Step | Building
+
+
+def conversion_of(snapshot: Snapshot, revision: str, attempt: int) -> Conversion:
     """Return the state of the conversion of the spec's revision.
 
-    Recorded artifacts come before Jobs: the same key never runs twice, whoever asked first.
+    Recorded artifacts come before Jobs: the same key never runs twice, whoever asked first. What a finished Job says
+    is recorded before a failure of another one ends the conversion.
     """
-    known = remembered(snapshot, revision)
+    prepared = _prepared(snapshot, revision, names.prepare_job(snapshot.ref.name, revision, attempt))
+    if not isinstance(prepared, Ready):
+        return prepared
+    steps = [(build, _built(snapshot, build, attempt)) for build in _builds(snapshot, revision, prepared)]
+    for ending in (Reported | Outdated, Failed):
+        found = next((step for _, step in steps if isinstance(step, ending)), None)
+        if found is not None:
+            return found
+    missing = tuple((build, step) for build, step in steps if isinstance(step, Running | Missing))
+    if missing:
+        return Building(missing)
+    return replace(prepared, engines=tuple(step for _, step in steps if isinstance(step, Ready)))
+
+
+def job_names(snapshot: Snapshot, revision: str, attempt: int) -> tuple[str, ...]:
+    """Return the names of the Jobs of an attempt, in the order in which they run."""
+    assert snapshot.spec is not None
+    name = snapshot.ref.name
+    engines = len(build_keys(snapshot.spec, "", snapshot.platform))
+    builds = (names.build_job(name, revision, index, attempt) for index in range(engines))
+    return (names.prepare_job(name, revision, attempt), *builds)
+
+
+def current_job(snapshot: Snapshot, revision: str, attempt: int) -> JobState | None:
+    """Return the Job that an attempt waits for: the first one that is at work, else the last one there is."""
+    there = [snapshot.jobs[name] for name in job_names(snapshot, revision, attempt) if name in snapshot.jobs]
+    return next((job for job in there if job.finished is None), there[-1] if there else None)
+
+
+def _prepared(snapshot: Snapshot, revision: str, job_name: str) -> Step:
+    known = _remembered_artifact(snapshot, revision)
     if known is not None:
         return known
     job = snapshot.jobs.get(job_name)
@@ -96,6 +164,31 @@ def conversion_of(snapshot: Snapshot, revision: str, job_name: str) -> Conversio
     if job.finished is None:
         return Running(job)
     return _from_job(snapshot, job, key_of(snapshot, revision))
+
+
+def _built(snapshot: Snapshot, build: Build, attempt: int) -> Step:
+    known = _remembered(snapshot, build.request.key, build.request.gate_key)
+    if known is not None:
+        return known
+    job = snapshot.jobs.get(names.build_job(snapshot.ref.name, build.request.revision, build.index, attempt))
+    if job is None:
+        return Missing()
+    return Running(job) if job.finished is None else _from_build(snapshot, job, build)
+
+
+def _builds(snapshot: Snapshot, revision: str, prepared: Ready) -> tuple[Build, ...]:
+    """Return what is to be built of an artifact, and judged by the very data that the artifact was judged by."""
+    assert snapshot.spec is not None
+    resolved = _resolved(snapshot, revision, gate_key_of(snapshot.spec, prepared.key))
+    return builds_of(
+        snapshot.spec,
+        prepared.key,
+        read=DataRead(None if resolved is None else resolved.dataset_digest, prepared.summary.calibration_digest),
+        ref=snapshot.ref,
+        revision=revision,
+        platform=snapshot.platform,
+        passed_gate_keys=passed_gate_keys(snapshot),
+    )
 
 
 def key_of(snapshot: Snapshot, revision: str) -> str | None:
@@ -128,9 +221,15 @@ def resolved_gate_key(snapshot: Snapshot, revision: str, key: str) -> str:
     asked = gate_key_of(snapshot.spec, key)
     if names_verdict(snapshot.spec):
         return asked
+    resolved = _resolved(snapshot, revision, asked)
+    return asked if resolved is None else resolved.key
+
+
+def _resolved(snapshot: Snapshot, revision: str, asked: str) -> ResolvedVerdict | None:
+    """Return what a dataset without a digest was resolved to for a revision, under the gates of this key."""
     known = (_recorded(snapshot, revision), known_revision(snapshot.status, revision))
-    resolved = [one.verdict for one in known if one is not None and one.verdict is not None]
-    return next((verdict.key for verdict in resolved if verdict.asked == asked), asked)
+    verdicts = (one.verdict for one in known if one is not None and one.verdict is not None)
+    return next((verdict for verdict in verdicts if verdict.asked == asked), None)
 
 
 def resolved_verdict(summary: ReportSummary) -> ResolvedVerdict | None:
@@ -141,14 +240,44 @@ def resolved_verdict(summary: ReportSummary) -> ResolvedVerdict | None:
 
 
 def remembered(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
-    """Return what the artifact's record says under the gates of the spec, None when it says nothing."""
+    """Return what the records of the artifact and its engines say under the gates of the spec, None if not enough."""
+    prepared = _remembered_artifact(snapshot, revision)
+    if not isinstance(prepared, Ready):
+        return prepared
+    engines = [
+        _remembered(snapshot, one.request.key, one.request.gate_key) for one in _builds(snapshot, revision, prepared)
+    ]
+    failed = next((engine for engine in engines if isinstance(engine, Failed)), None)
+    if failed is not None:
+        return failed
+    ready = tuple(engine for engine in engines if isinstance(engine, Ready))
+    return replace(prepared, engines=ready) if len(ready) == len(engines) else None
+
+
+def remembered_failure(snapshot: Snapshot, revision: str) -> tuple[str, str] | None:
+    """Return the key and the gate key of the record that says why the revision cannot be had, None without one."""
     key = remembered_key(snapshot, revision)
-    known = snapshot.artifacts.get(key or "")
-    if key is None or known is None:
+    if key is None:
+        return None
+    gate_key = resolved_gate_key(snapshot, revision, key)
+    prepared = _remembered(snapshot, key, gate_key)
+    if not isinstance(prepared, Ready):
+        return None if prepared is None else (key, gate_key)
+    engines = ((build.request.key, build.request.gate_key) for build in _builds(snapshot, revision, prepared))
+    return next((record for record in engines if isinstance(_remembered(snapshot, *record), Failed)), None)
+
+
+def _remembered_artifact(snapshot: Snapshot, revision: str) -> Ready | Failed | None:
+    key = remembered_key(snapshot, revision)
+    return None if key is None else _remembered(snapshot, key, resolved_gate_key(snapshot, revision, key))
+
+
+def _remembered(snapshot: Snapshot, key: str, gate_key: str) -> Ready | Failed | None:
+    known = snapshot.artifacts.get(key)
+    if known is None:
         return None
     if known.failure is not None:
         return _failed(known.failure)
-    gate_key = resolved_gate_key(snapshot, revision, key)
     if gate_key in known.gate_failures:
         return _failed(known.gate_failures[gate_key], known.verdicts.get(gate_key, ()))
     if gate_key not in known.verdicts or known.summary.artifact is None:
@@ -176,9 +305,36 @@ def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
         parity=list(conversion.gates),
         candidates=list(conversion.summary.candidates),
         exports=list(conversion.summary.exports),
+        engines=[_engine_status(engine) for engine in conversion.engines],
     )
-    return recorded.model_copy(
-        update={"key": conversion.key, "stage": "Done", "progress": 100, "report": report, "message": None}
+    done = {"key": conversion.key, "stage": "Done", "progress": 100, "report": report, "message": None}
+    return recorded.model_copy(update={**done, "engine_keys": [engine.key for engine in conversion.engines]})
+
+
+def noted(recorded: ConversionStatus, conversion: Reported) -> ConversionStatus:
+    """Return the conversion's status with the key whose record is about to be written, so that it is kept."""
+    if not conversion.is_engine:
+        answered = {"key": conversion.key, "verdict": resolved_verdict(conversion.summary)}
+        return recorded.model_copy(update=answered)
+    keys = [*recorded.engine_keys, conversion.key]
+    return recorded.model_copy(update={"engine_keys": list(dict.fromkeys(keys))[-MAX_ENGINES:]})
+
+
+def _engine_status(engine: Ready) -> EngineStatus:
+    found = engine.summary.engine
+    assert found is not None, "an engine's record holds what its Job measured"
+    return EngineStatus(
+        product=found.target.product,
+        compute_capability=found.target.compute_capability,
+        tensorrt_version=found.target.tensorrt,
+        digest=engine.artifact.digest,
+        size_bytes=engine.artifact.size_bytes,
+        precision_share=found.share.compute,
+        p50_ms=found.p50_ms,
+        p99_ms=found.p99_ms,
+        per_second=found.per_second,
+        device_memory_bytes=found.device_memory_bytes,
+        gates=list(engine.gates),
     )
 
 
@@ -214,6 +370,26 @@ def _from_job(snapshot: Snapshot, job: JobState, key: str | None) -> Reported | 
         if key is not None and summary.failure.exit_code in REMEMBERED_BY_KEY:
             return _reported(snapshot, job, summary, key)
         return _failed(summary.failure, summary.gates)
+    return _silent(job)
+
+
+def _from_build(snapshot: Snapshot, job: JobState, build: Build) -> Reported | Outdated | Failed:
+    """Return what a finished build Job says; one that was asked under another image or other gates makes room."""
+    summary = job.summary
+    if job.failure == DEADLINE_EXCEEDED and (summary is None or summary.artifact is None):
+        return missed_deadline(snapshot, job)
+    if summary is None:
+        return _silent(job)
+    if summary.gate_key not in (None, build.request.gate_key):
+        return Outdated(job)
+    if summary.failure is not None and (
+        summary.gate_key is None or summary.failure.exit_code not in REMEMBERED_OF_ENGINES
+    ):
+        return _failed(summary.failure, summary.gates)
+    return Reported(summary, build.request.key, build.request.gate_key, is_engine=True)
+
+
+def _silent(job: JobState) -> Failed:
     if job.evicted:
         return Failed(Reason.CONVERSION_EVICTED, _eviction_in_words(job), job.exit_code)
     detail = job.message or "the Job left no report; its pod's log has the details"

@@ -4,6 +4,8 @@ Derived from status alone, so the same status gives the same effects after any i
 are already there cost no write (the adapter compares first).
 """
 
+from collections.abc import Iterator
+
 from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.status import SwapStage
 from visionmodel_operator.core import names
@@ -19,28 +21,25 @@ from visionmodel_operator.core.actions import (
     ForgetFailure,
     RecordArtifact,
     ScaleRevision,
+    StartBuild,
     StartConversion,
 )
 from visionmodel_operator.core.conversion_request import conversion_request
 from visionmodel_operator.core.conversions import (
-    Failed,
+    Building,
+    Conversion,
     Missing,
     Outdated,
     Ready,
     Reported,
     conversion_of,
+    job_names,
     passed_gate_keys,
     remembered,
-    remembered_key,
-    resolved_gate_key,
+    remembered_failure,
 )
 from visionmodel_operator.core.snapshot import JobState
 from visionmodel_operator.core.view import View
-
-
-def job_name(view: View) -> str:
-    """Return the name of the prepare Job of the attempt under way."""
-    return names.prepare_job(view.snapshot.ref.name, view.rollout.revision, view.rollout.attempt)
 
 
 def effects_of(view: View) -> tuple[Action, ...]:
@@ -51,37 +50,55 @@ def effects_of(view: View) -> tuple[Action, ...]:
 def must_forget(view: View) -> bool:
     """Whether a retry waits until the remembered failure of its conversion is gone."""
     is_retry = view.status.rollout is None and view.status.failed_revision == view.target and view.requests.retry
-    return is_retry and isinstance(remembered(view.snapshot, view.target), Failed)
+    return is_retry and remembered_failure(view.snapshot, view.target) is not None
 
 
 def is_recording(view: View) -> bool:
     """Whether the record of a finished Job is being written, of which nobody tells us."""
-    conversion = conversion_of(view.snapshot, view.rollout.revision, job_name(view))
-    return isinstance(conversion, Reported | Outdated)
+    return isinstance(_state(view), Reported | Outdated)
+
+
+def _state(view: View) -> Conversion:
+    return conversion_of(view.snapshot, view.rollout.revision, view.rollout.attempt)
 
 
 def _conversion(view: View) -> tuple[Action, ...]:
-    if must_forget(view) and (key := remembered_key(view.snapshot, view.target)) is not None:
-        return (ForgetFailure(key, resolved_gate_key(view.snapshot, view.target, key)),)
+    if must_forget(view) and (record := remembered_failure(view.snapshot, view.target)) is not None:
+        return (ForgetFailure(*record),)
     if view.status.rollout is None or view.status.phase is not Phase.CONVERTING:
         return ()
-    conversion = conversion_of(view.snapshot, view.rollout.revision, job_name(view))
-    ref = view.snapshot.ref
+    conversion = _state(view)
     if isinstance(conversion, Missing):
-        request = conversion_request(
-            view.spec,
-            namespace=ref.namespace,
-            name=ref.name,
-            revision=view.rollout.revision,
-            platform=view.snapshot.platform,
-            passed_gate_keys=passed_gate_keys(view.snapshot),
-        )
-        return (StartConversion(job_name(view), request, view.spec),)
+        return (_prepare(view),)
+    if isinstance(conversion, Building):
+        return tuple(_builds(view, conversion))
     if isinstance(conversion, Reported):
         return (RecordArtifact(conversion.key, conversion.summary, conversion.gate_key),)
     if isinstance(conversion, Outdated):
         return (DeleteJob(conversion.job.name),)
     return ()
+
+
+def _prepare(view: View) -> StartConversion:
+    ref, rollout = view.snapshot.ref, view.rollout
+    request = conversion_request(
+        view.spec,
+        namespace=ref.namespace,
+        name=ref.name,
+        revision=rollout.revision,
+        platform=view.snapshot.platform,
+        passed_gate_keys=passed_gate_keys(view.snapshot),
+    )
+    return StartConversion(names.prepare_job(ref.name, rollout.revision, rollout.attempt), request, view.spec)
+
+
+def _builds(view: View, conversion: Building) -> Iterator[StartBuild]:
+    """Yield what is not at work yet: devices are waited for side by side."""
+    ref, rollout = view.snapshot.ref, view.rollout
+    for build, step in conversion.builds:
+        if isinstance(step, Missing):
+            job = names.build_job(ref.name, rollout.revision, build.index, rollout.attempt)
+            yield StartBuild(job, build.request, view.spec, build.accelerator)
 
 
 def serving_revisions(view: View) -> dict[str, int]:
@@ -139,7 +156,8 @@ def _create(view: View, revision: str, replicas: int) -> tuple[Action, ...]:
     conversion = remembered(view.snapshot, revision) if revision == view.target else None
     if not isinstance(conversion, Ready):
         return ()
-    return (CreateRevision(revision, view.spec, conversion.artifact, replicas),)
+    engines = tuple(engine.artifact for engine in conversion.engines)
+    return (CreateRevision(revision, view.spec, conversion.artifact, replicas, engines),)
 
 
 def _routes(view: View) -> tuple[Action, ...]:
@@ -179,9 +197,10 @@ def _is_job_needed(view: View, job: JobState) -> bool:
     """A Job stays while it is at work, until its report is recorded, or while its failure is the latest news."""
     if job.revision == view.status.failed_revision:
         return job.finished is not None
-    if view.status.rollout is None or job.name != job_name(view):
+    rollout = view.status.rollout
+    if rollout is None or view.status.phase is not Phase.CONVERTING:
         return False
-    return view.status.phase is Phase.CONVERTING
+    return job.name in job_names(view.snapshot, rollout.revision, rollout.attempt)
 
 
 def kept_revisions(view: View) -> frozenset[str]:

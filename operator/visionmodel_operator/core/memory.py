@@ -117,7 +117,13 @@ def known_key(status: VisionModelStatus, revision: str) -> str | None:
 def converted(status: VisionModelStatus, conversion: ConversionStatus) -> VisionModelStatus:
     """Record what the conversion made, and that the revision keeps its artifact."""
     revisions = [
-        known.model_copy(update={"artifact_key": conversion.key, "verdict": conversion.verdict or known.verdict})
+        known.model_copy(
+            update={
+                "artifact_key": conversion.key,
+                "engine_keys": conversion.engine_keys,
+                "verdict": conversion.verdict or known.verdict,
+            }
+        )
         if known.revision == conversion.revision
         else known
         for known in status.revisions

@@ -11,6 +11,8 @@ LABEL_NAME = f"{GROUP}/name"
 LABEL_REVISION = f"{GROUP}/revision"
 LABEL_TRACK = f"{GROUP}/track"
 LABEL_ARTIFACT_KEY = f"{GROUP}/artifact-key"
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+"""Kueue's: the LocalQueue that admits a Job."""
 
 ANNOTATION_PROMOTE = f"{GROUP}/promote"
 ANNOTATION_ABORT = f"{GROUP}/abort"
@@ -52,6 +54,12 @@ def prepare_job(name: str, revision: str, attempt: int) -> str:
     It becomes a label of the Job's pods, so a long name of a VisionModel is cut and told apart by its digest.
     """
     suffix = f"-{revision}-prepare" if attempt <= 1 else f"-{revision}-prepare-{attempt}"
+    return _fitted(name, MAX_LABEL_LENGTH - len(suffix)) + suffix
+
+
+def build_job(name: str, revision: str, index: int, attempt: int) -> str:
+    """Name of the Job that builds the engine for one accelerator; otherwise as `prepare_job`."""
+    suffix = f"-{revision}-build-{index}" if attempt <= 1 else f"-{revision}-build-{index}-{attempt}"
     return _fitted(name, MAX_LABEL_LENGTH - len(suffix)) + suffix
 
 

@@ -70,13 +70,29 @@ DEFAULTS_V1: Final[dict[str, Any]] = {
     "task.Classification.topK": 5,
     "task.Segmentation.decoder": "ClassScores",
     "task.Segmentation.scoreThreshold": 0.5,
+    "conversion.dynamicShapes": [],
+    "conversion.tensorrt.workspace": "2Gi",
+    "conversion.tensorrt.optimizationLevel": 3,
+    "conversion.tensorrt.hardwareCompatibility": "None",
+    "conversion.tensorrt.versionCompatible": False,
+    "conversion.tensorrt.sparseWeights": False,
 }
 """Values that scheme 1 leaves out of the hash, by path; a map or list is compared as a whole, as the API server
 defaults it as a whole. Frozen: a field that is new in the API gets a new row, an existing row never changes. A
 changed row would rename every revision in every cluster and start a canary for each."""
 
 _UNIDENTIFYING_MODEL_FIELDS = ("secretRef", "trustPickle")
-_CONVERSION_FIELDS = ("backend", "precision", "simplify", "calibration", "pruning", "exports")
+_CONVERSION_FIELDS = (
+    "backend",
+    "precision",
+    "simplify",
+    "calibration",
+    "pruning",
+    "exports",
+    "batch",
+    "dynamicShapes",
+    "tensorrt",
+)
 """Exports change no pod; they are made in a rollout's conversion, so asking for another one begins one (ADR 0017)."""
 _SEARCHED_FIELDS = ("candidates", "minImprovement", "gates")
 """What a precision below FP32 is searched and chosen by; of FP32 goals only allow or refuse (ADR 0012)."""

@@ -22,12 +22,13 @@ from visionmodel_operator.core.conversions import (
     Ready,
     Reported,
     conversion_of,
+    current_job,
     missed_deadline,
+    noted,
     remembered,
     reported,
-    resolved_verdict,
 )
-from visionmodel_operator.core.effects import effects_of, job_name, must_forget
+from visionmodel_operator.core.effects import effects_of, must_forget
 from visionmodel_operator.core.judge import Harm
 from visionmodel_operator.core.operations import Event
 from visionmodel_operator.core.requests import remember
@@ -247,7 +248,7 @@ def _end_of(view: View) -> tuple[Reason, str] | None:
 
 def _converting(view: View) -> VisionModelStatus:
     status, now = view.status, view.now
-    conversion = conversion_of(view.snapshot, view.rollout.revision, job_name(view))
+    conversion = conversion_of(view.snapshot, view.rollout.revision, view.rollout.attempt)
     recorded = status.conversion
     assert recorded is not None
     match conversion:
@@ -260,10 +261,10 @@ def _converting(view: View) -> VisionModelStatus:
         case Failed():
             return _not_converted(view, conversion)
         case Reported():
-            answered = {"key": conversion.key, "verdict": resolved_verdict(conversion.summary)}
-            return status.model_copy(update={"conversion": recorded.model_copy(update=answered)})
+            return status.model_copy(update={"conversion": noted(recorded, conversion)})
     if view.waited(recorded.started_at, view.spec.conversion.deadline):
-        return _not_converted(view, missed_deadline(view.snapshot, view.snapshot.jobs.get(job_name(view))))
+        job = current_job(view.snapshot, view.rollout.revision, view.rollout.attempt)
+        return _not_converted(view, missed_deadline(view.snapshot, job))
     return status
 
 

@@ -165,12 +165,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Runtime:
-    """One entry of the platform's runtime table (Helm values); without `openvino_image` it has no such backend."""
+    """One entry of the platform's runtime table (Helm values).
+
+    Attributes:
+        openvino_image: serves models with backend OpenVINO; None: it has no such backend.
+        tensorrt_converter_image: builds engines with the TensorRT of this Triton release; None: it builds none.
+    """
 
     version: str
     image: str
     triton_version: str
     openvino_image: str | None = None
+    tensorrt_converter_image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +215,8 @@ class Platform:
     job_memory_limit: str = "2Gi"
     job_storage_limit: str = "10Gi"
     job_service_account: str | None = None
+    build_cpu_limit: str = "2"
+    build_memory_limit: str = "8Gi"
     converter_openvino_image: str | None = None
     converter_tflite_image: str | None = None
     converter_modelopt_image: str | None = None

@@ -17,8 +17,7 @@ from visionmodel_operator.api.status import (
     VisionModelStatus,
 )
 from visionmodel_operator.core import memory, names
-from visionmodel_operator.core.conversions import STARTING, goals_in_words
-from visionmodel_operator.core.effects import job_name
+from visionmodel_operator.core.conversions import STARTING, current_job, goals_in_words
 from visionmodel_operator.core.judge import LatencyRatio, config_from_analysis, verdict_of
 from visionmodel_operator.core.revision import plan_digest
 from visionmodel_operator.core.snapshot import Snapshot
@@ -137,7 +136,7 @@ def _conversion(view: View) -> ConversionStatus | None:
     conversion = view.status.conversion
     if conversion is None or view.status.phase is not Phase.CONVERTING:
         return conversion
-    job = view.snapshot.jobs.get(job_name(view))
+    job = current_job(view.snapshot, view.rollout.revision, view.rollout.attempt)
     if job is None:
         return conversion
     stage = job.progress_stage or (job.waiting or STARTING if job.finished is None else "Recording")

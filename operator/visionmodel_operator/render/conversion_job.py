@@ -1,207 +1,45 @@
-"""The prepare Job: one request, one converter, no rights in the cluster.
+"""The prepare Job: from the source to a proven ONNX artifact, on a CPU."""
 
-Created once and never applied again: a queueing system may own its suspension and placement from then on.
-"""
-
-from collections.abc import Mapping
-from math import ceil
-from typing import Any, Final
-
-from visionmodel_contract.exits import PERMANENT_EXIT_CODES
 from visionmodel_contract.precision import Backend, ExportFormat, Quantizer
-from visionmodel_operator.api.base import GROUP, duration_seconds
-from visionmodel_operator.api.spec import VisionModelSpec
-from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import DeleteJob, StartConversion
-from visionmodel_operator.core.operations import Create, Delete, Operation
-from visionmodel_operator.core.quantity import canonical, canonical_map, smaller
+from visionmodel_operator.core.operations import Delete, Operation
 from visionmodel_operator.core.snapshot import Platform, Snapshot
-from visionmodel_operator.render.artifact_files import (
-    ARTIFACT_CREDENTIALS,
-    ARTIFACT_VOLUME,
-    CLAIM_SCHEME,
-    REGISTRY_CREDENTIALS,
-    claim_of,
-    secret_volume,
-)
-from visionmodel_operator.render.artifact_files import CLAIM_FOLDER as ARTIFACT_FOLDER
-from visionmodel_operator.render.objects import Json, owned_metadata
-from visionmodel_operator.render.restricted import RESTRICTED_CONTAINER, RESTRICTED_POD
+from visionmodel_operator.render.build_job import tensorrt_image
+from visionmodel_operator.render.jobs import Work, job
 from visionmodel_operator.render.triton_flags import serving_image
-
-CONTAINER: Final = "converter"
-BACKOFF_LIMIT: Final = 2
-ANNOTATION_REQUEST: Final = f"{GROUP}/conversion-request"
-REQUEST_FOLDER: Final = "/etc/visionmodel"
-REQUEST_FILE: Final = "request.json"
-WORK_FOLDER: Final = "/work"
-STORAGE_REQUEST: Final = "1Gi"
-STORAGE_RESOURCE: Final = "ephemeral-storage"
-AZURE_SCHEME: Final = "abfs://"
-AZURE_LABEL: Final = {"azure.workload.identity/use": "true"}
-"""What Azure's webhook wants on a pod, beside the annotation of its service account, to hand it a token."""
-SOURCE_CREDENTIALS: Final = "/var/run/secrets/visionmodel/source"
-CLAIM_FOLDER: Final = "/mnt/pvc"
-CPU_REQUEST: Final = "250m"
-MEMORY_REQUEST: Final = "512Mi"
 
 
 def start_conversion(action: StartConversion, snapshot: Snapshot) -> tuple[Operation, ...]:
     """Return the Job.
 
     Raises:
-        UserError: nothing could serve what it would make; said before the work is done.
+        UserError: nothing could serve what it would make, or build the engines; said before the work is done.
     """
-    serving_image(action.spec, snapshot.platform)
-    ref = snapshot.ref
-    job_labels = names.object_labels(ref.name, "conversion", action.request.revision)
-    manifest = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": owned_metadata(ref, action.job, job_labels),
-        "spec": {
-            "backoffLimit": BACKOFF_LIMIT,
-            "activeDeadlineSeconds": max(1, ceil(duration_seconds(action.spec.conversion.deadline))),
-            "podFailurePolicy": _pod_failure_policy(),
-            "template": {
-                "metadata": {
-                    # without the revision: the revision's Service and budget select their pods by it
-                    "labels": {
-                        **_identity_labels(action.spec, snapshot.platform),
-                        **names.object_labels(ref.name, "conversion"),
-                    },
-                    # as a file of the downward API: born and deleted with the Job, unlike a ConfigMap beside it
-                    "annotations": {ANNOTATION_REQUEST: action.request.to_json()},
-                },
-                "spec": _pod(action, snapshot.platform),
-            },
-        },
-    }
-    return (Create(manifest),)
+    spec, platform = action.spec, snapshot.platform
+    serving_image(spec, platform)
+    if spec.conversion.backend is Backend.TENSORRT:
+        tensorrt_image(spec, platform)
+    calibration = spec.conversion.calibration
+    work = Work(
+        name=action.job,
+        revision=action.request.revision,
+        command="prepare",
+        image=_image(action, platform),
+        request=action.request.to_json(),
+        uris=(
+            spec.model.storage_uri,
+            spec.conversion.gates.parity.dataset_uri,
+            None if calibration is None else calibration.storage_uri,
+        ),
+        cpu=platform.job_cpu_limit,
+        memory=platform.job_memory_limit,
+    )
+    return job(work, spec, snapshot.ref, platform)
 
 
 def delete_job(action: DeleteJob) -> tuple[Operation, ...]:
     """Return the delete of a Job; its pods go with it."""
     return (Delete("batch/v1", "Job", action.job),)
-
-
-def _pod_failure_policy() -> Json:
-    return {
-        "rules": [
-            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-            {
-                "action": "FailJob",
-                "onExitCodes": {
-                    "containerName": CONTAINER,
-                    "operator": "In",
-                    "values": [int(code) for code in PERMANENT_EXIT_CODES],
-                },
-            },
-        ]
-    }
-
-
-def _pod(action: StartConversion, platform: Platform) -> Json:
-    scratch = {"emptyDir": {"sizeLimit": canonical(platform.job_storage_limit)}}
-    mounts = [
-        ({"name": "request", "downwardAPI": {"items": [_request_item()]}}, REQUEST_FOLDER, True),
-        ({"name": "work", **scratch}, WORK_FOLDER, False),
-        ({"name": "tmp", **scratch}, "/tmp", False),
-        *_secret_mounts(action.spec, platform),
-        *_claim_mounts(action.spec, platform),
-    ]
-    # one volume for a claim that holds sources and artifacts: a kubelet waits forever for two of the same claim
-    volumes = {volume["name"]: volume for volume, _, _ in mounts}
-    pod: Json = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": _pod_security(platform),
-        "containers": [_converter(_image(action, platform), platform, mounts)],
-        "volumes": list(volumes.values()),
-    }
-    if platform.job_service_account is not None:
-        pod["serviceAccountName"] = platform.job_service_account
-    if platform.pull_secret is not None:
-        pod["imagePullSecrets"] = [{"name": platform.pull_secret}]
-    return pod
-
-
-def _request_item() -> Json:
-    return {"path": REQUEST_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_REQUEST}']"}}
-
-
-def _resources(platform: Platform) -> Json:
-    """Return the limits, and requests that fit a small model and never exceed them."""
-    limits = {
-        "cpu": platform.job_cpu_limit,
-        "memory": platform.job_memory_limit,
-        STORAGE_RESOURCE: platform.job_storage_limit,
-    }
-    least = {"cpu": CPU_REQUEST, "memory": MEMORY_REQUEST, STORAGE_RESOURCE: STORAGE_REQUEST}
-    return {
-        "requests": {name: smaller(least[name], limit) for name, limit in limits.items()},
-        "limits": canonical_map(limits),
-    }
-
-
-Mount = tuple[Mapping[str, Any], str, bool]
-"""A volume, where it is mounted, and whether read-only."""
-
-
-def _secret_mounts(spec: VisionModelSpec, platform: Platform) -> list[Mount]:
-    """Return the Secrets as files; the kubelet reads them, the operator never does."""
-    found: list[Mount] = []
-    if spec.model.secret_ref is not None:
-        found.append((secret_volume("source-credentials", spec.model.secret_ref.name), SOURCE_CREDENTIALS, True))
-    if platform.push_secret is not None and platform.artifact_repository is not None:
-        found.append((secret_volume("registry-credentials", platform.push_secret), REGISTRY_CREDENTIALS, True))
-    if platform.artifact_secret is not None:
-        found.append((secret_volume("artifact-credentials", platform.artifact_secret), ARTIFACT_CREDENTIALS, True))
-    return found
-
-
-def _artifact_claim(platform: Platform) -> str | None:
-    uri = platform.artifact_uri or ""
-    return claim_of(uri)[0] if uri.startswith(CLAIM_SCHEME) else None
-
-
-def _pod_security(platform: Platform) -> Json:
-    """Return the pod's context; the files of a whole store are not to be given to our group at every start."""
-    if _artifact_claim(platform) is None:
-        return dict(RESTRICTED_POD)
-    return {**RESTRICTED_POD, "fsGroupChangePolicy": "OnRootMismatch"}
-
-
-def _claim_mounts(spec: VisionModelSpec, platform: Platform) -> list[Mount]:
-    """Return the claims of sources, read-only, and the one that artifacts go into."""
-    own = _artifact_claim(platform)
-    artifacts = {"name": ARTIFACT_VOLUME, "persistentVolumeClaim": {"claimName": own}}
-    found: list[Mount] = []
-    for index, (claim, path) in enumerate(_claims(spec)):
-        volume = {"name": f"claim-{index}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
-        found.append((artifacts if claim == own else volume, path, True))
-    return found if own is None else [*found, (artifacts, ARTIFACT_FOLDER, False)]
-
-
-def _claims(spec: VisionModelSpec) -> list[tuple[str, str]]:
-    """Return each claim that a URI of the spec names, and its folder."""
-    claims = [uri.removeprefix(CLAIM_SCHEME).partition("/")[0] for uri in _uris(spec) if uri.startswith(CLAIM_SCHEME)]
-    return [(claim, f"{CLAIM_FOLDER}/{claim}") for claim in dict.fromkeys(claims)]
-
-
-def _uris(spec: VisionModelSpec) -> list[str]:
-    """Return what the Job reads: model, evaluation data, calibration samples."""
-    conversion = spec.conversion
-    calibration = None if conversion.calibration is None else conversion.calibration.storage_uri
-    return [uri for uri in (spec.model.storage_uri, conversion.gates.parity.dataset_uri, calibration) if uri]
-
-
-def _identity_labels(spec: VisionModelSpec, platform: Platform) -> dict[str, str]:
-    """Return what a cloud wants on a pod that reads as its service account; the others go by the account alone."""
-    reads = spec.model.secret_ref is None and any(uri.startswith(AZURE_SCHEME) for uri in _uris(spec))
-    writes = platform.artifact_secret is None and (platform.artifact_uri or "").startswith(AZURE_SCHEME)
-    return dict(AZURE_LABEL) if reads or writes else {}
 
 
 def _image(action: StartConversion, platform: Platform) -> str:
@@ -222,30 +60,3 @@ def _image(action: StartConversion, platform: Platform) -> str:
     if needs_openvino and platform.converter_openvino_image is not None:
         return platform.converter_openvino_image
     return platform.converter_image
-
-
-def _converter(image: str, platform: Platform, mounts: list[Mount]) -> Json:
-    return {
-        "name": CONTAINER,
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["visionmodel-convert"],
-        "args": ["prepare", "--request", f"{REQUEST_FOLDER}/{REQUEST_FILE}", "--work", WORK_FOLDER],
-        "env": [
-            {"name": "VISIONMODEL_ALLOW_HTTP", "value": "true" if platform.allow_http_sources else "false"},
-            # in bytes, and what a LimitRange or a policy made of it
-            {
-                "name": "VISIONMODEL_STORAGE_LIMIT_BYTES",
-                "valueFrom": {"resourceFieldRef": {"resource": f"limits.{STORAGE_RESOURCE}", "divisor": "1"}},
-            },
-        ],
-        "resources": _resources(platform),
-        "securityContext": dict(RESTRICTED_CONTAINER),
-        # the report, or after a crash that left none (out of memory), the end of the log
-        "terminationMessagePath": "/dev/termination-log",
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": volume["name"], "mountPath": path, **({"readOnly": True} if read_only else {})}
-            for volume, path, read_only in mounts
-        ],
-    }

@@ -17,7 +17,13 @@ from visionmodel_operator.render.objects import Json, without_empty
 from visionmodel_operator.render.repository import repository_models
 from visionmodel_operator.render.restricted import RESTRICTED_CONTAINER, RESTRICTED_POD
 from visionmodel_operator.render.triton_config import model_version
-from visionmodel_operator.render.triton_flags import REPOSITORY, runtime_of, serving_image, tritonserver_args
+from visionmodel_operator.render.triton_flags import (
+    REPOSITORY,
+    engine_args,
+    runtime_of,
+    serving_image,
+    tritonserver_args,
+)
 
 LABEL_ACCELERATOR: Final = f"{GROUP}/accelerator"
 """Index of the accelerator: keeps the selectors of one revision's Deployments apart."""
@@ -111,7 +117,7 @@ def _triton(
         "image": serving_image(spec, platform),
         "imagePullPolicy": "IfNotPresent",
         "command": [TRITONSERVER],
-        "args": tritonserver_args(runtime),
+        "args": [*tritonserver_args(runtime), *engine_args(spec.conversion)],
         **without_empty({"env": [without_empty({"name": e.name, "value": e.value}) for e in spec.serving.pod.env]}),
         "ports": [
             {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
@@ -190,12 +196,17 @@ def _placement(name: str, revision: str, spec: VisionModelSpec, accelerator: Acc
             }
         ]
     }
-    if accelerator is not None:
-        product = {} if accelerator.product is None else {GPU_PRODUCT_LABEL: accelerator.product}
-        tolerations = [without_empty(toleration.to_wire()) for toleration in accelerator.tolerations]
-        placement |= without_empty({"nodeSelector": {**accelerator.node_selector, **product}})
-        placement["tolerations"] = [dict(GPU_TOLERATION), *tolerations]
-    return placement
+    return placement if accelerator is None else placement | device_placement(accelerator)
+
+
+def device_placement(accelerator: Accelerator) -> Json:
+    """Return what brings a pod to a node with this device."""
+    product = {} if accelerator.product is None else {GPU_PRODUCT_LABEL: accelerator.product}
+    tolerations = [without_empty(toleration.to_wire()) for toleration in accelerator.tolerations]
+    return {
+        **without_empty({"nodeSelector": {**accelerator.node_selector, **product}}),
+        "tolerations": [dict(GPU_TOLERATION), *tolerations],
+    }
 
 
 def _volumes(name: str, revision: str, spec: VisionModelSpec) -> list[Json]:

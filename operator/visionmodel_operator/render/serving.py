@@ -183,7 +183,7 @@ def _deployment(
         ref.name,
         revision,
         action.spec,
-        action.artifact,
+        action.engines[index] if action.engines else action.artifact,
         snapshot.platform,
         index=index,
         accelerator=accelerator,

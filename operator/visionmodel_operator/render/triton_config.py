@@ -6,6 +6,7 @@ The report wins over the spec because the file that Triton loads is the one that
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from visionmodel_contract.artifact import MODEL_FILES
 from visionmodel_contract.precision import Backend
 from visionmodel_contract.report import ArtifactInfo, TensorSpec
 from visionmodel_operator.api.base import duration_seconds
@@ -16,9 +17,12 @@ from visionmodel_operator.core.threads import instance_options
 from visionmodel_operator.errors import UserError
 from visionmodel_operator.render.text import render_text
 
-BACKENDS: Final = {Backend.ONNX_RUNTIME: "onnxruntime", Backend.OPENVINO: "openvino"}
-"""The API's names of what executes the artifact in Triton's words; both read the same file."""
-MODEL_FILE: Final = "model.onnx"
+BACKENDS: Final = {
+    Backend.ONNX_RUNTIME: "onnxruntime",
+    Backend.OPENVINO: "openvino",
+    Backend.TENSORRT: "tensorrt",
+}
+"""The API's names of what executes the artifact in Triton's words."""
 VERSION_HEX_DIGITS: Final = 7
 
 DATA_TYPES: Final = {
@@ -85,17 +89,23 @@ def config_pbtxt(
         "config.pbtxt.j2",
         name=name,
         backend=BACKENDS[spec.conversion.backend],
-        model_file=MODEL_FILE,
+        model_file=MODEL_FILES[spec.conversion.backend],
         max_batch_size=batching.max_batch_size,
         version=model_version(revision),
         inputs=inputs,
         outputs=tuple(configured_tensor(tensor, batching.max_batch_size) for tensor in artifact.outputs),
         instances=spec.serving.instances,
-        instance_kind="KIND_GPU" if spec.accelerators and not platform.simulated_accelerators else "KIND_CPU",
+        instance_kind=_instance_kind(spec, platform),
         dynamic_batching=_dynamic_batching(batching),
         parameters=instance_options(spec).parameters(spec.conversion.backend),
         warmup_batch_sizes=_warmup_batch_sizes(spec, inputs),
     )
+
+
+def _instance_kind(spec: VisionModelSpec, platform: Platform) -> str:
+    """Return where instances run; an engine runs on its device or nowhere."""
+    is_simulated = platform.simulated_accelerators and spec.conversion.backend is not Backend.TENSORRT
+    return "KIND_GPU" if spec.accelerators and not is_simulated else "KIND_CPU"
 
 
 def _checked(batching: Batching) -> Batching:

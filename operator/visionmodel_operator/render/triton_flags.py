@@ -5,7 +5,7 @@ from typing import Final
 
 from visionmodel_contract.precision import Backend
 from visionmodel_operator.api.conditions import Reason
-from visionmodel_operator.api.spec import VisionModelSpec
+from visionmodel_operator.api.spec import Conversion, VisionModelSpec
 from visionmodel_operator.core.names import GRPC_PORT, HTTP_PORT, METRICS_PORT
 from visionmodel_operator.core.snapshot import Platform, Runtime
 from visionmodel_operator.errors import UserError
@@ -77,6 +77,15 @@ def tritonserver_args(runtime: Runtime) -> list[str]:
     """Return the arguments that this Triton release understands."""
     release = _release(runtime)
     return [*COMMON_FLAGS, *(flag for since, flags in FLAGS_SINCE.items() if release >= since for flag in flags)]
+
+
+def engine_args(conversion: Conversion) -> list[str]:
+    """Return what the server must be told to load the engines that a conversion makes.
+
+    An engine that newer releases can load holds code of TensorRT for the host, which the backend runs only on demand.
+    """
+    is_compatible = conversion.tensorrt is not None and conversion.tensorrt.version_compatible
+    return ["--backend-config=tensorrt,version-compatible=true"] if is_compatible else []
 
 
 def _release(runtime: Runtime) -> tuple[int, int]:

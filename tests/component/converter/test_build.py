@@ -38,7 +38,7 @@ def built(job: JobRunner, device: FakeDevice, prepare_key: str, work: Path, *pas
     environment = environment_from(job.environment)
     journal = Journal(io.StringIO(), lambda: datetime.now(UTC))
     with open_registry(job.registry.host, job.repository, insecure=True, environment=environment) as registry:
-        return build(BuildJob(request, work, environment, RegistryStore(registry), device, journal, 1, ("build",)))
+        return build(BuildJob(request, work, environment, RegistryStore(registry, lambda: datetime.now(UTC)), device, journal, 1, ("build",)))
 
 
 def test_an_engine_of_a_published_artifact(job: JobRunner, trained: Path, tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_an_engine_of_a_published_artifact(job: JobRunner, trained: Path, tmp_pa
     device, key = FakeDevice(), prepared.summary.artifact.key
     summary = built(job, device, key, tmp_path / "first")
     assert summary.artifact is not None
-    assert job.tags() == [f"engine-{summary.artifact.key}", f"prepare-{key}"]
+    assert job.tags() == [f"prepare-{key}"]
     labels = job.registry.manifest(job.repository, f"engine-{summary.artifact.key}")["annotations"]
-    assert labels["dev.visionmodel.engine-key"] == summary.artifact.key
+    assert labels["org.opencontainers.image.title"] == "VisionModel engine"
 
     assert job.fetch_artifact(summary.artifact.image, tmp_path / "served") == 0
     assert sorted(path.name for path in (tmp_path / "served").iterdir()) == [

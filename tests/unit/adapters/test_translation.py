@@ -16,6 +16,7 @@ from visionmodel_operator.adapters.translation import (
 )
 from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
 from visionmodel_operator.core import names
+from visionmodel_operator.core.build_request import build_keys
 from visionmodel_operator.core.conversion_request import artifact_key
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import JobState, KnownArtifact, Platform, PodState
@@ -328,6 +329,10 @@ def test_known_artifact(data: dict[str, str], expected: KnownArtifact | None) ->
     assert known_artifact(artifact(data)) == expected
 
 
+PLATFORM = Platform(runtimes={}, default_runtime="", converter_image="", artifact_repository="")
+ENGINES = {**SPEC, "conversion": {"backend": "TensorRT"}, "accelerators": [{}, {"product": "NVIDIA-L4"}]}
+
+
 @pytest.mark.parametrize(
     ("spec", "status", "wanted", "kept"),
     [
@@ -342,11 +347,21 @@ def test_known_artifact(data: dict[str, str], expected: KnownArtifact | None) ->
             id="old revisions are kept",
         ),
         pytest.param({}, {"conversion": {"key": "k1"}}, {"k1"}, {"k1"}, id="an invalid spec still keeps"),
+        pytest.param(
+            ENGINES,
+            {
+                "conversion": {"key": "k1", "engineKeys": ["e1", "e2"]},
+                "revisions": [{"revision": "r", "artifactKey": "k0", "engineKeys": ["e0"]}],
+            },
+            {"k1", *build_keys(parse_spec(ENGINES), "k1", PLATFORM)},
+            {"k1", "e1", "e2", "k0", "e0"},
+            id="engines",
+        ),
     ],
 )
 def test_artifact_keys(spec: dict[str, Any], status: dict[str, Any], wanted: set[str], kept: set[str]) -> None:
     parsed = None if not spec else parse_spec(spec)
-    assert wanted_artifact_keys(parsed, parse_status(status)) == wanted
+    assert wanted_artifact_keys(parsed, parse_status(status), PLATFORM) == wanted
     assert kept_artifact_keys({"spec": spec, "status": status}) == kept
 
 
@@ -357,8 +372,8 @@ def test_without_a_digest_the_artifacts_of_this_and_the_stable_revision_are_read
         for revision, key in (("r2", "k2"), (revision_of(spec), "k1"), ("r3", "k3"))
     ]
     status = parse_status({"stable": {"revision": "r2"}, "conversion": {"key": "k0"}, "revisions": known})
-    assert wanted_artifact_keys(spec, status) == {"k0", "k1", "k2"}
-    assert wanted_artifact_keys(parse_spec(PINNED), status) == {"k0", PINNED_KEY}
+    assert wanted_artifact_keys(spec, status, PLATFORM) == {"k0", "k1", "k2"}
+    assert wanted_artifact_keys(parse_spec(PINNED), status, PLATFORM) == {"k0", PINNED_KEY}
 
 
 @pytest.mark.parametrize(
@@ -376,8 +391,7 @@ def test_needs_serving_pods(status: dict[str, Any], live: list[dict[str, Any]], 
 
 
 def test_an_invalid_spec_is_told_and_not_raised() -> None:
-    platform = Platform(runtimes={}, default_runtime="", converter_image="", artifact_repository="")
     metadata = {"name": "m", "namespace": "n", "uid": "u", "resourceVersion": "5", "deletionTimestamp": "now"}
-    snapshot = snapshot_from(Observed({"metadata": metadata, "spec": {"task": {"type": "Tensor"}}}), platform)
+    snapshot = snapshot_from(Observed({"metadata": metadata, "spec": {"task": {"type": "Tensor"}}}), PLATFORM)
     assert (snapshot.spec, snapshot.deleting) == (None, True)
     assert snapshot.spec_error.startswith("spec.model: Field required")

@@ -72,4 +72,5 @@ def test_report_takes_the_contracts_values() -> None:
         "parity": [{"metric": "top1", "goal": "threshold", "limit": 0.9, "value": 0.95, "passed": True, "samples": 10}],
         "candidates": [],
         "exports": [],
+        "engines": [],
     }

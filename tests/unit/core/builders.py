@@ -4,18 +4,35 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from visionmodel_contract.build import BuildRequest, EngineTarget
 from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.keys import digest_of, gate_key, is_judged_by_digest, prepare_key
 from visionmodel_contract.precision import ExportFormat, Goal, Precision
-from visionmodel_contract.report import ArtifactInfo, ExportInfo, Failure, GateResult, ReportSummary, TensorSpec
+from visionmodel_contract.report import (
+    ArtifactInfo,
+    EngineInfo,
+    ExportInfo,
+    Failure,
+    GateResult,
+    PrecisionShare,
+    ReportSummary,
+    TensorSpec,
+)
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.core.snapshot import ObjectRef, Platform, Runtime
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 REF = ObjectRef("vision", "shapes", "6f6f0a3e-9f7e-4a39-9d5e-6f1f2b8f0c11")
 PLATFORM = Platform(
-    runtimes={"26.07": Runtime("26.07", "registry.example/triton:26.07", "2.71.0")},
+    runtimes={
+        "26.07": Runtime(
+            "26.07",
+            "registry.example/triton:26.07",
+            "2.71.0",
+            tensorrt_converter_image="registry.example/tensorrt:1",
+        )
+    },
     default_runtime="26.07",
     converter_image="registry.example/converter:1",
     artifact_repository="registry.example/artifacts",
@@ -30,6 +47,11 @@ ANALYSIS: dict[str, Any] = {
     "metricsDeadline": "60s",
     "maxStepDuration": "120s",
 }
+TENSORRT: dict[str, Any] = {
+    "conversion": {"backend": "TensorRT"},
+    "accelerators": [{"product": "NVIDIA-L4"}, {"product": "NVIDIA-A10"}],
+}
+"""Sections of a spec that needs two engines."""
 STEPS: list[dict[str, Any]] = [
     {"setWeight": 10},
     {"pause": {"duration": "15s"}},
@@ -165,3 +187,34 @@ def failed(request: ConversionRequest, exit_code: ExitCode) -> ReportSummary:
         gates=(missed,) if is_gate else (),
         failure=Failure(reason=reason, message=f"{reason}: said the converter", exit_code=int(exit_code)),
     )
+
+
+def built(request: BuildRequest) -> ReportSummary:
+    """Return the report of a build that went well."""
+    engine = f"engine-of-{request.key}"
+    return ReportSummary(
+        result="Succeeded",
+        source_digest=source_digest(0),
+        artifact=artifact(engine),
+        gate_key=request.gate_key,
+        gates=(GateResult(metric="cosine", goal=Goal.THRESHOLD, limit=0.999, value=1.0, passed=True, samples=16),),
+        engine=EngineInfo(
+            build_key=request.key,
+            target=EngineTarget(
+                tensorrt="11.2.1.2", cuda="13.0", product="NVIDIA L4", compute_capability="8.9", multiprocessors=58
+            ),
+            driver="13.0",
+            share=PrecisionShare(precision=Precision.FP32, layers=1.0, compute=1.0, runtime="tensorrt 11.2.1.2"),
+            p50_ms=0.5,
+            p99_ms=0.75,
+            per_second=4000.0,
+            device_memory_bytes=64 * 1024**2,
+        ),
+    )
+
+
+def not_built(request: BuildRequest, exit_code: ExitCode) -> ReportSummary:
+    """Return the report of a build that ended with an exit code."""
+    reason = exit_code.name.title().replace("_", "")
+    failure = Failure(reason=reason, message=f"{reason}: said the converter", exit_code=int(exit_code))
+    return ReportSummary(result="Failed", gate_key=request.gate_key, failure=failure)

@@ -8,6 +8,7 @@ from typing import Any, Self, assert_never
 
 from unit.core import builders
 from unit.core.simulated_traffic import Traffic
+from visionmodel_contract.build import BuildRequest
 from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ReportSummary
@@ -26,6 +27,7 @@ from visionmodel_operator.core.actions import (
     ForgetFailure,
     RecordArtifact,
     ScaleRevision,
+    StartBuild,
     StartConversion,
 )
 from visionmodel_operator.core.artifact_record import artifact_from_data
@@ -45,13 +47,15 @@ class Model:
 
     Attributes:
         exit_code: of its conversion; OK succeeds, INTERNAL leaves no report.
-        converts_in: seconds, None: never ends.
+        build_exit_code: of the build of each of its engines, likewise.
+        converts_in: seconds of each Job, None: never ends.
         ready_in: seconds until a pod is Ready, None: never.
         errors: share of failed requests.
         latency_ms: of every request.
     """
 
     exit_code: ExitCode = ExitCode.OK
+    build_exit_code: ExitCode = ExitCode.OK
     converts_in: float | None = 3.0
     ready_in: float | None = 4.0
     errors: float = 0.0
@@ -60,10 +64,10 @@ class Model:
 
 @dataclass
 class Job:
-    """A prepare Job: its question, and its answer once it has one."""
+    """A prepare or build Job: its question, and its answer once it has one."""
 
     revision: str
-    request: ConversionRequest
+    request: ConversionRequest | BuildRequest
     started: datetime
     finished: bool | None = None
     summary: ReportSummary | None = None
@@ -252,7 +256,7 @@ class World:
 
     def effects(self, action: Action, snapshot: Snapshot) -> Iterator[Callable[[], None]]:
         match action:
-            case StartConversion():
+            case StartConversion() | StartBuild():
                 yield lambda: self._start(action)
             case RecordArtifact() | ForgetFailure():
                 yield lambda: self._record(action, snapshot)
@@ -285,7 +289,7 @@ class World:
             case DeleteRoute():
                 return self.lose_route
 
-    def _start(self, action: StartConversion) -> None:
+    def _start(self, action: StartConversion | StartBuild) -> None:
         if action.job not in self.jobs:
             self.jobs[action.job] = Job(action.request.revision, action.request, self.now)
             self.jobs_started += 1
@@ -327,7 +331,8 @@ class World:
         for job in self.jobs.values():
             model = self._model(job.revision)
             if job.finished is None and model.converts_in is not None and self._since(job.started) >= model.converts_in:
-                self._end(job, model.exit_code)
+                is_build = isinstance(job.request, BuildRequest)
+                self._end(job, model.build_exit_code if is_build else model.exit_code)
         route = self.route
         if route is not None and not route.accepted and self.accepts_in is not None:
             route.accepted = self._since(route.written) >= self.accepts_in
@@ -335,10 +340,13 @@ class World:
 
     def _end(self, job: Job, exit_code: ExitCode) -> None:
         job.finished, job.exit_code = exit_code is ExitCode.OK, int(exit_code)
-        if exit_code is ExitCode.OK:
-            job.summary = builders.succeeded(job.request)
-        elif exit_code is not ExitCode.INTERNAL:
-            job.summary = builders.failed(job.request, exit_code)
+        if exit_code is ExitCode.INTERNAL:
+            return
+        is_done, request = exit_code is ExitCode.OK, job.request
+        if isinstance(request, BuildRequest):
+            job.summary = builders.built(request) if is_done else builders.not_built(request, exit_code)
+        else:
+            job.summary = builders.succeeded(request) if is_done else builders.failed(request, exit_code)
 
     def _since(self, when: datetime) -> float:
         return (self.now - when).total_seconds()

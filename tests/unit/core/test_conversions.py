@@ -19,9 +19,12 @@ from visionmodel_operator.api.status import (
     ResolvedVerdict,
     VisionModelStatus,
 )
+from visionmodel_operator.core import names
 from visionmodel_operator.core.artifact_record import data_from_artifact
+from visionmodel_operator.core.build_request import builds_of
 from visionmodel_operator.core.conversion_request import artifact_key, conversion_request, gate_key_of
 from visionmodel_operator.core.conversions import (
+    Building,
     Conversion,
     Failed,
     Missing,
@@ -30,9 +33,12 @@ from visionmodel_operator.core.conversions import (
     Reported,
     Running,
     conversion_of,
+    job_names,
     key_of,
     missed_deadline,
     remembered,
+    remembered_failure,
+    reported,
     resolved_verdict,
 )
 from visionmodel_operator.core.revision import revision_of
@@ -40,7 +46,7 @@ from visionmodel_operator.core.snapshot import JobState, KnownArtifact, Snapshot
 
 PINNED, UNPINNED = builders.spec(7), builders.spec(7, pinned=False)
 REVISION = revision_of(PINNED)
-JOB = "shapes-prepare"
+JOB = names.prepare_job("shapes", REVISION, 1)
 OTHER_METRICS = [{"name": "cosine", "goal": "threshold", "value": 0.5}]
 OTHER_GATES = {"gates": {"parity": {"metrics": OTHER_METRICS}}}
 REGATED = builders.spec(7, conversion=OTHER_GATES)
@@ -279,7 +285,7 @@ CASES: dict[str, tuple[Snapshot, Conversion]] = {
 
 @pytest.mark.parametrize(("snapshot", "expected"), CASES.values(), ids=CASES.keys())
 def test_conversion_of(snapshot: Snapshot, expected: Conversion) -> None:
-    assert conversion_of(snapshot, REVISION, JOB) == expected
+    assert conversion_of(snapshot, REVISION, 1) == expected
 
 
 def test_what_is_remembered_needs_no_job() -> None:
@@ -301,3 +307,125 @@ def test_only_a_dataset_without_a_digest_has_a_resolved_verdict() -> None:
 
 def test_summary_of_an_artifact_holds_nothing_of_a_verdict() -> None:
     assert data_from_artifact(KnownArtifact(KEY, BY_DATA)) == data_from_artifact(KnownArtifact(KEY, SUCCESS))
+
+
+ENGINES = builders.spec(7, **builders.TENSORRT)
+ENGINES_REVISION = revision_of(ENGINES)
+PREPARED = builders.succeeded(asked(ENGINES))
+assert PREPARED.artifact is not None
+assert PREPARED.gate_key is not None
+PREPARED_KEY = PREPARED.artifact.key
+BUILDS = builds_of(ENGINES, PREPARED_KEY, ref=builders.REF, revision=ENGINES_REVISION, platform=builders.PLATFORM)
+L4, A10 = BUILDS
+ONNX = KnownArtifact(PREPARED_KEY, PREPARED, {PREPARED.gate_key: PREPARED.gates})
+PREPARE, L4_JOB, A10_JOB = job_names(seen(ENGINES), ENGINES_REVISION, 1)
+REFUSED = builders.not_built(L4.request, ExitCode.ENGINE_REFUSED)
+NO_DEVICE = builders.not_built(L4.request, ExitCode.DEVICE_MISSING)
+
+
+def made(build: Any) -> KnownArtifact:
+    summary = builders.built(build.request)
+    return KnownArtifact(build.request.key, summary, {build.request.gate_key: summary.gates})
+
+
+def with_engines(jobs: Mapping[str, JobState] | None = None, *artifacts: KnownArtifact) -> Snapshot:
+    known = {artifact.key: artifact for artifact in (ONNX, *artifacts)}
+    return replace(seen(ENGINES, jobs), artifacts=known)
+
+
+def build_job(finished: bool | None, summary: ReportSummary | None = None, name: str = L4_JOB) -> JobState:
+    return JobState(name, ENGINES_REVISION, finished, summary)
+
+
+def passed(build: Any) -> Any:
+    """The build as it is asked for once the ONNX artifact's verdict is known."""
+    passing = (PREPARED.gate_key,)
+    return replace(build, request=build.request.model_copy(update={"passed_gate_keys": passing}))
+
+
+L4_REPORT, EDITED = builders.built(L4.request), builders.built(L4.request).model_copy(update={"gate_key": "of others"})
+BUILD_CASES: dict[str, tuple[Snapshot, Conversion]] = {
+    "the-artifact-first": (seen(ENGINES), Missing()),
+    "nothing-built": (with_engines(), Building(((passed(L4), Missing()), (passed(A10), Missing())))),
+    "one-at-work": (
+        with_engines({L4_JOB: build_job(None)}),
+        Building(((passed(L4), Running(build_job(None))), (passed(A10), Missing()))),
+    ),
+    "one-succeeded": (
+        with_engines({L4_JOB: build_job(True, L4_REPORT)}),
+        Reported(L4_REPORT, L4.request.key, L4.request.gate_key, is_engine=True),
+    ),
+    "judged-by-other-gates-or-built-by-another-image": (
+        with_engines({L4_JOB: build_job(True, EDITED)}),
+        Outdated(build_job(True, EDITED)),
+    ),
+    "success-is-recorded-before-a-failure-counts": (
+        with_engines(
+            {L4_JOB: build_job(False, NO_DEVICE), A10_JOB: build_job(True, builders.built(A10.request), A10_JOB)}
+        ),
+        Reported(builders.built(A10.request), A10.request.key, A10.request.gate_key, is_engine=True),
+    ),
+    "no-device-concerns-this-cluster-today": (
+        with_engines({L4_JOB: build_job(False, NO_DEVICE), A10_JOB: build_job(None, name=A10_JOB)}),
+        said(NO_DEVICE),
+    ),
+    "a-refused-engine-is-remembered": (
+        with_engines({L4_JOB: build_job(False, REFUSED)}),
+        Reported(REFUSED, L4.request.key, L4.request.gate_key, is_engine=True),
+    ),
+    "a-failure-before-the-request-was-read": (
+        with_engines({L4_JOB: build_job(False, REFUSED.model_copy(update={"gate_key": None}))}),
+        said(REFUSED),
+    ),
+    "left-no-report": (
+        with_engines({L4_JOB: build_job(False)}),
+        Failed(
+            "JobFailed",
+            f"The conversion Job {L4_JOB} failed: the Job left no report; its pod's log has the details",
+            None,
+        ),
+    ),
+    "given-up-by-the-job-controller": (
+        with_engines({L4_JOB: replace(build_job(False), failure="DeadlineExceeded")}),
+        missed_deadline(with_engines(), replace(build_job(False), failure="DeadlineExceeded")),
+    ),
+    "thrown-out-by-the-kubelet": (
+        with_engines({L4_JOB: replace(build_job(False), evicted="low on memory")}),
+        Failed("ConversionEvicted", f"the node evicted a pod of Job {L4_JOB}: low on memory", None),
+    ),
+    "recorded-refusal": (with_engines({}, KnownArtifact(L4.request.key, REFUSED)), said(REFUSED)),
+}
+
+
+@pytest.mark.parametrize(("snapshot", "expected"), BUILD_CASES.values(), ids=BUILD_CASES.keys())
+def test_conversion_with_engines(snapshot: Snapshot, expected: Conversion) -> None:
+    found = conversion_of(snapshot, ENGINES_REVISION, 1)
+    assert found == expected
+
+
+def test_ready_needs_every_engine() -> None:
+    assert remembered(with_engines({}, made(L4)), ENGINES_REVISION) is None
+    ready = remembered(with_engines({}, made(L4), made(A10)), ENGINES_REVISION)
+    assert isinstance(ready, Ready)
+    assert ready == conversion_of(with_engines({}, made(A10), made(L4)), ENGINES_REVISION, 1)
+    assert ready.artifact == PREPARED.artifact
+    assert [engine.key for engine in ready.engines] == [L4.request.key, A10.request.key]
+    status = reported(ConversionStatus(revision=ENGINES_REVISION), ready)
+    assert status.engine_keys == [L4.request.key, A10.request.key]
+    assert status.report is not None
+    assert [engine.product for engine in status.report.engines] == ["NVIDIA L4"] * 2
+
+
+def test_the_record_that_a_retry_forgets_is_the_one_that_failed() -> None:
+    assert remembered_failure(with_engines({}, made(L4), made(A10)), ENGINES_REVISION) is None
+    refused = with_engines({}, KnownArtifact(A10.request.key, builders.not_built(A10.request, ExitCode.ENGINE_REFUSED)))
+    assert remembered_failure(refused, ENGINES_REVISION) == (A10.request.key, A10.request.gate_key)
+
+
+def test_jobs_of_an_attempt() -> None:
+    assert job_names(seen(PINNED), REVISION, 1) == (JOB,)
+    assert job_names(seen(ENGINES), ENGINES_REVISION, 2) == (
+        f"shapes-{ENGINES_REVISION}-prepare-2",
+        f"shapes-{ENGINES_REVISION}-build-0-2",
+        f"shapes-{ENGINES_REVISION}-build-1-2",
+    )

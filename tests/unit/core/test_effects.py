@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from unit.core import scenarios, walks
+from unit.core import builders, scenarios, walks
 from unit.core.simulated_cluster import Cluster
 from unit.core.simulated_world import Model
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure
 from visionmodel_operator.core import names
+from visionmodel_operator.core.actions import StartBuild
 from visionmodel_operator.core.conversion_request import gate_key_of
+from visionmodel_operator.core.rollout import decide
 
 
 def job(cluster: Cluster, revision: str, attempt: int = 1) -> str:
@@ -170,3 +172,15 @@ def test_a_route_comes_and_goes_with_the_gateway() -> None:
     assert without.route is None
     assert cluster.route is not None
     assert cluster.route.accepted
+
+
+def test_builds_are_started_side_by_side_and_once() -> None:
+    cluster = scenarios.new_cluster(1, **builders.TENSORRT)
+    cluster.advance_to("Converting")
+    while len(cluster.jobs) < 3:
+        cluster.advance(1)
+    assert {name for name, job in cluster.jobs.items() if job.finished is None} == {
+        names.build_job("shapes", cluster.target, index, 1) for index in range(2)
+    }
+    actions = decide(cluster.snapshot(), cluster.now).actions
+    assert not any(isinstance(action, StartBuild) for action in actions)

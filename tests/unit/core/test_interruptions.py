@@ -152,6 +152,10 @@ def told_from_the_start(**plan: Any) -> Interrupted:
     return ended(Interrupted(builders.spec_document(1), **plan), walks.SERVING)
 
 
+def told_with_engines(**plan: Any) -> Interrupted:
+    return ended(Interrupted(builders.spec_document(1, **builders.TENSORRT), **plan), walks.SERVING)
+
+
 def replace_plan(cluster: Interrupted, **plan: Any) -> Interrupted:
     fresh = cluster.clone()
     fresh.effects_seen, fresh.changing = 0, []
@@ -208,6 +212,10 @@ def test_interrupted_anywhere_it_ends_the_same(story: str, killed_in: set[Situat
 
 def test_interrupted_anywhere_the_first_revision_comes_up_the_same(killed_in: set[Situation]) -> None:
     check_interruptions(told_from_the_start, killed_in)
+
+
+def test_interrupted_anywhere_its_engines_are_built_the_same(killed_in: set[Situation]) -> None:
+    check_interruptions(told_with_engines, killed_in)
 
 
 def check_interruptions(tell: Callable[..., Interrupted], killed_in: set[Situation]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from unit.core import mishaps, scenarios, walks
+from unit.core import builders, mishaps, scenarios, walks
 from unit.core.simulated_cluster import Cluster
 from unit.core.transition_table import rows_of_the_slice
 from visionmodel_operator.core import memory
@@ -40,6 +40,8 @@ STARTS = {
     "first-not-ready": scenarios.first_not_ready,
     "turned-back": walks.turned_back,
     "not-converted": walks.not_converted,
+    "not-built": walks.not_built,
+    "with-engines": lambda: scenarios.with_candidate(**builders.TENSORRT),
     "suspended": walks.suspended,
 }
 

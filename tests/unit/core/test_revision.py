@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schema.specs import CLASSIFIER, FULL, MINIMAL, edited, spec_schema, without
+from schema.specs import CLASSIFIER, ENGINES, FULL, MINIMAL, edited, spec_schema, without
 from visionmodel_contract.keys import digest_of
 from visionmodel_operator.api.schema import with_defaults
 from visionmodel_operator.api.spec import VisionModelSpec
@@ -23,6 +23,7 @@ from visionmodel_operator.core.revision import (
 
 DIGEST = "sha256:" + "0a" * 32
 OTHER_DIGEST = "sha256:" + "0b" * 32
+_UNIDENTIFYING = ("backend", "queueName", "deadline", "autoApply")
 IDENTIFYING = ("model", "task", "conversion", "accelerators", "serving")
 
 OF_TYPES = ("task.Classification.", "task.Segmentation.")
@@ -71,7 +72,7 @@ def test_document_of_the_smallest_spec() -> None:
 
 
 def test_document_holds_what_differs() -> None:
-    conversion = {k: v for k, v in FULL["conversion"].items() if k not in ("backend", "deadline", "autoApply")}
+    conversion = {k: v for k, v in FULL["conversion"].items() if k not in _UNIDENTIFYING}
     unnamed = ("storageUri", "quantizer")
     conversion["calibration"] = {k: v for k, v in conversion["calibration"].items() if k not in unnamed}
     parity = {k: v for k, v in conversion["gates"]["parity"].items() if k != "datasetUri"}
@@ -96,6 +97,7 @@ UNCHANGED = {
     "format by name": without(("model", "modelFormat")),
     "deadline": edited(("conversion", "deadline"), "5m"),
     "autoApply": edited(("conversion", "autoApply"), False),
+    "queueName": edited(("conversion", "queueName"), "other-queue"),
     "replicas": edited(("serving", "replicas"), 7),
     "traffic": without(("traffic",)),
     "rollout": without(("rollout",)),
@@ -131,6 +133,10 @@ CHANGED = {
     "backend": BY_OPENVINO,
     "pruning": without(("conversion", "pruning")),
     "exports": edited(("conversion", "exports"), ["TFLite"]),
+    "engines": ENGINES,
+    "engines, default options": edited(("conversion", "tensorrt"), {}, ENGINES),
+    "engines, batch": edited(("conversion", "batch", "max"), 16, ENGINES),
+    "engines, shapes": edited(("conversion", "dynamicShapes"), [], ENGINES),
     "no accelerators": edited(("accelerators",), []),
     "two accelerators": edited(("accelerators",), FULL["accelerators"] * 2),
     "count": edited(("accelerators", 0, "count"), 1),
@@ -212,7 +218,12 @@ def test_table_is_frozen() -> None:
     exports = {path: value for path, value in DEFAULTS_V1.items() if path.startswith("conversion.exports")}
     quantizer = "conversion.calibration.quantizer"
     del precisions[quantizer]
-    later = {*tasks, *types, *precisions, *inputs, *exports, quantizer}
+    engines = {
+        path: value
+        for path, value in DEFAULTS_V1.items()
+        if path.startswith(("conversion.dynamicShapes", "conversion.tensorrt"))
+    }
+    later = {*tasks, *types, *precisions, *inputs, *exports, *engines, quantizer}
     first = {path: value for path, value in DEFAULTS_V1.items() if path not in later}
     assert digest_of(first) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
     assert digest_of(tasks) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
@@ -221,6 +232,7 @@ def test_table_is_frozen() -> None:
     assert digest_of(inputs) == "e8ac56833efb41b45f0be76e299a9ee90f8b64de7ff07f1be0ee18f0b3858661"
     assert DEFAULTS_V1[quantizer] == "ONNXRuntime"
     assert digest_of(exports) == "c603e448c3a1de1423696bddf757586330c098335695b82ec2d2b4532509a2ed"
+    assert digest_of(engines) == "6cd0d4368930db8cc8555cd82a20cee8c8ff97e1f53e1e14999d6a16ca0d79b0"
 
 
 TYPE_DEFAULTS = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from unit.core import builders
 from unit.core import scenarios as s
 from unit.core.simulated_cluster import Model
 from unit.core.walks import (
@@ -36,6 +37,7 @@ from unit.core.walks import (
     lose_stable,
     mend_stable,
     models,
+    not_built,
     not_converted,
     nothing,
     pods_never_ready,
@@ -87,6 +89,8 @@ AT_REST: Mapping[str, Walk] = {
     "turned-back-applied-again": Walk(turned_back, after(revert, to_model(2)), HARM),
     "turned-back-suspended-resumed": Walk(suspended_after_harm, resume, HARM),
     "not-converted-retried": Walk(not_converted, after(lambda c: c.models.clear(), ask("retry")), PROMOTED),
+    "not-built-retried": Walk(not_built, after(lambda c: c.models.clear(), ask("retry")), PROMOTED),
+    "not-built-next": Walk(not_built, to_model(3), PROMOTED),
     "not-converted-next": Walk(not_converted, to_model(3), PROMOTED),
     "not-converted-reverted": Walk(not_converted, revert, SERVING),
     "other-refused-model": Walk(
@@ -121,6 +125,31 @@ BEFORE_TRAFFIC: Mapping[str, Walk] = {
         candidate(Model(exit_code=ExitCode.INTERNAL)), nothing, ("Degraded", "ConversionFailed")
     ),
     "gate-failed": Walk(candidate(Model(exit_code=ExitCode.GATE_FAILED)), nothing, ("Degraded", "ConversionFailed")),
+    "engines-built": Walk(candidate(**builders.TENSORRT), nothing, PROMOTED),
+    "engine-refused": Walk(
+        candidate(Model(build_exit_code=ExitCode.ENGINE_REFUSED), **builders.TENSORRT),
+        nothing,
+        ("Degraded", "ConversionFailed"),
+    ),
+    "engine-without-a-device": Walk(
+        candidate(Model(build_exit_code=ExitCode.DEVICE_MISSING), **builders.TENSORRT),
+        nothing,
+        ("Degraded", "ConversionFailed"),
+    ),
+    "engine-without-a-device-retried": Walk(
+        candidate(Model(build_exit_code=ExitCode.DEVICE_MISSING), **builders.TENSORRT),
+        after(until(("Degraded", "ConversionFailed")), lambda c: c.models.clear(), ask("retry")),
+        PROMOTED,
+    ),
+    "engines-superseded": Walk(
+        candidate(Model(converts_in=8.0), **builders.TENSORRT), at_once(lambda c: c.advance(10), to_model(3)), PROMOTED
+    ),
+    "gates-edited-while-building": Walk(
+        candidate(Model(converts_in=8.0), **builders.TENSORRT),
+        at_once(lambda c: c.advance(10), edit_gates),
+        PROMOTED,
+        100,
+    ),
     "conversion-deadline": Walk(candidate(Model(converts_in=None)), nothing, ("Degraded", "ConversionDeadline")),
     "gates-edited-while-converting": Walk(s.converting, at_once(lambda c: c.advance(1), edit_gates), PROMOTED, 100),
     "awaiting-promoted": Walk(s.awaiting_apply, ask("promote"), PROMOTED),

@@ -126,6 +126,14 @@ def not_converted() -> Cluster:
 
 
 @s.starting_point
+def not_built() -> Cluster:
+    cluster = s.with_candidate(Model(build_exit_code=ExitCode.ENGINE_REFUSED), **builders.TENSORRT)
+    cluster.advance_to(("Degraded", "ConversionFailed"))
+    cluster.advance(5)
+    return cluster
+
+
+@s.starting_point
 def suspended() -> Cluster:
     cluster = s.serving()
     suspend(cluster)

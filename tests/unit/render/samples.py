@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from visionmodel_contract.build import BuildRequest
 from visionmodel_contract.conversion import (
     ConversionOptions,
     ConversionRequest,
@@ -31,8 +32,10 @@ from visionmodel_operator.core.actions import (
     EnsureRoute,
     ForgetFailure,
     RecordArtifact,
+    StartBuild,
     StartConversion,
 )
+from visionmodel_operator.core.build_request import builds_of
 from visionmodel_operator.core.operations import Operation
 from visionmodel_operator.core.snapshot import ObjectRef, Platform, Runtime, Snapshot
 from visionmodel_operator.render import operations
@@ -102,6 +105,21 @@ GPU_SPEC = spec(
     },
 )
 
+ENGINE_SPEC = GPU_SPEC.model_copy(
+    update={
+        "conversion": spec(
+            conversion={
+                "backend": "TensorRT",
+                "precision": "fp16",
+                "tensorrt": {"versionCompatible": True},
+                "gates": {"parity": {"datasetUri": "pvc://data/eval.npz"}},
+                "queueName": "gpu-builds",
+            },
+            accelerators=[{}],
+        ).conversion
+    }
+)
+
 DETECTION_SPEC = spec(
     task={"type": "Detection", "labels": ["circle", "square", 'tri"angle'], "output": {"decoder": "Grid"}},
     serving={"resources": {"requests": {"cpu": "2500m"}}},
@@ -112,7 +130,12 @@ AZURE_SPEC = spec(model={"storageUri": "abfs://models@account.dfs.core.windows.n
 PLATFORM = Platform(
     runtimes={
         "24.10": Runtime("24.10", "registry.example/triton-cpu:24.10", "2.51.0"),
-        "26.07": Runtime("26.07", "registry.example/triton:26.07", "2.71.0"),
+        "26.07": Runtime(
+            "26.07",
+            "registry.example/triton:26.07",
+            "2.71.0",
+            tensorrt_converter_image="registry.example/visionmodel-converter-tensorrt:26.07",
+        ),
     },
     default_runtime="24.10",
     converter_image="registry.example/visionmodel-converter:0.1.0",
@@ -168,9 +191,23 @@ def request(**changes: Any) -> ConversionRequest:
     return ConversionRequest(**{**values, **changes})
 
 
+def build_request(index: int = 0) -> BuildRequest:
+    builds = builds_of(ENGINE_SPEC, artifact().key, ref=REF, revision=REVISION, platform=PLATFORM)
+    return builds[index].request
+
+
+def engine(index: int) -> ArtifactInfo:
+    digest = f"sha256:{index}" + "e" * 63
+    image = f"{PLATFORM.artifact_repository}@{digest}"
+    return artifact(key=f"{index}" * 32, image=image, digest=digest, precision=Precision.FP16)
+
+
 def plain(found: Iterable[Operation]) -> list[dict[str, Any]]:
     """Return operations as JSON: {"operation": class name, ...fields}; texts within texts are opened up."""
     return [{"operation": type(one).__name__, **_opened(json.loads(json.dumps(asdict(one))))} for one in found]
+
+
+SENT = (request().to_json(), build_request(1).to_json())
 
 
 def _opened(value: Any) -> Any:
@@ -182,7 +219,7 @@ def _opened(value: Any) -> Any:
             return {**_opened(rest), "data": {name: json.loads(text) for name, text in files.items()}}
         case {"visionmodel.dev/conversion-request": str(text)}:
             # the contract's own tests hold its wire format
-            return {"visionmodel.dev/conversion-request": "as sent" if text == request().to_json() else text}
+            return {"visionmodel.dev/conversion-request": "as sent" if text in SENT else text}
         case dict():
             return {key: _opened(item) for key, item in value.items()}
         case list():
@@ -220,6 +257,14 @@ CASES: Mapping[str, tuple[Action, Snapshot]] = {
     "conversion-to-object-storage": (
         StartConversion(f"shapes-{REVISION}-prepare", request(), CPU_SPEC),
         snapshot(platform=IN_BUCKET),
+    ),
+    "engine-create": (
+        CreateRevision(REVISION, ENGINE_SPEC, artifact(), 3, (engine(0), engine(1))),
+        snapshot(spec=ENGINE_SPEC),
+    ),
+    "build": (
+        StartBuild(f"shapes-{REVISION}-build-1", build_request(1), ENGINE_SPEC, ENGINE_SPEC.accelerators[1]),
+        snapshot(spec=ENGINE_SPEC),
     ),
     "conversion": (StartConversion(f"shapes-{REVISION}-prepare", request(), CPU_SPEC), snapshot()),
     "conversion-by-identity": (

@@ -10,11 +10,13 @@ import pytest
 from unit.render.samples import (
     CANARY,
     CPU_SPEC,
+    ENGINE_SPEC,
     GPU_SPEC,
     PLATFORM,
     REF,
     REVISION,
     artifact,
+    engine,
     snapshot,
     spec,
     status,
@@ -307,3 +309,21 @@ def test_everything_is_owned_and_labelled(action: Action) -> None:
         ]
         assert metadata["labels"][names.LABEL_NAME] == "shapes"
         assert "app.kubernetes.io/instance" not in metadata["labels"]
+
+
+def test_each_deployment_serves_the_engine_of_its_device() -> None:
+    engines = (engine(0), engine(1))
+    found = list(operations(CreateRevision(REVISION, ENGINE_SPEC, artifact(), 3, engines), snapshot(spec=ENGINE_SPEC)))
+    references = [
+        volume["image"]["reference"]
+        for deployment in manifests(found, "Deployment")
+        for volume in deployment["spec"]["template"]["spec"]["volumes"]
+        if volume["name"] == "artifact"
+    ]
+    assert references == [engines[0].image, engines[1].image]
+
+
+@pytest.mark.parametrize(("of", "expected"), [(ENGINE_SPEC, 1), (GPU_SPEC, 0)], ids=["version compatible", "plain"])
+def test_the_server_is_told_of_engines_with_host_code(of: VisionModelSpec, expected: int) -> None:
+    (container,) = pod_of(created(of, picture=snapshot(spec=of)))["containers"]
+    assert container["args"].count("--backend-config=tensorrt,version-compatible=true") == expected

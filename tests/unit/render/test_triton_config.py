@@ -1,5 +1,6 @@
 """config.pbtxt, read back by Triton's own protobuf definition."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2 as triton
 
-from unit.render.samples import GPU_SPEC, PLATFORM, REVISION, artifact, spec
+from unit.render.samples import ENGINE_SPEC, GPU_SPEC, PLATFORM, REVISION, artifact, spec
 from visionmodel_contract.report import ArtifactInfo, TensorSpec
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import VisionModelSpec
@@ -49,6 +50,14 @@ def test_defaults_on_cpu() -> None:
         triton.ModelConfig(),
     )
     assert config_of(spec()) == expected
+
+
+@pytest.mark.parametrize("simulated", [False, True], ids=["real", "simulated"])
+def test_an_engine_runs_on_its_device_alone(simulated: bool) -> None:
+    found = config_of(ENGINE_SPEC, platform=replace(PLATFORM, simulated_accelerators=simulated))
+    assert (found.backend, found.default_model_filename) == ("tensorrt", "model.plan")
+    assert [group.kind for group in found.instance_group] == [triton.ModelInstanceGroup.KIND_GPU]
+    assert not found.parameters
 
 
 def test_openvino_differs_in_backend_and_parameters() -> None:
