@@ -38,7 +38,18 @@ def built(job: JobRunner, device: FakeDevice, prepare_key: str, work: Path, *pas
     environment = environment_from(job.environment)
     journal = Journal(io.StringIO(), lambda: datetime.now(UTC))
     with open_registry(job.registry.host, job.repository, insecure=True, environment=environment) as registry:
-        return build(BuildJob(request, work, environment, RegistryStore(registry, lambda: datetime.now(UTC)), device, journal, 1, ("build",)))
+        return build(
+            BuildJob(
+                request,
+                work,
+                environment,
+                RegistryStore(registry, lambda: datetime.now(UTC)),
+                device,
+                journal,
+                1,
+                ("build",),
+            )
+        )
 
 
 def test_an_engine_of_a_published_artifact(job: JobRunner, trained: Path, tmp_path: Path) -> None:
