@@ -133,16 +133,8 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         SettingsError: the first variable that is missing or wrong.
     """
     read = _Reader(environment)
-    runtimes = read.parsed("RUNTIMES", None, _runtimes, 'JSON like {"26.07": {"image": "…", "tritonVersion": "2.71"}}')
-    default_runtime = read.text("DEFAULT_RUNTIME", next(iter(runtimes)))
-    if default_runtime not in runtimes:
-        known = ", ".join(runtimes)
-        raise SettingsError(
-            f"{PREFIX}DEFAULT_RUNTIME must be one of {PREFIX}RUNTIMES ({known}), not {default_runtime!r}"
-        )
-    repository, uri = read.optional("ARTIFACT_REPOSITORY"), read.parsed("ARTIFACT_URI", "", _store_uri, STORE_URI)
-    if (repository is None) == (uri is None):
-        raise SettingsError(f"{PREFIX}ARTIFACT_REPOSITORY must be set, or {PREFIX}ARTIFACT_URI, and not both")
+    runtimes, default_runtime = _runtime_table(read)
+    repository, uri = _artifact_store(read)
     pod = read.text("POD_NAME", environment.get("HOSTNAME") or "visionmodel-operator")
     return Settings(
         prometheus_url=read.parsed("PROMETHEUS_URL", None, _url, "an http:// or https:// URL"),
@@ -182,6 +174,23 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         http_port=read.parsed("HTTP_PORT", "8080", _port, "a port from 1 to 65535"),
         tls_strict=read.flag("TLS_STRICT", default=False),
     )
+
+
+def _runtime_table(read: _Reader) -> tuple[dict[str, RuntimeSetting], str]:
+    runtimes = read.parsed("RUNTIMES", None, _runtimes, 'JSON like {"26.07": {"image": "…", "tritonVersion": "2.71"}}')
+    default = read.text("DEFAULT_RUNTIME", next(iter(runtimes)))
+    if default not in runtimes:
+        known = ", ".join(runtimes)
+        raise SettingsError(f"{PREFIX}DEFAULT_RUNTIME must be one of {PREFIX}RUNTIMES ({known}), not {default!r}")
+    return runtimes, default
+
+
+def _artifact_store(read: _Reader) -> tuple[str | None, str | None]:
+    """Return repository and URI, one of which is set."""
+    repository, uri = read.optional("ARTIFACT_REPOSITORY"), read.parsed("ARTIFACT_URI", "", _store_uri, STORE_URI)
+    if (repository is None) == (uri is None):
+        raise SettingsError(f"{PREFIX}ARTIFACT_REPOSITORY must be set, or {PREFIX}ARTIFACT_URI, and not both")
+    return repository, uri
 
 
 def listing_settings_from(environment: Mapping[str, str] = os.environ) -> ListingSettings:

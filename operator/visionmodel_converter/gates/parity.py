@@ -96,18 +96,17 @@ def measure(
     """
     families = _families(goals, samples, inputs, outputs, task)
     own = None if samples is None else kind_of(task, outputs, samples.labelled)
-    agreement, on_noise = Agreement(), Agreement()
-    target = agreement if random_counts or samples is None else on_noise
-    _compare_on_noise(target, run_source, run_artifact, inputs, seed)
+    agreement = Agreement()
+    on_noise = agreement if random_counts or samples is None else Agreement()
+    _compare_on_noise(on_noise, run_source, run_artifact, inputs, seed)
     if samples is not None:
         _refuse_impossible_labels(samples, outputs, families)
         for found in samples.batches(SAMPLE_BATCH):
             expected, actual = run_source(found.tensors), run_artifact(found.tensors)
             _compare(agreement, expected, actual, len(found), f"{found.names[0]} to {found.names[-1]} of the dataset")
-            for kind, family in families.items():
-                comparisons = family.add(found, expected, actual)
-                if worst is not None and kind is own:
-                    worst.add(comparisons)
+            compared = {kind: family.add(found, expected, actual) for kind, family in families.items()}
+            if worst is not None and own in compared:
+                worst.add(compared[own])
     measured = _tensor_metrics(agreement)
     for family in families.values():
         measured |= family.measured()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from visionmodel_contract.report import byte_size
 from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.status import ConversionReport, ConversionStatus, VisionModelStatus
-from visionmodel_operator.core.conversions import goals_in_words
+from visionmodel_operator.core.conversion_report import goals_in_words
 from visionmodel_operator.core.operations import Event
 from visionmodel_operator.core.snapshot import SUSPENDED_JOB, Snapshot
 

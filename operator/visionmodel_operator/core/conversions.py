@@ -4,7 +4,6 @@ A conversion has one step, which prepares an ONNX artifact, and for TensorRT one
 builds an engine of it. Every step is a Job whose answer is remembered under the step's own key.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,11 +11,8 @@ from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary
 from visionmodel_operator.api.conditions import ConditionType, Reason
 from visionmodel_operator.api.status import (
-    MAX_ENGINES,
     ConditionStatus,
-    ConversionReport,
     ConversionStatus,
-    EngineStatus,
     ResolvedVerdict,
 )
 from visionmodel_operator.core import names
@@ -287,61 +283,6 @@ def _remembered(snapshot: Snapshot, key: str, gate_key: str) -> Ready | Failed |
     made = tuple(export for export in known.summary.exports if export.format in wanted)
     summary = known.summary.model_copy(update={"exports": made})
     return Ready(key, known.summary.artifact, known.verdicts[gate_key], summary)
-
-
-def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
-    """Return the conversion's status with what was made."""
-    made = conversion.artifact
-    report = ConversionReport(
-        precision=made.precision,
-        size_bytes=made.size_bytes,
-        nodes_before=made.nodes_before,
-        nodes_after=made.nodes_after,
-        source_digest=conversion.summary.source_digest,
-        calibration_digest=conversion.summary.calibration_digest,
-        report_digest=made.report_digest,
-        inputs=list(made.inputs),
-        outputs=list(made.outputs),
-        parity=list(conversion.gates),
-        candidates=list(conversion.summary.candidates),
-        exports=list(conversion.summary.exports),
-        engines=[_engine_status(engine) for engine in conversion.engines],
-    )
-    done = {"key": conversion.key, "stage": "Done", "progress": 100, "report": report, "message": None}
-    return recorded.model_copy(update={**done, "engine_keys": [engine.key for engine in conversion.engines]})
-
-
-def noted(recorded: ConversionStatus, conversion: Reported) -> ConversionStatus:
-    """Return the conversion's status with the key whose record is about to be written, so that it is kept."""
-    if not conversion.is_engine:
-        answered = {"key": conversion.key, "verdict": resolved_verdict(conversion.summary)}
-        return recorded.model_copy(update=answered)
-    keys = [*recorded.engine_keys, conversion.key]
-    return recorded.model_copy(update={"engine_keys": list(dict.fromkeys(keys))[-MAX_ENGINES:]})
-
-
-def _engine_status(engine: Ready) -> EngineStatus:
-    found = engine.summary.engine
-    assert found is not None, "an engine's record holds what its Job measured"
-    return EngineStatus(
-        product=found.target.product,
-        compute_capability=found.target.compute_capability,
-        tensorrt_version=found.target.tensorrt,
-        digest=engine.artifact.digest,
-        size_bytes=engine.artifact.size_bytes,
-        precision_share=found.share.compute,
-        p50_ms=found.p50_ms,
-        p99_ms=found.p99_ms,
-        per_second=found.per_second,
-        device_memory_bytes=found.device_memory_bytes,
-        gates=list(engine.gates),
-    )
-
-
-def goals_in_words(gates: Sequence[GateResult]) -> str:
-    """Return what was measured against which goal, for people."""
-    goals = ", ".join(f"{gate.metric} {gate.value:.4g} ({gate.goal} {gate.limit:g})" for gate in gates)
-    return goals or "The artifact agrees with its source."
 
 
 def passed_gate_keys(snapshot: Snapshot) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from visionmodel_operator.api.conditions import ACTIVE_PHASES, Outcome, Phase, R
 from visionmodel_operator.api.status import ConversionStatus, SwapStage, VisionModelStatus
 from visionmodel_operator.core import evidence, memory
 from visionmodel_operator.core.actions import Action
+from visionmodel_operator.core.conversion_report import noted, reported
 from visionmodel_operator.core.conversions import (
     Failed,
     Ready,
@@ -24,9 +25,7 @@ from visionmodel_operator.core.conversions import (
     conversion_of,
     current_job,
     missed_deadline,
-    noted,
     remembered,
-    reported,
 )
 from visionmodel_operator.core.effects import effects_of, must_forget
 from visionmodel_operator.core.judge import Harm

@@ -17,7 +17,8 @@ from visionmodel_operator.api.status import (
     VisionModelStatus,
 )
 from visionmodel_operator.core import memory, names
-from visionmodel_operator.core.conversions import STARTING, current_job, goals_in_words
+from visionmodel_operator.core.conversion_report import goals_in_words
+from visionmodel_operator.core.conversions import STARTING, current_job
 from visionmodel_operator.core.judge import LatencyRatio, config_from_analysis, verdict_of
 from visionmodel_operator.core.revision import plan_digest
 from visionmodel_operator.core.snapshot import Snapshot

@@ -22,6 +22,7 @@ from visionmodel_operator.api.status import (
 from visionmodel_operator.core import names
 from visionmodel_operator.core.artifact_record import data_from_artifact
 from visionmodel_operator.core.build_request import builds_of
+from visionmodel_operator.core.conversion_report import reported
 from visionmodel_operator.core.conversion_request import artifact_key, conversion_request, gate_key_of
 from visionmodel_operator.core.conversions import (
     Building,
@@ -38,7 +39,6 @@ from visionmodel_operator.core.conversions import (
     missed_deadline,
     remembered,
     remembered_failure,
-    reported,
     resolved_verdict,
 )
 from visionmodel_operator.core.revision import revision_of

@@ -1,0 +1,62 @@
+"""What a conversion made and measured, as status shows it and people read it."""
+
+from collections.abc import Sequence
+
+from visionmodel_contract.report import GateResult
+from visionmodel_operator.api.status import MAX_ENGINES, ConversionReport, ConversionStatus, EngineStatus
+from visionmodel_operator.core.conversions import Ready, Reported, resolved_verdict
+
+
+def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
+    """Return the conversion's status with what was made."""
+    made = conversion.artifact
+    report = ConversionReport(
+        precision=made.precision,
+        size_bytes=made.size_bytes,
+        nodes_before=made.nodes_before,
+        nodes_after=made.nodes_after,
+        source_digest=conversion.summary.source_digest,
+        calibration_digest=conversion.summary.calibration_digest,
+        report_digest=made.report_digest,
+        inputs=list(made.inputs),
+        outputs=list(made.outputs),
+        parity=list(conversion.gates),
+        candidates=list(conversion.summary.candidates),
+        exports=list(conversion.summary.exports),
+        engines=[_engine_status(engine) for engine in conversion.engines],
+    )
+    done = {"key": conversion.key, "stage": "Done", "progress": 100, "report": report, "message": None}
+    return recorded.model_copy(update={**done, "engine_keys": [engine.key for engine in conversion.engines]})
+
+
+def noted(recorded: ConversionStatus, conversion: Reported) -> ConversionStatus:
+    """Return the conversion's status with the key whose record is about to be written, so that it is kept."""
+    if not conversion.is_engine:
+        answered = {"key": conversion.key, "verdict": resolved_verdict(conversion.summary)}
+        return recorded.model_copy(update=answered)
+    keys = [*recorded.engine_keys, conversion.key]
+    return recorded.model_copy(update={"engine_keys": list(dict.fromkeys(keys))[-MAX_ENGINES:]})
+
+
+def _engine_status(engine: Ready) -> EngineStatus:
+    found = engine.summary.engine
+    assert found is not None, "an engine's record holds what its Job measured"
+    return EngineStatus(
+        product=found.target.product,
+        compute_capability=found.target.compute_capability,
+        tensorrt_version=found.target.tensorrt,
+        digest=engine.artifact.digest,
+        size_bytes=engine.artifact.size_bytes,
+        precision_share=found.share.compute,
+        p50_ms=found.p50_ms,
+        p99_ms=found.p99_ms,
+        per_second=found.per_second,
+        device_memory_bytes=found.device_memory_bytes,
+        gates=list(engine.gates),
+    )
+
+
+def goals_in_words(gates: Sequence[GateResult]) -> str:
+    """Return what was measured against which goal, for people."""
+    goals = ", ".join(f"{gate.metric} {gate.value:.4g} ({gate.goal} {gate.limit:g})" for gate in gates)
+    return goals or "The artifact agrees with its source."
