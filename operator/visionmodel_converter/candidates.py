@@ -38,6 +38,7 @@ from visionmodel_converter.precision.qdq import arrived_variant
 from visionmodel_converter.precision.sensitivity import NodeLoss, int8_within, sensitivity
 from visionmodel_converter.precision.variant import Variant
 from visionmodel_converter.report import EdgeCaseResult, NodeSensitivity, is_finite
+from visionmodel_converter.shown import display_uri
 
 BATCH: Final = 8
 OF_ONE_PRECISION: Final = frozenset(
@@ -218,7 +219,7 @@ def _best_fp16(bench: Bench) -> Judged:
 
 
 def _best_int8(bench: Bench) -> Judged:
-    arrived = arrived_variant(bench.base, layout=bench.layout, shown=bench.request.source.uri)
+    arrived = arrived_variant(bench.base, layout=bench.layout, shown=display_uri(bench.request.source.uri))
     if arrived is not None:
         return judged_variant(bench, arrived)
     asked = bench.request.options.calibration

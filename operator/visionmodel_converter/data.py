@@ -18,7 +18,8 @@ from visionmodel_converter.gates.data_checks import CheckedSamples, Role, check_
 from visionmodel_converter.gates.dataset import load_samples
 from visionmodel_converter.gates.tasks import class_names
 from visionmodel_converter.journal import Journal
-from visionmodel_converter.sources.fetch import Fetched, Retry, display_uri, fetch
+from visionmodel_converter.shown import display_uri
+from visionmodel_converter.sources.fetch import Fetched, Retry, fetch
 from visionmodel_converter.sources.tree import fetch_tree
 from visionmodel_converter.stages import Stage
 from visionmodel_converter.storage import DATA_COPIES, Storage

@@ -43,7 +43,8 @@ from visionmodel_converter.precision.modelopt import refuse_missing_modelopt
 from visionmodel_converter.precision.sparsity import pruned_2_4, sparsity_of
 from visionmodel_converter.provenance import installed_loaders, package_versions, packages_of, provenance_statement
 from visionmodel_converter.report import DataFinding, FullReport, row_of
-from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry, display_uri
+from visionmodel_converter.shown import display_uri
+from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry
 from visionmodel_converter.stages import Stage, stages_after_lookup
 from visionmodel_converter.storage import EXPORT_COPIES, MODEL_COPIES, WORKING_COPIES, Storage
 from visionmodel_converter.store.image import sha256_of

@@ -13,6 +13,7 @@ from visionmodel_contract.build import BUILD_VERSION, BuildRequest
 from visionmodel_contract.conversion import PIPELINE_VERSION, ConversionRequest
 from visionmodel_contract.precision import Backend
 from visionmodel_converter.report import FullReport
+from visionmodel_converter.shown import display_uri
 
 RECORDED_PACKAGES: Final = (
     "visionmodel-operator",
@@ -73,7 +74,7 @@ def provenance_statement(
                 "internalParameters": {
                     "pipelineVersion": PIPELINE_VERSION,
                     "prepareKey": report.key,
-                    "command": list(command),
+                    "command": shown_command(command),
                 },
                 "resolvedDependencies": [
                     {"uri": report.source_uri, "digest": _digest(report.source_digest)},
@@ -112,7 +113,7 @@ def engine_statement(
                     "engineKey": report.key,
                     "target": engine.target.model_dump(mode="json", by_alias=True),
                     "driver": engine.driver,
-                    "command": list(command),
+                    "command": shown_command(command),
                 },
                 "resolvedDependencies": [
                     {"name": ONNX_FILE, "digest": _digest(engine.model_digest)},
@@ -125,6 +126,12 @@ def engine_statement(
             },
         },
     }
+
+
+def shown_command(command: Sequence[str]) -> list[str]:
+    """Return the arguments with each URI as it may be shown, also behind an option's equals sign."""
+    parts = (argument.partition("=") if argument.startswith("--") else ("", "", argument) for argument in command)
+    return [f"{option}{equals}{display_uri(value) if '://' in value else value}" for option, equals, value in parts]
 
 
 def _options(request: ConversionRequest, report: FullReport) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from typing import Final
 from visionmodel_converter.clouds.patience import Retry
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.shown import display_uri
 from visionmodel_converter.sources import claim, http, huggingface, local, mlflow, object_store, oci
-from visionmodel_converter.sources.http import display_uri
 from visionmodel_converter.sources.origin import Access, Located, Origin
 
-__all__ = ["DEFAULT_RETRY", "Fetched", "Retry", "copied", "display_uri", "fetch", "opened"]
+__all__ = ["DEFAULT_RETRY", "Fetched", "Retry", "copied", "fetch", "opened"]
 
 DEFAULT_RETRY: Final = Retry()
 MODEL_SUFFIX: Final = ".onnx"

@@ -18,6 +18,7 @@ from visionmodel_converter.clouds.credentials import HTTP_NEEDS_FLAG, credential
 from visionmodel_converter.clouds.patience import CONNECT_SECONDS, READ_SECONDS
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
+from visionmodel_converter.shown import display_uri
 from visionmodel_converter.sources.origin import (
     CHUNK_BYTES,
     Access,
@@ -29,17 +30,6 @@ from visionmodel_converter.trust import tls_context
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 HTTPS_KEYS: Final = "username and password, or token"
-
-
-def display_uri(uri: str) -> str:
-    """Return a URI as it may be shown: no user name or password, and of https no query, where signatures travel."""
-    scheme, separator, rest = uri.partition("://")
-    authority, slash, path = rest.partition("/")
-    if scheme != "abfs":
-        authority = authority.rpartition("@")[2]
-    if scheme.startswith("http"):
-        authority, path = (part.split("?", 1)[0].split("#", 1)[0] for part in (authority, path))
-    return f"{scheme}{separator}{authority}{slash}{path}"
 
 
 @contextmanager

@@ -199,7 +199,10 @@ class BucketStore:
             data = self._index(key)
             if data is None:
                 continue  # no artifact: the key's own age decides
-            named = parsed_index(data).publication
+            try:
+                named = parsed_index(data).publication
+            except ValueError:
+                continue  # damaged: told by whoever looks it up, and nothing of it is judged here
             publications: dict[str, dict[str, ObjectMeta]] = defaultdict(dict)
             for path, meta in self._objects(key).items():
                 publication, slash, _ = path.removeprefix(self._path(key) + "/").partition("/")

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,7 +59,10 @@ class FolderStore:
         except FileNotFoundError:
             return None
         try:
-            return self._verified(key, folder)
+            try:
+                return self._verified(key, folder)
+            except FileNotFoundError:  # a removal may have hidden it, seen our use and brought it back
+                return self._verified(key, folder)
         except (FileNotFoundError, ValueError) as error:
             if not folder.is_dir():  # removed meanwhile, as unneeded
                 return None
@@ -164,9 +167,13 @@ class FolderStore:
                 hidden.rmdir()
                 return False
             if self._use_of(hidden) != seen:
-                with suppress(OSError):  # made again meanwhile, by one that found nothing
+                try:
                     hidden.rename(folder)
                     return False
+                except OSError:
+                    if not folder.is_dir():
+                        raise
+                    # made again meanwhile, by one that found nothing
             shutil.rmtree(hidden)
         return True
 

@@ -165,7 +165,7 @@ class RegistryStore:
 
     def last_used(self, key: str) -> Use | None:
         """As `ArtifactStore.last_used`: what the newest mark says; None where somebody else has deleted them."""
-        return max(self._uses(key), key=lambda use: use.time, default=None)
+        return _newest(self.registry.tags(tag_of(key)))
 
     def _uses(self, key: str) -> list[Use]:
         tags = self.registry.tags(tag_of(key))
@@ -180,13 +180,14 @@ class RegistryStore:
         manifest = self.registry.manifest(name)
         if manifest is not None:
             self.registry.delete(sha256_of(manifest))
-        if self.last_used(key) != seen:
+        tags = self.registry.tags(name)  # read once: what is tagged from here on is another publisher's
+        if _newest(tags) != seen:
             if manifest is not None:
                 self._tag_own(name, manifest)
                 self.registry.tag(manifest, name)
             return False
         # the newest mark last: without it nothing tells the key's age
-        for tag in sorted(self.registry.tags(name), key=lambda tag: (_use_of(tag) is not None, tag)):
+        for tag in sorted(tags, key=lambda tag: (_use_of(tag) is not None, tag)):
             self._delete(tag)
         return True
 
@@ -210,6 +211,11 @@ class RegistryStore:
 
     def _corrupt(self, what: str) -> ConversionFailure:
         return _corrupt(self.registry, what)
+
+
+def _newest(tags: Iterable[str]) -> Use | None:
+    """Return the newest use that these tags mark."""
+    return max((use for tag in tags if (use := _use_of(tag)) is not None), key=lambda use: use.time, default=None)
 
 
 def _use_of(tag: str) -> Use | None:

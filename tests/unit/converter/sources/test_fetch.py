@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from visionmodel_converter.environment import Environment, environment_from
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.sources.fetch import display_uri, fetch
+from visionmodel_converter.shown import display_uri
+from visionmodel_converter.sources.fetch import fetch
 
 
 def environment(folder: Path) -> Environment:
