@@ -79,6 +79,7 @@ def test_artifact_on_a_claim(scene: Scene, claim: Path) -> None:
             artifacts__persistentVolumeClaim__claimName=CLAIM,
             artifacts__collection__enabled="true",
             artifacts__collection__namespaces=f"{{{scene.namespace}}}",
+            artifacts__collection__scope="Namespace",
         )
         scene.serve()
         key = scene.model.status()["conversion"]["key"]

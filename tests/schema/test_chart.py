@@ -166,7 +166,7 @@ COLLECTING = ("artifacts.collection.enabled=true", "artifacts.collection.namespa
             id="object storage",
         ),
         pytest.param(
-            ("artifacts.repository=", *ELSEWHERE["claim"]),
+            ("artifacts.repository=", *ELSEWHERE["claim"], "artifacts.collection.scope=Release"),
             ["--store=pvc://artifacts/vision", "--minimum-age=7d"],
             ("/mnt/artifacts", {"persistentVolumeClaim": {"claimName": "artifacts"}}),
             id="claim",
@@ -193,6 +193,42 @@ def test_a_claim_is_collected_where_it_is(helm: Path) -> None:
     done = run(helm, "template", "vm", CHART, "-f", MINIMAL, *words)
     assert done.returncode != 0
     assert "artifacts.collection.namespaces is needed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("artifacts.repository=", *ELSEWHERE["claim"]), "artifacts.collection.scope is needed"),
+        (("artifacts.collection.scope=Namespace",), "scope Namespace is for claims"),
+    ],
+    ids=["claim without", "registry"],
+)
+def test_whose_artifacts_are_collected_must_be_clear(helm: Path, settings: tuple[str, ...], words: str) -> None:
+    done = run(helm, "template", "vm", CHART, "-f", MINIMAL, *set_all(*COLLECTING, *settings))
+    assert done.returncode != 0
+    assert words in done.stderr
+
+
+def test_collection_of_a_namespaces_own_volume_lists_that_namespace_alone(helm: Path) -> None:
+    own = ("artifacts.collection.namespaces={team-a,team-b}", "artifacts.collection.scope=Namespace")
+    settings = set_all("artifacts.repository=", *ELSEWHERE["claim"], "artifacts.collection.enabled=true", *own)
+    documents = rendered(helm, *settings)
+    lists = {}
+    for job in of_kind(documents, "CronJob"):
+        (lister,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["initContainers"]
+        lists[job["metadata"]["namespace"]] = {one["name"]: one.get("value") for one in lister["env"]}
+    watched = {namespace: env["VISIONMODEL_WATCH_NAMESPACES"] for namespace, env in lists.items()}
+    assert watched == {"team-a": "team-a", "team-b": "team-b"}
+    bindings = [one for one in of_kind(documents, "RoleBinding") if one["metadata"]["name"] == COLLECTION]
+    subjects = {one["metadata"]["namespace"]: [each["namespace"] for each in one["subjects"]] for one in bindings}
+    assert subjects == {"team-a": ["team-a"], "team-b": ["team-b"]}
+    assert COLLECTION not in {one["metadata"]["name"] for one in of_kind(documents, "ClusterRoleBinding")}
+
+
+def test_name_of_a_collection_fits_a_cronjob(helm: Path) -> None:
+    documents = rendered(helm, *set_all(*COLLECTING, f"fullnameOverride={'n' * 52}"))
+    (job,) = of_kind(documents, "CronJob")
+    assert len(job["metadata"]["name"]) <= 52
 
 
 @pytest.mark.parametrize("values", [MINIMAL, FULL], ids=["cluster", "namespaced"])

@@ -144,7 +144,11 @@ COLLECTING = ("artifacts.collection.enabled=true", f"artifacts.collection.namesp
 STORES = {
     "registry": ("artifacts.pushSecret=push",),
     "object storage": ("artifacts.repository=", "artifacts.objectStorage.uri=gs://b/a"),
-    "claim": ("artifacts.repository=", "artifacts.persistentVolumeClaim.claimName=artifacts"),
+    "claim": (
+        "artifacts.repository=",
+        "artifacts.persistentVolumeClaim.claimName=artifacts",
+        "artifacts.collection.scope=Namespace",
+    ),
 }
 
 

@@ -37,7 +37,7 @@ initContainers:
     imagePullPolicy: {{ .root.Values.image.pullPolicy }}
     args: [list-kept, --out, /kept/kept.json]
     env:
-      - {name: VISIONMODEL_WATCH_NAMESPACES, value: {{ .root.Values.watchNamespaces | join "," | quote }}}
+      - {name: VISIONMODEL_WATCH_NAMESPACES, value: {{ .listed | join "," | quote }}}
       {{- with .root.Values.extraEnv }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
