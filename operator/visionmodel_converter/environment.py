@@ -45,6 +45,8 @@ class Environment:
     """Of the pod's scratch folders together; None: no limit but the disk."""
     ambient_aws: bool
     """The pod has cloud credentials of its own (workload identity); otherwise a store without keys is anonymous."""
+    ambient_region: str | None
+    """AWS region that came with those credentials."""
     ambient_google: bool
     ambient_azure: bool
     onnx2tf_python: Path
@@ -78,6 +80,7 @@ def environment_from(variables: Mapping[str, str]) -> Environment:
         max_dataset_bytes=mebibytes("VISIONMODEL_MAX_DATASET_MIB", DEFAULT_MAX_DATASET_MIB),
         storage_limit_bytes=int(storage_limit) if storage_limit else None,
         ambient_aws=any(variables.get(name) for name in AMBIENT_AWS),
+        ambient_region=variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or None,
         ambient_google=bool(variables.get("GOOGLE_APPLICATION_CREDENTIALS")),
         ambient_azure=bool(variables.get("AZURE_FEDERATED_TOKEN_FILE")),
         onnx2tf_python=folder("VISIONMODEL_ONNX2TF_PYTHON", DEFAULT_ONNX2TF_PYTHON),

@@ -22,6 +22,7 @@ MODEL_SECRET: Final = "the Secret of model.secretRef"
 GOOGLE_FILE: Final = "credentials.json"
 GOOGLE_TYPES: Final = ("service_account", "authorized_user")
 METADATA_SECONDS: Final = 2.0
+DEFAULT_REGION: Final = "us-east-1"
 AZURE_LOGIN: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
 
 
@@ -49,7 +50,7 @@ def s3_settings(environment: Environment, shown: str) -> dict[str, Any]:
         "secret_access_key": credential(folder, "AWS_SECRET_ACCESS_KEY"),
         "session_token": credential(folder, "AWS_SESSION_TOKEN"),
         "endpoint": endpoint(folder, "AWS_ENDPOINT_URL", shown, environment=environment),
-        "region": credential(folder, "AWS_REGION") or "us-east-1",
+        "region": credential(folder, "AWS_REGION") or environment.ambient_region or DEFAULT_REGION,
     }
     if settings["access_key_id"] is None and not environment.ambient_aws:
         return _given(settings) | {"skip_signature": True}

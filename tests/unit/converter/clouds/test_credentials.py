@@ -57,6 +57,21 @@ def test_a_pod_with_an_identity_uses_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("keys", "variables", "region"),
+    [
+        ({}, {}, "us-east-1"),
+        ({}, {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-north-1"}, "eu-west-1"),
+        ({}, {"AWS_DEFAULT_REGION": "eu-north-1"}, "eu-north-1"),
+        ({"AWS_REGION": "ap-south-1"}, {"AWS_REGION": "eu-west-1"}, "ap-south-1"),
+    ],
+)
+def test_region_is_the_secrets_or_the_identitys(
+    tmp_path: Path, keys: dict[str, str], variables: dict[str, str], region: str
+) -> None:
+    assert s3_settings(environment(secret(tmp_path, **keys), **variables), "s3://b")["region"] == region
+
+
+@pytest.mark.parametrize(
     ("keys", "expected"),
     [
         ({"AZURE_STORAGE_ACCOUNT_KEY": "k"}, {"credential_type": "access_key", "account_key": "k"}),
