@@ -7,7 +7,7 @@ yet has no key: the Job reads it and finds its digest out (ADR 0013).
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from visionmodel_contract.build import BUILD_VERSION, EngineOptions, EngineTarget
@@ -80,12 +80,20 @@ def prepare_key(
     return digest_of(document)[:KEY_HEX_DIGITS]
 
 
-def build_key(prepare_key: str, options: EngineOptions, *, product: str, image: str) -> str:
+def build_key(
+    prepare_key: str,
+    options: EngineOptions,
+    *,
+    product: str,
+    resource_name: str,
+    node_selector: Mapping[str, str],
+    image: str,
+) -> str:
     """Return the key under which the operator remembers what a build Job answered.
 
-    Made of what the operator knows before the Job runs: the product it asks a node for, and the Job's image, which
-    stands for the TensorRT and the CUDA in it. The Job finds out the exact device and versions and publishes under
-    `engine_key`; another image that holds the same TensorRT asks again and finds the engine there.
+    Made of what the operator knows before the Job runs: everything by which it asks for a device, and the Job's image,
+    which stands for the TensorRT and the CUDA in it. The Job finds out the exact device and versions and publishes
+    under `engine_key`; another image or node label that leads to the same ones asks again and finds the engine there.
     """
     document = {
         "kind": "build",
@@ -93,6 +101,8 @@ def build_key(prepare_key: str, options: EngineOptions, *, product: str, image: 
         "prepareKey": prepare_key,
         "options": _wire(options),
         "product": product,
+        "resourceName": resource_name,
+        "nodeSelector": dict(node_selector),
         "image": image,
     }
     return digest_of(document)[:KEY_HEX_DIGITS]

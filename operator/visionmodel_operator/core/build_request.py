@@ -87,7 +87,14 @@ def build_keys(spec: VisionModelSpec, prepare_key: str, platform: Platform) -> t
         return ()
     options, image = engine_options(spec), build_image(spec, platform) or ""
     return tuple(
-        build_key(prepare_key, options, product=accelerator.product or "", image=image)
+        build_key(
+            prepare_key,
+            options,
+            product=accelerator.product or "",
+            resource_name=accelerator.resource_name,
+            node_selector=accelerator.node_selector,
+            image=image,
+        )
         for accelerator in spec.accelerators
     )
 

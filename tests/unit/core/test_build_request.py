@@ -34,6 +34,14 @@ def test_one_build_for_each_accelerator() -> None:
     assert keys(builders.spec()) == ()
 
 
+(L4, _) = builders.TENSORRT["accelerators"]
+
+
+def test_devices_that_node_labels_tell_apart_have_keys_of_their_own() -> None:
+    pools = spec(accelerators=[{"nodeSelector": {"gpu": name}} for name in ("t4", "l4")])
+    assert len(set(keys(pools))) == 2
+
+
 OTHER_ENGINES: dict[str, VisionModelSpec] = {
     "workspace": spec({"tensorrt": {"workspace": "1Gi"}}),
     "level": spec({"tensorrt": {"optimizationLevel": 5}}),
@@ -45,6 +53,8 @@ OTHER_ENGINES: dict[str, VisionModelSpec] = {
     "served batch": spec(serving={"batching": {"maxBatchSize": 4}}),
     "shapes": spec({"dynamicShapes": [{"input": "x", "axis": 2, "min": 1, "opt": 2, "max": 3}]}),
     "products": spec(accelerators=[{"product": "NVIDIA-H100"}]),
+    "node labels": spec(accelerators=[{**L4, "nodeSelector": {"pool": "new"}}]),
+    "resource": spec(accelerators=[{**L4, "resourceName": "nvidia.com/mig-1g.10gb"}]),
 }
 
 
@@ -66,6 +76,9 @@ SAME_ENGINES: dict[str, VisionModelSpec] = {
                 "sparseWeights": False,
             },
         }
+    ),
+    "device": spec(
+        accelerators=[{**one, "resourceName": "nvidia.com/gpu"} for one in builders.TENSORRT["accelerators"]]
     ),
     "queue": spec({"queueName": "gpu-builds"}),
     "gates": spec({"gates": {"latency": [{"max": "5ms"}]}}),
