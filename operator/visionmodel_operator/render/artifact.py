@@ -19,13 +19,14 @@ GATE_EXIT_CODES: Final = frozenset({ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED
 
 
 def record_artifact(action: RecordArtifact, snapshot: Snapshot) -> tuple[Operation, ...]:
-    """Return the ConfigMap with this report, and with the verdicts of other gates that were known before.
+    """Return the ConfigMap with this report, and with the verdicts of other gates over the same bytes.
 
     A missed gate is remembered under its own key alone: the same artifact under other goals is judged anew.
     """
     known = snapshot.artifacts.get(action.key)
-    verdicts = dict(known.verdicts) if known else {}
-    failures = dict(known.gate_failures) if known else {}
+    is_judged = known is not None and not _is_other_file(action.summary, known.summary)
+    verdicts = dict(known.verdicts) if known and is_judged else {}
+    failures = dict(known.gate_failures) if known and is_judged else {}
     failure = action.summary.failure
     is_gate_failure = failure is not None and failure.exit_code in GATE_EXIT_CODES
     if action.gate_key and (failure is None or is_gate_failure):
@@ -71,11 +72,16 @@ def _config_map(known: KnownArtifact, snapshot: Snapshot) -> Manifest:
     }
 
 
+def _is_other_file(new: ReportSummary, old: ReportSummary) -> bool:
+    """Whether a Job made other bytes under the same key; where one of the reports has no artifact nothing says so."""
+    if new.artifact is None or old.artifact is None:
+        return False
+    return new.artifact.model_digest != old.artifact.model_digest
+
+
 def _with_exports(new: ReportSummary, old: ReportSummary | None) -> ReportSummary:
     """Keep the exports that another VisionModel, or another spec, had made of the same file."""
-    if old is None or old.artifact is None or new.artifact is None:
-        return new
-    if old.artifact.model_digest != new.artifact.model_digest:
+    if old is None or old.artifact is None or new.artifact is None or _is_other_file(new, old):
         return new
     by_format = {export.format: export for export in (*old.exports, *new.exports)}
     return new.model_copy(update={"exports": tuple(by_format[name] for name in sorted(by_format))})

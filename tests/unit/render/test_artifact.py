@@ -119,6 +119,18 @@ def test_exports_of_the_same_file_are_kept() -> None:
     assert "exports" not in replaced
 
 
+def test_verdicts_over_other_bytes_are_forgotten() -> None:
+    known = KnownArtifact(KEY, SUCCEEDED, {"g1": (gate(),), "g2": (gate(),), "g3": ()}, {"g3": MISSED})
+    other = SUCCEEDED.model_copy(update={"artifact": artifact(model_digest="sha256:" + "e" * 64)})
+    assert set(data_of(other, "g2", known)) == {"summary.json", "gate-g2.json"}
+    assert set(data_of(SUCCEEDED, "g2", known)) == {"summary.json", "gate-g1.json", "gate-g2.json", "gate-g3.json"}
+
+
+def test_a_gate_that_was_missed_before_anything_was_published_stays_missed() -> None:
+    known = KnownArtifact(KEY, ReportSummary(result="Failed"), {"g1": ()}, {"g1": MISSED})
+    assert data_of(SUCCEEDED, "g2", known)["gate-g1.json"]["failure"]["reason"] == "ParityFailed"
+
+
 def test_an_export_that_failed_leaves_the_artifact() -> None:
     missed = Failure(reason="EdgeExportFailed", message="export ORT: no", exit_code=ExitCode.EXPORT_FAILED)
     data = data_of(ReportSummary(result="Failed", failure=missed), "g2", KnownArtifact(KEY, SUCCEEDED, {"g1": ()}))
