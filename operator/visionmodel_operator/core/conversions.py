@@ -21,15 +21,10 @@ from visionmodel_operator.core.conversion_request import artifact_key, gate_key_
 from visionmodel_operator.core.memory import known_key, known_revision
 from visionmodel_operator.core.snapshot import JobState, Snapshot
 
-REMEMBERED_BY_KEY = frozenset(
-    {
-        ExitCode.INVALID_MODEL,
-        ExitCode.UNSUPPORTED_MODEL,
-        ExitCode.PARITY_FAILED,
-        ExitCode.GATE_FAILED,
-        ExitCode.EXPORT_FAILED,
-    }
-)
+GATE_EXIT_CODES: Final = frozenset({ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED, ExitCode.EXPORT_FAILED})
+"""Failures that judge an artifact and leave it to other gates."""
+
+REMEMBERED_BY_KEY = GATE_EXIT_CODES | {ExitCode.INVALID_MODEL, ExitCode.UNSUPPORTED_MODEL}
 """Failures that the content decides, alone or with the gates. Others (wrong digest under this URI, a missing file)
 concern only the VisionModel that named the source, and must not condemn the key for its neighbours."""
 
@@ -308,7 +303,7 @@ def _from_job(snapshot: Snapshot, job: JobState, key: str | None) -> Reported | 
     if job.failure == DEADLINE_EXCEEDED:
         return missed_deadline(snapshot, job)
     if summary is not None and summary.failure is not None:
-        if key is not None and summary.failure.exit_code in REMEMBERED_BY_KEY:
+        if key is not None and _is_recorded(snapshot, summary.failure, key, REMEMBERED_BY_KEY):
             return _reported(snapshot, job, summary, key)
         return _failed(summary.failure, summary.gates)
     return _silent(job)
@@ -319,15 +314,23 @@ def _from_build(snapshot: Snapshot, job: JobState, build: Build) -> Reported | O
     summary = job.summary
     if job.failure == DEADLINE_EXCEEDED and (summary is None or summary.artifact is None):
         return missed_deadline(snapshot, job)
-    if summary is None:
+    if summary is None or (summary.artifact is None and summary.failure is None):
         return _silent(job)
     if summary.gate_key not in (None, build.request.gate_key):
         return Outdated(job)
     if summary.failure is not None and (
-        summary.gate_key is None or summary.failure.exit_code not in REMEMBERED_OF_ENGINES
+        summary.gate_key is None
+        or not _is_recorded(snapshot, summary.failure, build.request.key, REMEMBERED_OF_ENGINES)
     ):
         return _failed(summary.failure, summary.gates)
     return Reported(summary, build.request.key, build.request.gate_key, is_engine=True)
+
+
+def _is_recorded(snapshot: Snapshot, failure: Failure, key: str, codes: frozenset[ExitCode]) -> bool:
+    """Whether a failure goes into the record of its key: where that holds an artifact only what judges it does."""
+    known = snapshot.artifacts.get(key)
+    is_made = known is not None and known.summary.artifact is not None
+    return failure.exit_code in (GATE_EXIT_CODES if is_made else codes)
 
 
 def _silent(job: JobState) -> Failed:

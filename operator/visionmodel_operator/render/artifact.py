@@ -4,18 +4,14 @@ Shared by the VisionModels of a namespace, so none of them owns it; the resync d
 """
 
 from dataclasses import replace
-from typing import Final
 
-from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ReportSummary
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import ForgetFailure, RecordArtifact
 from visionmodel_operator.core.artifact_record import data_from_artifact
+from visionmodel_operator.core.conversions import GATE_EXIT_CODES
 from visionmodel_operator.core.operations import Apply, Delete, Manifest, Operation
 from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot
-
-GATE_EXIT_CODES: Final = frozenset({ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED, ExitCode.EXPORT_FAILED})
-"""Failures that judge an artifact and leave it to other gates."""
 
 
 def record_artifact(action: RecordArtifact, snapshot: Snapshot) -> tuple[Operation, ...]:

@@ -63,6 +63,8 @@ assert GATES is not None
 KNOWN = KnownArtifact(KEY, SUCCESS, {GATES: SUCCESS.gates})
 INVALID = builders.failed(asked(PINNED), ExitCode.INVALID_MODEL)
 MISSED = builders.failed(asked(PINNED), ExitCode.GATE_FAILED)
+INVALID_UNDER_OTHER_GATES = builders.failed(asked(REGATED), ExitCode.INVALID_MODEL)
+MISSED_OTHER_GATES = builders.failed(asked(REGATED), ExitCode.GATE_FAILED)
 NOT_FOUND = builders.failed(asked(PINNED), ExitCode.SOURCE_NOT_FOUND)
 
 
@@ -183,6 +185,14 @@ CASES: dict[str, tuple[Snapshot, Conversion]] = {
     "job-succeeded": (seen(PINNED, {JOB: job(True, SUCCESS)}), Reported(SUCCESS, KEY, GATES)),
     "job-found-an-invalid-model": (seen(PINNED, {JOB: job(False, INVALID)}), Reported(INVALID, KEY, GATES)),
     "job-missed-a-gate": (seen(PINNED, {JOB: job(False, MISSED)}), Reported(MISSED, KEY, GATES)),
+    "job-found-a-known-artifact's-source-invalid": (
+        seen(REGATED, {JOB: job(False, INVALID_UNDER_OTHER_GATES)}, KNOWN),
+        said(INVALID_UNDER_OTHER_GATES),
+    ),
+    "job-missed-other-gates-of-a-known-artifact": (
+        seen(REGATED, {JOB: job(False, MISSED_OTHER_GATES)}, KNOWN),
+        Reported(MISSED_OTHER_GATES, KEY, gate_key_of(REGATED, KEY)),
+    ),
     "job-found-no-source": (seen(PINNED, {JOB: job(False, NOT_FOUND)}), said(NOT_FOUND)),
     "job-left-no-report": (
         seen(PINNED, {JOB: job(False, message="OOMKilled", exit_code=137)}),
@@ -320,12 +330,17 @@ L4, A10 = BUILDS
 ONNX = KnownArtifact(PREPARED_KEY, PREPARED, {PREPARED.gate_key: PREPARED.gates})
 PREPARE, L4_JOB, A10_JOB = job_names(seen(ENGINES), ENGINES_REVISION, 1)
 REFUSED = builders.not_built(L4.request, ExitCode.ENGINE_REFUSED)
+MISSED_BY_ENGINE = builders.not_built(L4.request, ExitCode.GATE_FAILED)
 NO_DEVICE = builders.not_built(L4.request, ExitCode.DEVICE_MISSING)
 
 
 def made(build: Any) -> KnownArtifact:
     summary = builders.built(build.request)
     return KnownArtifact(build.request.key, summary, {build.request.gate_key: summary.gates})
+
+
+def under_other_gates(build: Any) -> KnownArtifact:
+    return replace(made(build), verdicts={"0" * 32: ()})
 
 
 def with_engines(jobs: Mapping[str, JobState] | None = None, *artifacts: KnownArtifact) -> Snapshot:
@@ -373,9 +388,25 @@ BUILD_CASES: dict[str, tuple[Snapshot, Conversion]] = {
         with_engines({L4_JOB: build_job(False, REFUSED)}),
         Reported(REFUSED, L4.request.key, L4.request.gate_key, is_engine=True),
     ),
+    "a-known-engine-is-refused-while-other-gates-are-asked": (
+        with_engines({L4_JOB: build_job(False, REFUSED)}, under_other_gates(L4)),
+        said(REFUSED),
+    ),
+    "a-known-engine-misses-other-gates": (
+        with_engines({L4_JOB: build_job(False, MISSED_BY_ENGINE)}, under_other_gates(L4)),
+        Reported(MISSED_BY_ENGINE, L4.request.key, L4.request.gate_key, is_engine=True),
+    ),
     "a-failure-before-the-request-was-read": (
         with_engines({L4_JOB: build_job(False, REFUSED.model_copy(update={"gate_key": None}))}),
         said(REFUSED),
+    ),
+    "neither-an-engine-nor-a-failure": (
+        with_engines({L4_JOB: build_job(False, REFUSED.model_copy(update={"failure": None}))}),
+        Failed(
+            "JobFailed",
+            f"The conversion Job {L4_JOB} failed: the Job left no report; its pod's log has the details",
+            None,
+        ),
     ),
     "left-no-report": (
         with_engines({L4_JOB: build_job(False)}),
