@@ -106,7 +106,10 @@ def build_image(spec: VisionModelSpec, platform: Platform) -> str | None:
 
 
 def engine_options(spec: VisionModelSpec) -> EngineOptions:
-    """Return the options that change an engine; batches up to what Triton forms, where the spec does not say."""
+    """Return the options that change an engine, shapes in one order whatever the spec's.
+
+    Batches go up to what Triton forms, where the spec does not say.
+    """
     conversion = spec.conversion
     options = conversion.tensorrt or TensorRTOptions()
     largest = max(1, spec.serving.batching.max_batch_size) if conversion.batch is None else conversion.batch.max
@@ -117,7 +120,7 @@ def engine_options(spec: VisionModelSpec) -> EngineOptions:
             DynamicAxis(
                 input=shape.input, axis=shape.axis, range=ShapeRange(min=shape.min, opt=shape.opt, max=shape.max)
             )
-            for shape in conversion.dynamic_shapes
+            for shape in sorted(conversion.dynamic_shapes, key=lambda shape: (shape.input, shape.axis))
         ),
         workspace_bytes=ceil(amount(options.workspace)),
         optimization_level=options.optimization_level,

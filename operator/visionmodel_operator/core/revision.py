@@ -7,7 +7,7 @@ and defaults are compared with a table written out below, never with the default
 
 from typing import Any, Final
 
-from visionmodel_contract.keys import digest_of
+from visionmodel_contract.keys import canonical_json, digest_of
 from visionmodel_operator.api.spec import Rollout, TaskType, VisionModelSpec, WantedPrecision
 
 SCHEME_VERSION: Final = 1
@@ -94,6 +94,8 @@ _CONVERSION_FIELDS = (
     "tensorrt",
 )
 """Exports change no pod; they are made in a rollout's conversion, so asking for another one begins one (ADR 0017)."""
+_UNORDERED_FIELDS = ("exports", "dynamicShapes")
+"""The API server keeps these as they were written, and their order changes nothing that is made."""
 _SEARCHED_FIELDS = ("candidates", "minImprovement", "gates")
 """What a precision below FP32 is searched and chosen by; of FP32 goals only allow or refuse (ADR 0012)."""
 _SERVING_FIELDS = ("runtimeVersion", "resources", "batching", "instances", "warmup", "pod")
@@ -118,6 +120,8 @@ def revision_document(spec: VisionModelSpec) -> dict[str, Any]:
     conversion_fields = (*_CONVERSION_FIELDS, *(() if is_exact else _SEARCHED_FIELDS))
     model = {key: value for key, value in wire["model"].items() if key not in _UNIDENTIFYING_MODEL_FIELDS}
     conversion = {key: wire["conversion"][key] for key in conversion_fields if key in wire["conversion"]}
+    for unordered in conversion.keys() & _UNORDERED_FIELDS:
+        conversion[unordered] = sorted(conversion[unordered], key=canonical_json)
     parity = conversion.get("gates", {}).get("parity", {})
     for named, digest, uri in (
         (model, "digest", "storageUri"),

@@ -91,6 +91,11 @@ def test_the_same_engine_has_the_same_key_and_revision(same: VisionModelSpec) ->
     assert revision_of(same) == revision_of(spec())
 
 
+def test_the_order_of_the_shapes_is_no_other_engine() -> None:
+    shapes = [{"input": "x", "axis": axis, "min": 1, "opt": 2, "max": 3} for axis in (2, 3)]
+    assert keys(spec({"dynamicShapes": shapes})) == keys(spec({"dynamicShapes": shapes[::-1]}))
+
+
 def test_another_image_asks_again() -> None:
     newer = {"26.07": Runtime("26.07", "t:2", "2.71.0", tensorrt_converter_image="registry.example/tensorrt:2")}
     assert not set(keys(spec(), replace(builders.PLATFORM, runtimes=newer))) & set(keys(spec()))

@@ -52,7 +52,7 @@ GOLDEN = {
     "full, images": (PLAIN, "83dd45e3c2"),
     "full, inputs": (EARLIER, "4d7caaf5eb"),
     "full, data by digest": (without(("conversion", "exports"), without(("conversion", "pruning"))), "c08a1e0df8"),
-    "full, pruned and exported": (by_uri(FULL), "da7c05cc45"),
+    "full, pruned and exported": (by_uri(FULL), "c70470ef55"),
     "smallest detector": ({**MINIMAL, "task": {"type": "Detection", "output": {"decoder": "Grid"}}}, "5ea1930c66"),
     "stored detector": ({**MINIMAL, "task": {"type": "Detection", "output": STORED_OUTPUT}}, "5ea1930c66"),
     "smallest classifier": ({**MINIMAL, "task": {"type": "Classification"}}, "0be43abf7e"),
@@ -75,6 +75,7 @@ def test_document_holds_what_differs() -> None:
     conversion = {k: v for k, v in FULL["conversion"].items() if k not in _UNIDENTIFYING}
     unnamed = ("storageUri", "quantizer")
     conversion["calibration"] = {k: v for k, v in conversion["calibration"].items() if k not in unnamed}
+    conversion["exports"] = sorted(conversion["exports"])
     parity = {k: v for k, v in conversion["gates"]["parity"].items() if k != "datasetUri"}
     assert revision_document(parse_spec(FULL)) == {
         "model": {"digest": DIGEST, "inputs": FULL["model"]["inputs"]},
@@ -330,6 +331,21 @@ def test_writing_out_defaults_never_changes_the_revision(pair: tuple[Any, Any]) 
 @given(st.permutations(list(FULL)))
 def test_order_of_fields_is_no_identity(order: list[str]) -> None:
     assert revision_of(parse_spec({name: FULL[name] for name in order})) == revision_of(parse_spec(FULL))
+
+
+SHAPES = [{"input": name, "axis": axis, "min": 1, "opt": 2, "max": 3} for name in ("b", "a") for axis in (3, 2)]
+
+
+@given(st.permutations(["TFLite", "OpenVINO", "ORT"]))
+def test_order_of_exports_is_no_identity(order: list[str]) -> None:
+    exports = [parse_spec(edited(("conversion", "exports"), one)) for one in (order, sorted(order))]
+    assert revision_of(exports[0]) == revision_of(exports[1])
+
+
+@given(st.permutations(SHAPES))
+def test_order_of_dynamic_shapes_is_no_identity(order: list[Any]) -> None:
+    shaped = [parse_spec(edited(("conversion", "dynamicShapes"), shapes, ENGINES)) for shapes in (order, SHAPES)]
+    assert revision_of(shaped[0]) == revision_of(shaped[1])
 
 
 def test_changed_default_of_the_api_starts_no_canary(monkeypatch: pytest.MonkeyPatch) -> None:
