@@ -14,7 +14,7 @@ from visionmodel_contract.precision import (
     PruningPattern,
     Quantizer,
 )
-from visionmodel_operator.api.base import A_SET, ApiModel, Digest, Duration, Name, Quantity, distinct, rule
+from visionmodel_operator.api.base import A_SET, ApiModel, Digest, Duration, LabelledName, Quantity, distinct, rule
 from visionmodel_operator.api.engine import BatchSize, DynamicShape, EngineBatch, TensorRTOptions, distinct_axes
 
 SOURCE_SCHEMES = ("s3", "gs", "abfs", "https", "hf", "oci", "pvc", "mlflow")
@@ -296,7 +296,7 @@ class Conversion(ApiModel):
             " it; never served. OpenVINO: IR. ORT: ONNX Runtime's format for mobile. TFLite: by onnx2tf, batch 1.",
         )
     )
-    queue_name: Name | None = Field(
+    queue_name: LabelledName | None = Field(
         default=None,
         description="LocalQueue of Kueue that admits the conversion's Jobs; they are created suspended. Time in the"
         " queue counts for the deadline.",

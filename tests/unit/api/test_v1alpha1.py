@@ -49,6 +49,13 @@ def test_duplicate_names_are_told() -> None:
         parse_spec(edited(("serving", "pod", "env"), twice))
 
 
+def test_a_queue_is_named_as_the_value_of_a_label() -> None:
+    longest = "q" * 63
+    assert parse_spec(edited(("conversion", "queueName"), longest)).conversion.queue_name == longest
+    with pytest.raises(UserError, match=r"spec\.conversion\.queueName: String should have at most 63 characters"):
+        parse_spec(edited(("conversion", "queueName"), longest + "q"))
+
+
 def test_spec_cannot_be_changed_by_hand() -> None:
     assert VisionModelSpec.model_config["frozen"]
 
