@@ -29,7 +29,7 @@ from visionmodel_contract.report import (
 from visionmodel_converter.data import Data, DataReader, DataSource
 from visionmodel_converter.engines.device import Device, LoadedEngine
 from visionmodel_converter.engines.inspection import engine_share
-from visionmodel_converter.engines.profiles import ShapeBounds, profile_of
+from visionmodel_converter.engines.profiles import ShapeBounds, profile_of, refuse_other_sizes
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.data_checks import Role, refuse_bad_data
@@ -228,6 +228,9 @@ def _data(job: BuildJob, prepared: Prepared) -> Data | None:
     reader = DataReader(job.work, job.environment, job.storage, job.retry)
     data = reader.read(role, source, prepared.model.inputs, task=job.request.task)
     refuse_bad_data(data.checked.findings)
+    # the samples of one dataset are of one size
+    first = next(data.checked.samples.batches(1))
+    refuse_other_sizes(first.tensors, prepared.profile, shown=data.checked.shown)
     return data
 
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from visionmodel_contract.build import DynamicAxis, EngineOptions, ShapeRange
 from visionmodel_contract.report import TensorSpec
@@ -62,4 +65,19 @@ def _refuse_unknown(inputs: tuple[TensorSpec, ...], axes: tuple[DynamicAxis, ...
                 Reason.BAD_REQUEST,
                 f"conversion.dynamicShapes: axis {axis.axis} of input {axis.input!r} is no free axis of the model,"
                 f" whose inputs are {shapes} (-1 is free)",
+            )
+
+
+def refuse_other_sizes(sample: Mapping[str, NDArray[Any]], profile: Mapping[str, ShapeBounds], *, shown: str) -> None:
+    """Raise BadRequest where a sample of a dataset, [1, ...] by input, has another size than the engine takes.
+
+    Before the engine runs it: what TensorRT refuses counts against the engine, whoever asks for it with other data.
+    """
+    for name, array in sample.items():
+        least, most, found = profile[name].min[1:], profile[name].max[1:], array.shape[1:]
+        if not all(low <= length <= high for low, length, high in zip(least, found, most, strict=True)):
+            raise ConversionFailure(
+                Reason.BAD_REQUEST,
+                f"dataset {shown} holds samples of shape {list(found)} for input {name!r}, and the engine takes"
+                f" {list(least)} to {list(most)}: widen conversion.dynamicShapes, or use samples of such a size",
             )

@@ -17,7 +17,7 @@ import pytest
 
 from fakes.device import TARGET, FakeDevice
 from unit.converter import tiny_models
-from visionmodel_contract.build import BuildRequest, EngineOptions, ShapeRange
+from visionmodel_contract.build import BuildRequest, DynamicAxis, EngineOptions, ShapeRange
 from visionmodel_contract.conversion import (
     CalibrationOptions,
     GatesRequest,
@@ -315,6 +315,33 @@ def test_a_free_axis_needs_a_range(tmp_path: Path) -> None:
         bench.run()
     assert refusal.value.reason == Reason.BAD_REQUEST
     assert "conversion.dynamicShapes" in refusal.value.message
+
+
+def free_length(folder: Path, length: int) -> tuple[Bench, dict[str, Any]]:
+    """A network that takes any length, and a request for an engine of 2 to 8 with samples of this length."""
+    node = onnx.helper.make_node("Relu", ["x"], ["y"], name="relu")
+    shapes: dict[str, list[int | str]] = {"x": ["batch", "length"]}
+    model = tiny_models.model_of([node], {}, inputs=shapes, outputs={"y": shapes["x"]})
+    bench = Bench(folder, model=tiny_models.to_bytes(model))
+    bench.prepare()
+    path = folder / "eval.npz"
+    arrays: dict[str, Any] = {"input:x": np.ones((3, length), np.float32)}
+    np.savez(path, **arrays)
+    axis = DynamicAxis(input="x", axis=1, range=ShapeRange(min=2, opt=4, max=8))
+    options = OPTIONS.model_copy(update={"dynamic_shapes": (axis,)})
+    return bench, {"options": options, "gates": GatesRequest(parity=ParityRequest(dataset_uri=path.as_uri()))}
+
+
+def test_samples_of_the_longest_length_are_judged(tmp_path: Path) -> None:
+    bench, asked = free_length(tmp_path, 8)
+    assert bench.run(**asked).gates[0].samples >= 3
+
+
+def test_samples_outside_of_the_ranges_are_no_refusal_of_the_engine(tmp_path: Path) -> None:
+    bench, asked = free_length(tmp_path, 9)
+    with pytest.raises(ConversionFailure, match=r"samples of shape \[9\] for input 'x'.* widen") as refusal:
+        bench.run(**asked)
+    assert refusal.value.reason == Reason.BAD_REQUEST
 
 
 def dataset(folder: Path, labels: list[int]) -> str:

@@ -1,10 +1,11 @@
 """Bounds of an engine's inputs from the model's shapes and the ranges asked for."""
 
+import numpy as np
 import pytest
 
 from visionmodel_contract.build import DynamicAxis, EngineOptions, ShapeRange
 from visionmodel_contract.report import TensorSpec
-from visionmodel_converter.engines.profiles import ShapeBounds, profile_of
+from visionmodel_converter.engines.profiles import ShapeBounds, profile_of, refuse_other_sizes
 from visionmodel_converter.failures import ConversionFailure, Reason
 
 BATCH = ShapeRange(min=1, opt=8, max=32)
@@ -54,6 +55,16 @@ def test_refused(dims: tuple[int, ...], axes: tuple[DynamicAxis, ...], words: st
         profile_of((image(*dims),), options(*axes))
     assert refusal.value.reason == Reason.BAD_REQUEST
     assert "dynamicShapes" in refusal.value.message
+
+
+PROFILE = profile_of((image(-1, 3, -1, -1),), options(axis(2), axis(3)))
+
+
+@pytest.mark.parametrize("sides", [(319, 640), (640, 1281)])
+def test_samples_of_other_sizes_concern_who_asks_and_not_the_engine(sides: tuple[int, int]) -> None:
+    with pytest.raises(ConversionFailure, match=r"dataset eval.npz holds samples of shape \[3, .* widen") as refusal:
+        refuse_other_sizes({"images": np.zeros((1, 3, *sides))}, PROFILE, shown="eval.npz")
+    assert refusal.value.reason == Reason.BAD_REQUEST
 
 
 @pytest.mark.parametrize("numbers", [(0, 1, 2), (2, 1, 3), (1, 3, 2)])
