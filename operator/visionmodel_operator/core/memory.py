@@ -98,9 +98,16 @@ def begin(status: VisionModelStatus, revision: str, attempt: int, frozen: Frozen
 
 
 def _known(status: VisionModelStatus, revision: str, now: datetime) -> list[KnownRevision]:
-    others = [known for known in status.revisions if known.revision != revision]
+    """Return what is kept, newest first; of too many the oldest are forgotten, but none that may have traffic."""
     mine = known_revision(status, revision) or KnownRevision(revision=revision)
-    return [mine.model_copy(update={"last_served_at": now}), *others][:KNOWN_LIMIT]
+    used = {status.stable.revision if status.stable else None, *traffic_of(status).slots}
+    others = [known for known in status.revisions if known.revision != revision]
+    idle = [known.revision for known in others if known.revision not in used]
+    forgotten = set(idle[KNOWN_LIMIT - 1 - (len(others) - len(idle)) :])
+    return [
+        mine.model_copy(update={"last_served_at": now}),
+        *(known for known in others if known.revision not in forgotten),
+    ]
 
 
 def known_revision(status: VisionModelStatus, revision: str) -> KnownRevision | None:

@@ -75,6 +75,16 @@ def test_known_revisions_stay_within_the_bound_of_the_crd() -> None:
     assert [known.revision for known in status.revisions] == [str(number) for number in range(99, 39, -1)]
 
 
+def test_a_revision_that_may_have_traffic_stays_known() -> None:
+    kept = [KnownRevision(revision=one, artifact_key=f"of {one}") for one in ("a", "s")]
+    split = TrafficStatus(slots=["a", "s"], weights_ppm=[WHOLE, 0], changed_at=NOW)
+    status = VisionModelStatus(stable=STABLE, traffic=split, revisions=kept)
+    for number in range(100):
+        status = memory.begin(status, str(number), 1, FROZEN, NOW)
+    assert [known.revision for known in status.revisions] == [str(number) for number in range(99, 41, -1)] + ["a", "s"]
+    assert status.revisions[-2:] == kept
+
+
 def test_long_messages_are_cut_to_the_bounds_of_the_crd() -> None:
     held = memory.hold(on_trial(), Reason.SPLIT_MISMATCH, "x" * 9000, NOW)
     assert held.rollout is not None
