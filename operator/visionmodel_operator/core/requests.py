@@ -63,6 +63,11 @@ def _fresh(verb: str, value: str, consumed: Sequence[str]) -> str:
     return "" if f"{verb}={value}" in consumed else value
 
 
+def is_promoted(consumed: Sequence[str], revision: str, attempt: int) -> bool:
+    """Return whether an attempt's promotion in full was acted on."""
+    return f"promote={revision}/{attempt}" in consumed
+
+
 def remember(consumed: Sequence[str], requests: Requests, verb: str) -> list[str]:
     """Return the recorded actions with the one that was just acted on; the eight newest are enough."""
     return [*consumed, *(entry for entry in requests.consumed if entry.startswith(f"{verb}="))][-8:]

@@ -30,7 +30,7 @@ from visionmodel_operator.core.conversions import (
 from visionmodel_operator.core.effects import effects_of, must_forget
 from visionmodel_operator.core.judge import Harm
 from visionmodel_operator.core.operations import Event
-from visionmodel_operator.core.requests import remember
+from visionmodel_operator.core.requests import is_promoted, remember
 from visionmodel_operator.core.revision import plan_digest, revision_of
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.stepping import (
@@ -253,7 +253,7 @@ def _converting(view: View) -> VisionModelStatus:
     match conversion:
         case Ready():
             done = memory.converted(status, reported(recorded, conversion))
-            if not view.spec.conversion.auto_apply:
+            if not (view.spec.conversion.auto_apply or _was_applied(view)):
                 message = "Converted; conversion.autoApply is false. Promote it to serve it."
                 return memory.hold(done, Reason.AWAITING_APPLY, message, now)
             return memory.provision(done, "Converted; waiting for its pods.", now)
@@ -265,6 +265,11 @@ def _converting(view: View) -> VisionModelStatus:
         job = current_job(view.snapshot, view.rollout.revision, view.rollout.attempt)
         return _not_converted(view, missed_deadline(view.snapshot, job))
     return status
+
+
+def _was_applied(view: View) -> bool:
+    """Whether somebody promoted this very attempt, whose artifact was lost or replaced on the way to its pods."""
+    return is_promoted(view.status.consumed_actions, view.rollout.revision, view.rollout.attempt)
 
 
 def _not_converted(view: View, failed: Failed) -> VisionModelStatus:

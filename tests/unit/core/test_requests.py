@@ -2,7 +2,7 @@
 
 import pytest
 
-from visionmodel_operator.core.requests import Requests, remember, requests_for
+from visionmodel_operator.core.requests import Requests, is_promoted, remember, requests_for
 
 MINE, ATTEMPT = "91be04c7aa", 2
 PREFIX = "visionmodel.dev/"
@@ -48,6 +48,19 @@ def test_what_was_acted_on_is_over(verb: str) -> None:
     consumed = remember([], requests_for(annotations, MINE, ATTEMPT, []), verb)
     assert consumed == [f"{verb}=91be04c7aa/2"]
     assert requests_for(annotations, MINE, ATTEMPT, consumed) == Requests()
+
+
+@pytest.mark.parametrize(
+    ("consumed", "expected"),
+    [
+        pytest.param("promote=91be04c7aa/2", True, id="in full"),
+        pytest.param("promote=91be04c7aa/2/1", False, id="only a step"),
+        pytest.param("promote=91be04c7aa/1", False, id="an attempt before"),
+        pytest.param("abort=91be04c7aa/2", False, id="something else"),
+    ],
+)
+def test_a_promotion_in_full_is_remembered_for_its_attempt(consumed: str, expected: bool) -> None:
+    assert is_promoted([consumed], MINE, ATTEMPT) is expected
 
 
 def test_remember_takes_one_verb_and_keeps_eight() -> None:

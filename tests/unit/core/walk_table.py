@@ -154,6 +154,9 @@ BEFORE_TRAFFIC: Mapping[str, Walk] = {
     "gates-edited-while-converting": Walk(s.converting, at_once(lambda c: c.advance(1), edit_gates), PROMOTED, 100),
     "awaiting-promoted": Walk(s.awaiting_apply, ask("promote"), PROMOTED),
     "awaiting-auto-apply": Walk(s.awaiting_apply, lambda c: c.change(conversion={"autoApply": True}), PROMOTED),
+    "awaiting-promoted-when-its-artifact-is-lost": Walk(
+        s.awaiting_apply, at_once(forget_artifacts, ask("promote")), PROMOTED
+    ),
     "no-gateway": Walk(candidate(gateway=False), nothing, PROMOTED),
     "no-steps": Walk(candidate(rollout={"steps": []}), nothing, PROMOTED),
     "no-gateway-paused": Walk(candidate(gateway=False, rollout={"paused": True}), nothing, ("Held", "Paused")),
