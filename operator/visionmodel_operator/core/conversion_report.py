@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from visionmodel_contract.report import GateResult
 from visionmodel_operator.api.status import MAX_ENGINES, ConversionReport, ConversionStatus, EngineStatus
-from visionmodel_operator.core.conversions import Ready, Reported, resolved_verdict
+from visionmodel_operator.core.conversions import Building, Ready, Reported, resolved_verdict
 
 
 def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
@@ -29,13 +29,22 @@ def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
     return recorded.model_copy(update={**done, "engine_keys": [engine.key for engine in conversion.engines]})
 
 
-def noted(recorded: ConversionStatus, conversion: Reported) -> ConversionStatus:
-    """Return the conversion's status with the key whose record is about to be written, so that it is kept."""
-    if not conversion.is_engine:
-        answered = {"key": conversion.key, "verdict": resolved_verdict(conversion.summary)}
-        return recorded.model_copy(update=answered)
-    keys = [*recorded.engine_keys, conversion.key]
-    return recorded.model_copy(update={"engine_keys": list(dict.fromkeys(keys))[-MAX_ENGINES:]})
+def noted(recorded: ConversionStatus, conversion: Reported | Building) -> ConversionStatus:
+    """Return the conversion's status with the keys whose records must be kept until it is done.
+
+    Those are the key of the record that is about to be written, or of the engines that others wait for.
+    """
+    if isinstance(conversion, Building):
+        return _with_engines(recorded, conversion.engines)
+    if conversion.is_engine:
+        return _with_engines(recorded, (conversion.key,))
+    answered = {"key": conversion.key, "verdict": resolved_verdict(conversion.summary)}
+    return recorded.model_copy(update=answered)
+
+
+def _with_engines(recorded: ConversionStatus, keys: tuple[str, ...]) -> ConversionStatus:
+    others = [key for key in recorded.engine_keys if key not in keys]
+    return recorded.model_copy(update={"engine_keys": [*others, *keys][-MAX_ENGINES:]})
 
 
 def _engine_status(engine: Ready) -> EngineStatus:

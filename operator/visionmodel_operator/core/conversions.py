@@ -102,9 +102,11 @@ class Building:
 
     Attributes:
         builds: each engine that is not there yet, with where it stands.
+        engines: keys of those that are there.
     """
 
     builds: tuple[tuple[Build, Running | Missing], ...]
+    engines: tuple[str, ...] = ()
 
 
 Conversion = Step | Building
@@ -125,9 +127,10 @@ def conversion_of(snapshot: Snapshot, revision: str, attempt: int) -> Conversion
         if found is not None:
             return found
     missing = tuple((build, step) for build, step in steps if isinstance(step, Running | Missing))
+    engines = tuple(step for _, step in steps if isinstance(step, Ready))
     if missing:
-        return Building(missing)
-    return replace(prepared, engines=tuple(step for _, step in steps if isinstance(step, Ready)))
+        return Building(missing, tuple(engine.key for engine in engines))
+    return replace(prepared, engines=engines)
 
 
 def job_names(snapshot: Snapshot, revision: str, attempt: int) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from visionmodel_operator.core import evidence, memory
 from visionmodel_operator.core.actions import Action
 from visionmodel_operator.core.conversion_report import noted, reported
 from visionmodel_operator.core.conversions import (
+    Building,
     Failed,
     Ready,
     Reported,
@@ -261,6 +262,8 @@ def _converting(view: View) -> VisionModelStatus:
             return _not_converted(view, conversion)
         case Reported():
             return status.model_copy(update={"conversion": noted(recorded, conversion)})
+        case Building() if (kept := noted(recorded, conversion)) != recorded:
+            return status.model_copy(update={"conversion": kept})
     if view.waited(recorded.started_at, view.spec.conversion.deadline):
         job = current_job(view.snapshot, view.rollout.revision, view.rollout.attempt)
         return _not_converted(view, missed_deadline(view.snapshot, job))

@@ -22,7 +22,7 @@ from visionmodel_operator.api.status import (
 from visionmodel_operator.core import names
 from visionmodel_operator.core.artifact_record import data_from_artifact
 from visionmodel_operator.core.build_request import builds_of
-from visionmodel_operator.core.conversion_report import reported
+from visionmodel_operator.core.conversion_report import noted, reported
 from visionmodel_operator.core.conversion_request import artifact_key, conversion_request, gate_key_of
 from visionmodel_operator.core.conversions import (
     Building,
@@ -352,9 +352,9 @@ def build_job(finished: bool | None, summary: ReportSummary | None = None, name:
     return JobState(name, ENGINES_REVISION, finished, summary)
 
 
-def passed(build: Any) -> Any:
-    """The build as it is asked for once the ONNX artifact's verdict is known."""
-    passing = (PREPARED.gate_key,)
+def passed(build: Any, *others: Any) -> Any:
+    """The build as it is asked for once the verdicts of the ONNX artifact and of other engines are known."""
+    passing = tuple(sorted((PREPARED.gate_key or "", *(other.request.gate_key for other in others))))
     return replace(build, request=build.request.model_copy(update={"passed_gate_keys": passing}))
 
 
@@ -365,6 +365,10 @@ BUILD_CASES: dict[str, tuple[Snapshot, Conversion]] = {
     "one-at-work": (
         with_engines({L4_JOB: build_job(None)}),
         Building(((passed(L4), Running(build_job(None))), (passed(A10), Missing()))),
+    ),
+    "one-is-there": (
+        with_engines({L4_JOB: build_job(None)}, made(A10)),
+        Building(((passed(L4, A10), Running(build_job(None))),), (A10.request.key,)),
     ),
     "one-succeeded": (
         with_engines({L4_JOB: build_job(True, L4_REPORT)}),
@@ -445,6 +449,25 @@ def test_ready_needs_every_engine() -> None:
     assert status.engine_keys == [L4.request.key, A10.request.key]
     assert status.report is not None
     assert [engine.product for engine in status.report.engines] == ["NVIDIA L4"] * 2
+
+
+KEPT: dict[str, tuple[list[str], Reported | Building, list[str]]] = {
+    "an engine is about to be recorded": (["a"], Reported(SUCCESS, "b", "", is_engine=True), ["a", "b"]),
+    "others build": ([], Building((), ("a", "b")), ["a", "b"]),
+    "none is there yet": (["a"], Building(()), ["a"]),
+    "one of several was noted before": (["b", "c"], Building((), ("a", "b")), ["c", "a", "b"]),
+    "those of another image make room": (["w", "x", "y", "z"], Building((), ("a", "b")), ["y", "z", "a", "b"]),
+    "all were noted before": (["x", "y", "a", "b"], Building((), ("a", "b")), ["x", "y", "a", "b"]),
+}
+
+
+@pytest.mark.parametrize(("before", "conversion", "after"), KEPT.values(), ids=KEPT.keys())
+def test_engines_are_kept_while_others_build(
+    before: list[str], conversion: Reported | Building, after: list[str]
+) -> None:
+    recorded = noted(ConversionStatus(revision=ENGINES_REVISION, engine_keys=before), conversion)
+    assert recorded.engine_keys == after
+    assert noted(recorded, conversion) == recorded, "once is enough"
 
 
 def test_the_record_that_a_retry_forgets_is_the_one_that_failed() -> None:

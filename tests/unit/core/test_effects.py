@@ -37,6 +37,21 @@ def test_a_failed_job_stays_to_be_read_until_it_is_tried_again() -> None:
     assert list(cluster.jobs) == [job(cluster, failed, 2)]
 
 
+def test_an_engine_that_is_there_is_noted_while_another_is_built() -> None:
+    cluster = scenarios.with_candidate(**builders.TENSORRT)
+    cluster.advance_to("Provisioning")
+    assert cluster.recorded.conversion is not None
+    first, second = cluster.recorded.conversion.engine_keys
+    cluster.ask("abort")
+    cluster.advance_to(("Degraded", "User"))
+    cluster.artifacts.pop(second)
+    cluster.models[2].converts_in = None
+    cluster.ask("retry")
+    cluster.advance_to("Converting")
+    cluster.advance(2)
+    assert cluster.recorded.conversion.engine_keys == [first]
+
+
 def back_to_a_missed_gate(cluster: Cluster, key: str) -> None:
     """Remember a missed gate over the artifact of model 1, and go back to that model under this gate."""
     cluster.use_model(2)
