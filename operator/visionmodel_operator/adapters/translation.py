@@ -15,7 +15,7 @@ from visionmodel_operator.api.v1alpha1 import parse_spec, parse_status
 from visionmodel_operator.core.artifact_record import artifact_from_data
 from visionmodel_operator.core.build_request import build_keys
 from visionmodel_operator.core.conversion_request import artifact_key
-from visionmodel_operator.core.memory import known_key
+from visionmodel_operator.core.memory import known_key, known_revision
 from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, artifact_config
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import KnownArtifact, ObjectRef, Platform, Snapshot
@@ -99,18 +99,20 @@ def wanted_artifact_keys(spec: VisionModelSpec | None, status: VisionModelStatus
     """Return the keys whose ConfigMaps a pass reads: of the spec's artifact, its engines and the recorded conversion.
 
     Without all digests in the spec also those of its revision and of the stable one: its artifact may be one of them.
+    Engines that its revision was given before are read too, by whatever image they were built.
     """
     recorded = status.conversion.key if status.conversion else None
     if spec is None:
         return frozenset(key for key in (recorded,) if key)
-    wanted = artifact_key(spec)
+    wanted, served = artifact_key(spec), known_revision(status, revision_of(spec))
     if wanted is not None:
         known: tuple[str | None, ...] = (wanted, recorded)
     else:
         candidates = (revision_of(spec), status.stable.revision if status.stable else "")
         known = (recorded, *(known_key(status, one) for one in candidates))
     prepared = frozenset(key for key in known if key)
-    return prepared.union(*(build_keys(spec, key, platform) for key in prepared))
+    engines = () if served is None else served.engine_keys
+    return prepared.union(engines, *(build_keys(spec, key, platform) for key in prepared))
 
 
 def kept_artifact_keys(model: Raw) -> frozenset[str]:

@@ -19,6 +19,7 @@ from visionmodel_operator.core import names
 from visionmodel_operator.core.build_request import Build, DataRead, build_keys, builds_of
 from visionmodel_operator.core.conversion_request import artifact_key, gate_key_of, names_verdict
 from visionmodel_operator.core.memory import known_key, known_revision
+from visionmodel_operator.core.served_engines import served_builds
 from visionmodel_operator.core.snapshot import JobState, Snapshot
 
 GATE_EXIT_CODES: Final = frozenset({ExitCode.PARITY_FAILED, ExitCode.GATE_FAILED, ExitCode.EXPORT_FAILED})
@@ -171,10 +172,13 @@ def _built(snapshot: Snapshot, build: Build, attempt: int) -> Step:
 
 
 def _builds(snapshot: Snapshot, revision: str, prepared: Ready) -> tuple[Build, ...]:
-    """Return what is to be built of an artifact, and judged by the very data that the artifact was judged by."""
+    """Return what is to be built of an artifact, and judged by the very data that the artifact was judged by.
+
+    Of a stored revision those are the engines that it serves, whatever image builds engines by now.
+    """
     assert snapshot.spec is not None
     resolved = _resolved(snapshot, revision, gate_key_of(snapshot.spec, prepared.key))
-    return builds_of(
+    builds = builds_of(
         snapshot.spec,
         prepared.key,
         read=DataRead(None if resolved is None else resolved.dataset_digest, prepared.summary.calibration_digest),
@@ -183,6 +187,7 @@ def _builds(snapshot: Snapshot, revision: str, prepared: Ready) -> tuple[Build, 
         platform=snapshot.platform,
         passed_gate_keys=passed_gate_keys(snapshot),
     )
+    return served_builds(snapshot, revision, builds)
 
 
 def key_of(snapshot: Snapshot, revision: str) -> str | None:

@@ -357,6 +357,18 @@ ENGINES = {**SPEC, "conversion": {"backend": "TensorRT"}, "accelerators": [{}, {
             {"k1", "e1", "e2", "k0", "e0"},
             id="engines",
         ),
+        pytest.param(
+            ENGINES,
+            {
+                "revisions": [
+                    {"revision": "r", "artifactKey": "k0", "engineKeys": ["e0"]},
+                    {"revision": revision_of(parse_spec(ENGINES)), "artifactKey": "k1", "engineKeys": ["e1", "e2"]},
+                ],
+            },
+            {"k1", "e1", "e2", *build_keys(parse_spec(ENGINES), "k1", PLATFORM)},
+            {"k0", "e0", "k1", "e1", "e2"},
+            id="engines that the revision was given before",
+        ),
     ],
 )
 def test_artifact_keys(spec: dict[str, Any], status: dict[str, Any], wanted: set[str], kept: set[str]) -> None:

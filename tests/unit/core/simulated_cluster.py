@@ -72,7 +72,7 @@ class Cluster(World):
             spec_error="",
             annotations=dict(self.annotations),
             status=self.recorded,
-            platform=builders.PLATFORM,
+            platform=self.platform,
             artifacts=dict(self.artifacts),
             jobs={name: _job_state(name, job) for name, job in self.jobs.items()},
             workloads={revision: self._workload_state(revision) for revision in self.workloads},

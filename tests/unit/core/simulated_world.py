@@ -33,7 +33,7 @@ from visionmodel_operator.core.actions import (
 from visionmodel_operator.core.artifact_record import artifact_from_data
 from visionmodel_operator.core.operations import Apply, Delete
 from visionmodel_operator.core.revision import revision_of
-from visionmodel_operator.core.snapshot import KnownArtifact, Snapshot
+from visionmodel_operator.core.snapshot import KnownArtifact, Platform, Snapshot
 from visionmodel_operator.render import operations
 from visionmodel_operator.render.traffic import http_route
 
@@ -116,6 +116,7 @@ class World:
     """
 
     document: builders.Document
+    platform: Platform = builders.PLATFORM
     now: datetime = builders.START
     generation: int = 1
     annotations: dict[str, str] = field(default_factory=dict)
@@ -234,6 +235,14 @@ class World:
         if self.route is not None:
             self.route = replace(self.route, accepted=False)
         self.traffic.split = {}
+
+    def change_tensorrt_image(self) -> None:
+        """Let another image build engines, as an upgrade of the chart does."""
+        runtimes = {
+            version: replace(runtime, tensorrt_converter_image=f"{runtime.tensorrt_converter_image}.1")
+            for version, runtime in self.platform.runtimes.items()
+        }
+        self.platform = replace(self.platform, runtimes=runtimes)
 
     def lose_route(self) -> None:
         """Delete the route."""

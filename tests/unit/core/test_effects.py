@@ -52,6 +52,36 @@ def test_an_engine_that_is_there_is_noted_while_another_is_built() -> None:
     assert cluster.recorded.conversion.engine_keys == [first]
 
 
+def test_a_stored_revision_comes_back_with_the_engines_that_it_had() -> None:
+    cluster = scenarios.serving(**builders.TENSORRT)
+    assert cluster.recorded.conversion is not None
+    engines = cluster.recorded.conversion.engine_keys
+    cluster.use_model(2)
+    cluster.advance_to(walks.PROMOTED)
+    started = cluster.jobs_started
+    cluster.change_tensorrt_image()
+    cluster.models[1] = Model(build_exit_code=ExitCode.ENGINE_REFUSED)
+    cluster.use_model(1)
+    cluster.advance_to("Converting")
+    cluster.advance_to(walks.PROMOTED)
+    assert cluster.jobs_started == started
+    assert cluster.recorded.conversion is not None
+    assert cluster.recorded.conversion.engine_keys == engines
+
+
+def test_a_revision_that_is_no_longer_stored_has_engines_of_the_new_image() -> None:
+    cluster = scenarios.serving(**builders.TENSORRT)
+    cluster.use_model(2)
+    cluster.advance_to(walks.PROMOTED)
+    started, revision = cluster.jobs_started, cluster.recorded.revisions[1].revision
+    cluster.change_tensorrt_image()
+    cluster.workloads[revision].stored = False
+    cluster.use_model(1)
+    cluster.advance_to("Converting")
+    cluster.advance_to(walks.PROMOTED)
+    assert cluster.jobs_started == started + 2
+
+
 def back_to_a_missed_gate(cluster: Cluster, key: str) -> None:
     """Remember a missed gate over the artifact of model 1, and go back to that model under this gate."""
     cluster.use_model(2)
