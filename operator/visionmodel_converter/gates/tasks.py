@@ -183,8 +183,8 @@ def classification_plan(task: ImageTask | None, outputs: Specs) -> Classificatio
 def segmentation_plan(task: ImageTask | None, inputs: Specs, outputs: Specs) -> SegmentationPlan | None:
     """Return how to read masks, or None where the outputs are no segmenter's or nobody knows where the image lies.
 
-    Without a decoder the scores are the first output, [n, classes, height, width]. Raises BadRequest as
-    `detection_plan` and `pre_settings` do.
+    Without a decoder the scores are the first output, [n, classes, height, width]; Sigmoid reads one channel alone.
+    Raises BadRequest as `detection_plan` and `pre_settings` do.
     """
     if task is None or _is_other(task, TaskKind.SEGMENTATION):
         return None
@@ -195,7 +195,14 @@ def segmentation_plan(task: ImageTask | None, inputs: Specs, outputs: Specs) -> 
         settings = _read(SegmentationSettings, {**task.postprocess, **size})
     matched = _matched(settings.decoder, outputs)
     plan = None if matched is None else Plan(matched, settings)
-    return plan if plan is not None and 1 < mask_classes(plan, outputs) <= MAX_CLASSES else None
+    return plan if plan is not None and _has_channels(plan, outputs) else None
+
+
+def _has_channels(plan: SegmentationPlan, outputs: Specs) -> bool:
+    """Return whether the output has as many channels as the decoder reads, as far as its shape tells."""
+    if plan.settings.decoder == "Sigmoid":
+        return any(spec.name == plan.outputs["scores"] and spec.dims[1] in (1, -1) for spec in outputs)
+    return 1 < mask_classes(plan, outputs) <= MAX_CLASSES
 
 
 def mask_classes(plan: SegmentationPlan, outputs: Specs) -> int:

@@ -18,6 +18,7 @@ from visionmodel_pipeline.geometry import geometry_of
 
 Tensors = Mapping[str, NDArray[Any]]
 SCORES: Specs = (TensorSpec(name="y", dtype="float32", dims=(-1, 3)),)
+LOGIT: Specs = (TensorSpec(name="y", dtype="float32", dims=(-1, 1, 8, 8)),)
 MASKS: Specs = (TensorSpec(name="y", dtype="float32", dims=(-1, 2, 4, 4)),)
 
 
@@ -69,6 +70,24 @@ def test_decoders_that_do_not_fit(run: Callable[[Tensors], dict[str, NDArray[Any
     assert caught.value.message.endswith(words)
 
 
+def lesion_logits(tensors: Tensors) -> dict[str, NDArray[Any]]:
+    return {"y": 4 * tensors["x"].mean(axis=1, keepdims=True) - 2}
+
+
+def lesion_shares(tensors: Tensors) -> dict[str, NDArray[Any]]:
+    return {"y": 1 / (1 + np.exp(-lesion_logits(tensors)["y"]))}
+
+
+def test_a_sigmoid_is_not_applied_twice() -> None:
+    """Every probability is above the logit of one half, so every mask would be one class, and agree with its source."""
+    task = image_task(decoder="Sigmoid")
+    refuse_wrong_decoder(lesion_logits, inputs=IMAGE_INPUT, outputs=LOGIT, task=task, seed=1)
+    with pytest.raises(ConversionFailure, match="'y' already are what a sigmoid gives") as caught:
+        refuse_wrong_decoder(lesion_shares, inputs=IMAGE_INPUT, outputs=LOGIT, task=task, seed=1)
+    assert caught.value.reason is Reason.BAD_REQUEST
+    assert caught.value.message.endswith("export the model without its last sigmoid, which the decoder applies")
+
+
 @pytest.mark.parametrize(
     ("decoder", "dims", "words"),
     [
@@ -78,6 +97,7 @@ def test_decoders_that_do_not_fit(run: Callable[[Tensors], dict[str, NDArray[Any
         ("ClassScores", (4, 4), "reads scores with 4 axes and 2 to 255 classes; the model"),
         ("ClassScores", (1, 4, 4), "reads scores with 4 axes and 2 to 255 classes; the model"),
         ("ClassScores", (256, 4, 4), "reads scores with 4 axes and 2 to 255 classes; the model"),
+        ("Sigmoid", (2, 4, 4), "reads scores with 4 axes and 1 channel; the model"),
     ],
 )
 def test_outputs_that_no_decoder_reads(decoder: str, dims: tuple[int, ...], words: str) -> None:

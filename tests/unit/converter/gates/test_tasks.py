@@ -147,10 +147,15 @@ def test_classification_settings_are_servings() -> None:
         (image_task(decoder="ClassScores"), (spec("out", 3, 8, 8), spec("aux", 3, 8, 8)), {"scores": "out"}, 3),
         (image_task(decoder="ClassMap"), (spec("y", 8, 8, dtype="int64"),), {"classes": "y"}, MAX_CLASSES),
         (image_task(decoder="Sigmoid"), (spec("y", 1, 8, 8),), {"scores": "y"}, 2),
+        (image_task(decoder="Sigmoid"), (spec("y", -1, 8, 8),), {"scores": "y"}, 2),
+        (image_task(decoder="Sigmoid"), (spec("y", 2, 8, 8),), None, 0),
         (image_task(decoder="Sigmoid"), (spec("y", 8, 8),), None, 0),
         (image_task(decoder="Softmax"), MASKS, None, 0),
     ],
-    ids=["tensors", "rank", "free", "one-class", "classes", "first", "map", "sigmoid", "wrong-rank", "classifier"],
+    ids=[
+        *("tensors", "rank", "free", "one-class", "classes", "first", "map"),
+        *("sigmoid", "sigmoid-free", "sigmoid-of-two", "wrong-rank", "classifier"),
+    ],
 )
 def test_segmentation_plan(
     task: ImageTask | None, outputs: tuple[TensorSpec, ...], expected: dict[str, str] | None, classes: int
