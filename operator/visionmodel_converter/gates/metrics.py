@@ -21,12 +21,12 @@ from visionmodel_converter.gates.predictions import (
     detections_of,
     mask_of,
     most_detections,
+    seen_of,
     served,
 )
 from visionmodel_converter.gates.samples import IGNORED, Batch, TrueBoxes
 from visionmodel_converter.gates.tasks import ClassificationPlan, DetectionPlan, SegmentationPlan, Specs
 from visionmodel_pipeline.classification import SCORES, ranked
-from visionmodel_pipeline.segmentation import NO_CLASS
 
 FIVE: Final = 5
 
@@ -156,6 +156,9 @@ def _as_truth(boxes: Boxes) -> TrueBoxes:
 class Segmentation:
     """Mean intersection over union of the classes that occur, in pixels of the source image.
 
+    Pixels outside of the network's input do not count. One that it sees and gives no class is a miss of the true class:
+    left out, an artifact would be perfect that says nothing wherever it is hard.
+
     Attributes:
         plan: how masks are read.
         classes: how many there may be.
@@ -166,8 +169,9 @@ class Segmentation:
     samples: int = 0
 
     def __post_init__(self) -> None:
-        self._source = np.zeros((self.classes, self.classes), np.int64)
-        self._artifact = np.zeros((self.classes, self.classes), np.int64)
+        # true classes by found ones; the last column holds the pixels that were found to be of none
+        self._source = np.zeros((self.classes, self.classes + 1), np.int64)
+        self._artifact = np.zeros((self.classes, self.classes + 1), np.int64)
 
     def add(self, batch: Batch, source: Outputs, artifact: Outputs) -> list[Comparison]:
         """Take one batch of both models' outputs; samples without a mask do not count."""
@@ -180,11 +184,12 @@ class Segmentation:
             if counted.any() and int(truth.mask[counted].max()) >= self.classes:
                 raise _invalid_mask(batch.names[row], f"names class {truth.mask[counted].max()} of {self.classes}")
             self.samples += 1
+            asked = counted & seen_of(geometry, self.plan)
+            wanted = truth.mask[asked].astype(np.int64)
             for outputs, confusion in ((source, self._source), (artifact, self._artifact)):
-                found = mask_of(outputs, row, geometry, self.plan)
-                seen = counted & (found != NO_CLASS)
-                pairs = truth.mask[seen].astype(np.int64) * self.classes + found[seen]
-                confusion += np.bincount(pairs, minlength=self.classes**2).reshape(confusion.shape)
+                found = np.minimum(mask_of(outputs, row, geometry, self.plan)[asked], self.classes)
+                pairs = wanted * (self.classes + 1) + found
+                confusion += np.bincount(pairs, minlength=confusion.size).reshape(confusion.shape)
         return []
 
     def measured(self) -> dict[str, Measured]:
@@ -196,7 +201,7 @@ class Segmentation:
 
 def _mean_iou(confusion: NDArray[np.int64]) -> float:
     shared = np.diag(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - shared
+    union = confusion[:, :-1].sum(axis=0) + confusion.sum(axis=1) - shared
     there = union > 0
     return float(np.mean(shared[there] / union[there])) if there.any() else float("nan")
 

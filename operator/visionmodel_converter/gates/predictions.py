@@ -11,7 +11,7 @@ from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.tasks import DetectionPlan, SegmentationPlan
 from visionmodel_pipeline.detections import detect
 from visionmodel_pipeline.geometry import Geometry
-from visionmodel_pipeline.segmentation import segment
+from visionmodel_pipeline.segmentation import NO_CLASS, segment, source_pixels
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -69,6 +69,12 @@ def served(boxes: Boxes, plan: DetectionPlan) -> Boxes:
     """
     above = int(np.count_nonzero(boxes.scores >= plan.settings.score_threshold))
     return boxes.first(min(above, plan.settings.max_detections))
+
+
+def seen_of(geometry: Geometry, plan: SegmentationPlan) -> NDArray[np.bool_]:
+    """Return the pixels of the source that lie in the network's input [height, width], whatever it says of them."""
+    everywhere = np.zeros((1, 1), np.uint8)
+    return np.asarray(source_pixels(everywhere, geometry, plan.settings) != NO_CLASS)
 
 
 def mask_of(outputs: Outputs, row: int, geometry: Geometry, plan: SegmentationPlan) -> NDArray[np.uint8]:

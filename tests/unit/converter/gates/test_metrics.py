@@ -193,7 +193,26 @@ def test_a_map_of_numbers_that_names_other_classes_is_wrong_there_alone() -> Non
     family.add(batch([truth], geometry_of("Stretch", (2, 2), (2, 2))), {"m": source}, {"m": artifact})
     measured = family.measured()["maskIou"]
     assert measured.source_value == 1.0
-    assert measured.value == pytest.approx((1 + 0 + 1 + 0) / 4)  # 0, 1, 2 and 254; no class is none to be wrong in
+    assert measured.value == pytest.approx((1 + 0 + 1 / 2 + 0) / 4)  # 0, 1, 2 and 254
+
+
+def test_no_class_is_a_miss_of_the_true_one() -> None:
+    """The source takes one pixel of four for another class, the artifact for none: a miss, but no false find."""
+    family = Segmentation(Plan({"classes": "m"}, SegmentationSettings("ClassMap", 2, 2)), MAX_CLASSES)
+    truth = Truth(mask=np.array([[0, 0], [1, 1]], np.uint8))
+    source, artifact = np.array([[[0, 0], [1, 0]]], np.int64), np.array([[[0, 0], [1, -1]]], np.int64)
+    family.add(batch([truth], geometry_of("Stretch", (2, 2), (2, 2))), {"m": source}, {"m": artifact})
+    measured = family.measured()["maskIou"]
+    assert measured.source_value == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert measured.value == pytest.approx((1 + 1 / 2) / 2)
+
+
+def test_an_artifact_that_finds_no_class_anywhere_is_worth_nothing() -> None:
+    family = Segmentation(Plan({"classes": "m"}, SegmentationSettings("ClassMap", 2, 2)), MAX_CLASSES)
+    truth = Truth(mask=np.array([[0, 0], [1, 1]], np.uint8))
+    source, artifact = np.array([[[0, 0], [1, 1]]], np.int64), np.full((1, 2, 2), -1, np.int64)
+    family.add(batch([truth], geometry_of("Stretch", (2, 2), (2, 2))), {"m": source}, {"m": artifact})
+    assert family.measured()["maskIou"] == Measured(0.0, 1.0, 1)
 
 
 def test_masks_that_ask_for_nothing_give_no_value() -> None:
