@@ -20,7 +20,7 @@ from visionmodel_contract.report import ExportInfo
 from visionmodel_converter.exports import openvino_ir, ort_format, tflite
 from visionmodel_converter.exports.made import Made, Source
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
-from visionmodel_converter.graph.agreement import relative_difference
+from visionmodel_converter.graph.agreement import are_whole, relative_difference
 from visionmodel_converter.graph.onnx_model import CheckedModel
 from visionmodel_converter.graph.openvino import openvino_library
 from visionmodel_converter.graph.session import Run, Tensors, random_inputs
@@ -36,8 +36,9 @@ FILES: Final[Mapping[ExportFormat, tuple[str, ...]]] = {
     ExportFormat.TFLITE: (tflite.FILE,),
 }
 TOLERANCES: Final[Mapping[Precision, float]] = {Precision.FP32: 1e-4, Precision.FP16: 1e-2, Precision.INT8: 5e-2}
-"""Largest difference, relative to the largest value of an output. FP32 and FP16 as in the parity gate. INT8: another
-runtime rounds a tie to the other side, and one step of 8 bits is 1/127 of a tensor's range."""
+"""Largest difference, relative to the largest value of an output; of whole numbers the share that differs. FP32 and
+FP16 as in the parity gate. INT8: another runtime rounds a tie to the other side, and one step of 8 bits is 1/127 of a
+tensor's range."""
 RANDOM_BATCHES: Final = (1, 3)
 REAL_BATCHES: Final = 2
 
@@ -141,14 +142,23 @@ def _inputs(artifact: Artifact) -> list[Tensors]:
 def disagreement(expected: Sequence[Mapping[str, NDArray[Any]]], actual: Sequence[Mapping[str, NDArray[Any]]]) -> float:
     """Return the largest difference of any output in any batch, relative to the largest value of that output.
 
+    Of whole numbers it is the share that differs over all batches together: a single tie would be much of a small one.
     NaN where either side holds one, inf where shapes differ.
     """
     found = [
-        relative_difference(outputs[name], answers[name])
-        for outputs, answers in zip(expected, actual, strict=True)
-        for name in outputs
+        _difference([outputs[name] for outputs in expected], [answers[name] for answers in actual])
+        for name in expected[0]
     ]
     return float(np.max(found))
+
+
+def _difference(expected: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]]) -> float:
+    pairs = list(zip(expected, actual, strict=True))
+    differences = [relative_difference(*pair) for pair in pairs]
+    sizes = [array.size for array in expected]
+    if any(sizes) and np.isfinite(differences).all() and all(are_whole(*pair) for pair in pairs):
+        return float(np.average(differences, weights=sizes))
+    return float(np.max(differences))
 
 
 def refuse_disagreement(wanted: ExportFormat, difference: float, precision: Precision, made: Made) -> None:

@@ -117,6 +117,15 @@ def test_disagreement_is_the_worst_of_all_batches(actual: Mapping[str, NDArray[A
     np.testing.assert_equal(disagreement([ONE, ONE, ONE], [ONE, actual, ONE]), expected)
 
 
+def test_a_tie_is_one_of_all_elements() -> None:
+    """Of a small batch it would be more than any tolerance; the number of the class says nothing."""
+    expected = [{"classes": np.zeros((batch, 50, 50), np.int64)} for batch in (1, 7)]
+    actual = [{"classes": answer["classes"].astype(np.int32)} for answer in expected]
+    actual[0]["classes"][0, 0, 0] = 20
+    assert disagreement(expected, actual) == pytest.approx(1 / 20_000)
+    assert disagreement(expected, expected) == 0
+
+
 @pytest.mark.parametrize(("file", "content"), [("model.ort", b"changed"), ("export.json", b"{}"), ("model.ort", None)])
 def test_damage_is_told(file: str, content: bytes | None, tmp_path: Path) -> None:
     exported(ExportFormat.ORT, artifact(), workshop(tmp_path))

@@ -133,6 +133,23 @@ def test_worst_samples_are_told_by_the_tasks_own_metric() -> None:
     assert [comparison.name for comparison in worst.worst_first()] == ["sample 0", "sample 1", "sample 2"]
 
 
+def test_numbers_of_classes_are_judged_by_how_many_differ() -> None:
+    """A near tie per picture falls to the other class; the numbers are as far apart as they can be."""
+
+    def classes(tie: int) -> Run:
+        def run(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+            found = np.full((len(tensors["x"]), 200, 200), 3, np.int64)
+            found[:, 0, 0] = tie
+            return {"y": found}
+
+        return run
+
+    outputs = (TensorSpec(name="y", dtype="int64", dims=(-1, 200, 200)),)
+    result = measured(classes(0), classes(20), None, outputs=outputs)
+    assert result["maxRelativeError"].value == result["maxAbsError"].value == pytest.approx(1 / 40_000)
+    assert result["cosine"].value == pytest.approx(1 - 1 / 40_000)
+
+
 def nan(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {"y": tensors["x"] * np.float32("nan")}
 

@@ -46,6 +46,29 @@ def test_nothing_compared_is_no_agreement() -> None:
     )
 
 
+def test_whole_numbers_are_names() -> None:
+    """One tie of 1000 pixels that falls to another of 20 classes is a thousandth, however far apart the numbers are."""
+    expected = np.zeros((2, 20, 25), np.int64)
+    actual = expected.copy()
+    actual[0, 3, 4] = 19
+    agreement = Agreement()
+    for sample in range(2):
+        agreement.add("classes", expected[[sample]], actual[[sample]])
+    assert agreement.max_abs_error() == agreement.max_relative_error() == pytest.approx(1 / 1000)
+    assert agreement.cosine() == pytest.approx(1 - 1 / 500), "of the worst sample"
+    assert relative_difference(expected, actual) == pytest.approx(1 / 1000)
+
+
+def test_the_worst_output_counts_whatever_its_type() -> None:
+    agreement = Agreement()
+    agreement.add("scores", np.array([[1.0, 2.0]]), np.array([[1.0, 1.5]]))
+    agreement.add("labels", np.array([[1, 2]]), np.array([[1, 2]], np.int32))
+    assert agreement.max_relative_error() == pytest.approx(0.25)
+    agreement.add("labels", np.array([[1, 2]]), np.array([[2, 1]]))
+    assert agreement.max_relative_error() == pytest.approx(0.5)
+    assert agreement.cosine() == 0.0
+
+
 @pytest.mark.parametrize(
     ("left", "right", "expected"),
     [
