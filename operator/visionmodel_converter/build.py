@@ -29,7 +29,7 @@ from visionmodel_contract.report import (
 from visionmodel_converter.data import Data, DataReader, DataSource
 from visionmodel_converter.engines.device import Device, LoadedEngine
 from visionmodel_converter.engines.inspection import engine_share
-from visionmodel_converter.engines.profiles import ShapeBounds, profile_of, refuse_other_sizes
+from visionmodel_converter.engines.profiles import ShapeBounds, profile_of, refuse_other_sizes, served_sizes
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.data_checks import Role, refuse_bad_data
@@ -38,7 +38,7 @@ from visionmodel_converter.gates.goals import LABELLED_METRICS, Measured, goals_
 from visionmodel_converter.gates.parity import measure
 from visionmodel_converter.gates.proof import refuse_missing_precision
 from visionmodel_converter.gates.speed import OTHER_DEVICE, Clock, measure_speed, refuse_missed_speed, speed_gates
-from visionmodel_converter.gates.tasks import kind_of
+from visionmodel_converter.gates.tasks import kind_of, pre_settings
 from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import Outputs, Run, Tensors, open_session, random_inputs
@@ -84,13 +84,14 @@ class Prepared:
     """What the engine is made of and compared with.
 
     Attributes:
-        inputs: of the graph, free axes but the batch at the length that the engine is fastest at.
+        noise_inputs: those of the model at the size that is served: the task's images; where no task says it, free axes
+            at the length that the engine is fastest at. For random inputs alone: the task is read against `model`.
     """
 
     report: FullReport
     model: CheckedModel
     profile: dict[str, ShapeBounds]
-    inputs: tuple[TensorSpec, ...]
+    noise_inputs: tuple[TensorSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +145,9 @@ def _prepared(job: BuildJob) -> Prepared:
             f" artifact-{job.request.prepare_key} and retry, and the model is prepared again",
         )
     model = load_checked(found.model, shown="the prepared model", limits=limits_of(onnxruntime.__version__))
-    profile = profile_of(model.inputs, job.request.options)
-    inputs = tuple(
-        spec.model_copy(update={"dims": (spec.dims[0], *profile[spec.name].opt[1:])}) for spec in model.inputs
-    )
-    return Prepared(found.report, model, profile, inputs)
+    profile, task = profile_of(model.inputs, job.request.options), job.request.task
+    sizes = served_sizes(model.inputs, profile, None if task is None else pre_settings(task, model.inputs))
+    return Prepared(found.report, model, profile, sizes)
 
 
 def _made(job: BuildJob, prepared: Prepared, key: str) -> tuple[Published, Proof, bool]:
@@ -189,7 +188,8 @@ def _proven(job: BuildJob, prepared: Prepared, plan: bytes) -> Proof:
         agreement, gates = _parity(job, prepared, (source, run), data)
         refuse_missed_goals(gates)
         outputs, task = prepared.model.outputs, job.request.task
-        edge_cases = check_edge_cases(source, run, inputs=prepared.inputs, outputs=outputs, task=task)
+        inputs = prepared.noise_inputs if task is None else prepared.model.inputs
+        edge_cases = check_edge_cases(source, run, inputs=inputs, outputs=outputs, task=task)
         refuse_failed_edge_cases(edge_cases)
         job.journal.begin(Stage.SPEED, "timing the engine")
         times = _times(job, prepared, loaded)
@@ -246,7 +246,8 @@ def _parity(
         *runs,
         samples,
         goals,
-        inputs=prepared.inputs,
+        inputs=prepared.model.inputs,
+        noise_inputs=prepared.noise_inputs,
         outputs=outputs,
         task=task,
         seed=int(prepared.report.key[:8], 16),
@@ -280,7 +281,7 @@ def _times(job: BuildJob, prepared: Prepared, loaded: LoadedEngine) -> tuple[Spe
     sizes = sorted({1, batch.opt, batch.max} | {size for size in asked if size <= batch.max})
 
     def inputs_of(size: int) -> Tensors:
-        return random_inputs(prepared.inputs, batch=size, seed=size)
+        return random_inputs(prepared.noise_inputs, batch=size, seed=size)
 
     return tuple(measure_speed(loaded.run, inputs_of, batch=size, clock=job.clock) for size in sizes)
 

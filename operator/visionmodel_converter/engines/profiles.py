@@ -1,4 +1,4 @@
-"""The optimization profile of an engine: the range of every input's shape; pure."""
+"""The optimization profile of an engine: the range of every input's shape, and the shape that is served; pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from visionmodel_contract.build import DynamicAxis, EngineOptions, ShapeRange
 from visionmodel_contract.report import TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_pipeline.settings import PreSettings
 
 Shape = tuple[int, ...]
 
@@ -38,6 +39,31 @@ def profile_of(inputs: tuple[TensorSpec, ...], options: EngineOptions) -> dict[s
             max=tuple(axis.max for axis in axes),
         )
     return bounds
+
+
+def served_sizes(
+    inputs: tuple[TensorSpec, ...], profile: Mapping[str, ShapeBounds], images: PreSettings | None
+) -> tuple[TensorSpec, ...]:
+    """Return the inputs with every axis but the batch at the length that is served.
+
+    That is the task's where `images` are the only input, else the one that the engine is fastest at. Raises
+    ConversionFailure BadRequest: the task makes images that the engine does not take.
+    """
+    if images is None:
+        return tuple(spec.model_copy(update={"dims": (spec.dims[0], *profile[spec.name].opt[1:])}) for spec in inputs)
+    (spec,) = inputs
+    bounds = profile[spec.name]
+    height = 2 if images.layout == "NCHW" else 1
+    sides = {height: ("height", images.height), height + 1: ("width", images.width)}
+    for axis, (name, side) in sides.items():
+        if not bounds.min[axis] <= side <= bounds.max[axis]:
+            raise ConversionFailure(
+                Reason.BAD_REQUEST,
+                f"task.input.{name} is {side}, the engine takes {bounds.min[axis]} to {bounds.max[axis]} on axis {axis}"
+                f" of input {spec.name!r}: correct one of task.input.{name} and conversion.dynamicShapes",
+            )
+    dims = (sides[axis][1] if axis in sides else length for axis, length in enumerate(bounds.opt))
+    return (spec.model_copy(update={"dims": (spec.dims[0], *list(dims)[1:])}),)
 
 
 def _axes(spec: TensorSpec, batch: ShapeRange, ranges: Mapping[tuple[str, int], ShapeRange]) -> Iterator[ShapeRange]:

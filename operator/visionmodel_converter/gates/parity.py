@@ -70,6 +70,7 @@ def measure(
     *,
     inputs: Specs,
     outputs: Specs,
+    noise_inputs: Specs | None = None,
     task: ImageTask | None = None,
     seed: int,
     random_counts: bool = True,
@@ -84,6 +85,7 @@ def measure(
         goals: what will be judged; a metric in them that cannot be measured is refused.
         inputs: of both models.
         outputs: of both models.
+        noise_inputs: the sizes of random inputs, where the artifact does not take any; else those of `inputs`.
         task: how outputs become predictions; without it the outputs' names and the labels tell.
         seed: of the random inputs.
         random_counts: whether agreement on random inputs enters the numbers (INT8 scales are chosen for real
@@ -98,7 +100,7 @@ def measure(
     own = None if samples is None else kind_of(task, outputs, samples.labelled)
     agreement = Agreement()
     on_noise = agreement if random_counts or samples is None else Agreement()
-    _compare_on_noise(on_noise, run_source, run_artifact, inputs, seed)
+    _compare_on_noise(on_noise, run_source, run_artifact, noise_inputs or inputs, seed)
     if samples is not None:
         _refuse_impossible_labels(samples, outputs, families)
         for found in samples.batches(SAMPLE_BATCH):
@@ -107,9 +109,7 @@ def measure(
             compared = {kind: family.add(found, expected, actual) for kind, family in families.items()}
             if worst is not None and own in compared:
                 worst.add(compared[own])
-    measured = _tensor_metrics(agreement)
-    for family in families.values():
-        measured |= family.measured()
+    measured = _metrics(agreement, families)
     _refuse_unmeasured(goals, measured)
     return measured
 
@@ -187,13 +187,16 @@ def _known_classes(outputs: Specs, families: dict[TaskKind, Family]) -> int:
     return -1
 
 
-def _tensor_metrics(agreement: Agreement) -> dict[str, Measured]:
+def _metrics(agreement: Agreement, families: dict[TaskKind, Family]) -> dict[str, Measured]:
     values = {
         "maxAbsError": agreement.max_abs_error(),
         "maxRelativeError": agreement.max_relative_error(),
         "cosine": agreement.cosine(),
     }
-    return {name: Measured(values[name], PERFECT_AGREEMENT[name], agreement.samples) for name in TENSOR_METRICS}
+    found = {name: Measured(values[name], PERFECT_AGREEMENT[name], agreement.samples) for name in TENSOR_METRICS}
+    for family in families.values():
+        found |= family.measured()
+    return found
 
 
 UNMEASURED: Final = {

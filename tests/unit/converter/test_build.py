@@ -17,6 +17,7 @@ import pytest
 
 from fakes.device import TARGET, FakeDevice
 from unit.converter import tiny_models
+from unit.converter.gates.archives import image_task
 from visionmodel_contract.build import BuildRequest, DynamicAxis, EngineOptions, ShapeRange
 from visionmodel_contract.conversion import (
     CalibrationOptions,
@@ -342,6 +343,18 @@ def test_samples_outside_of_the_ranges_are_no_refusal_of_the_engine(tmp_path: Pa
     with pytest.raises(ConversionFailure, match=r"samples of shape \[9\] for input 'x'.* widen") as refusal:
         bench.run(**asked)
     assert refusal.value.reason == Reason.BAD_REQUEST
+
+
+def test_the_tasks_images_need_not_be_the_most_usual_ones(tmp_path: Path) -> None:
+    """The engine is fastest at 16 x 16 and takes 8 to 32; the task serves 24 x 24."""
+    bench = Bench(tmp_path, model=tiny_models.to_bytes(tiny_models.of_pictures("side")))
+    bench.prepare()
+    sides = ShapeRange(min=8, opt=16, max=32)
+    axes = tuple(DynamicAxis(input="images", axis=axis, range=sides) for axis in (2, 3))
+    task = image_task(decoder="Softmax", height="24", width="24")
+    summary = bench.run(options=OPTIONS.model_copy(update={"dynamic_shapes": axes}), task=task)
+    assert [gate.passed for gate in summary.gates] == [True]
+    assert bench.stages == BUILT
 
 
 def dataset(folder: Path, labels: list[int]) -> str:

@@ -139,7 +139,7 @@ def with_zero_size_weights() -> ModelProto:
     )
 
 
-def of_pictures(side: int = 8) -> ModelProto:
+def of_pictures(side: int | str = 8) -> ModelProto:
     """images [batch, 3, side, side] -> logits [batch, 3]: the mean of each channel."""
     return model_of(
         [helper.make_node("ReduceMean", ["images"], ["logits"], name="mean", axes=[2, 3], keepdims=0)],

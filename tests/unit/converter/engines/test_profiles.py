@@ -5,8 +5,9 @@ import pytest
 
 from visionmodel_contract.build import DynamicAxis, EngineOptions, ShapeRange
 from visionmodel_contract.report import TensorSpec
-from visionmodel_converter.engines.profiles import ShapeBounds, profile_of, refuse_other_sizes
+from visionmodel_converter.engines.profiles import ShapeBounds, profile_of, refuse_other_sizes, served_sizes
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_pipeline.settings import PreSettings
 
 BATCH = ShapeRange(min=1, opt=8, max=32)
 SIDES = ShapeRange(min=320, opt=640, max=1280)
@@ -71,3 +72,29 @@ def test_samples_of_other_sizes_concern_who_asks_and_not_the_engine(sides: tuple
 def test_ranges_are_ordered_and_positive(numbers: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"not in order|greater than or equal"):
         ShapeRange(min=numbers[0], opt=numbers[1], max=numbers[2])
+
+
+@pytest.mark.parametrize(
+    ("dims", "axes", "images", "served"),
+    [
+        pytest.param((-1, 3, -1, -1), (2, 3), None, (-1, 3, 640, 640), id="no task"),
+        pytest.param((-1, 3, -1, -1), (2, 3), PreSettings(320, 1280), (-1, 3, 320, 1280), id="task"),
+        pytest.param((-1, 3, 480, -1), (3,), PreSettings(480, 800), (-1, 3, 480, 800), id="one side free"),
+        pytest.param((-1, -1, -1, 3), (1, 2), PreSettings(320, 800, "NHWC"), (-1, 320, 800, 3), id="channels last"),
+    ],
+)
+def test_sizes_that_are_served(
+    dims: tuple[int, ...], axes: tuple[int, ...], images: PreSettings | None, served: tuple[int, ...]
+) -> None:
+    inputs = (image(*dims),)
+    profile = profile_of(inputs, options(*(axis(index) for index in axes)))
+    assert served_sizes(inputs, profile, images) == (image(*served),)
+
+
+@pytest.mark.parametrize(("height", "width"), [(319, 640), (640, 1281)])
+def test_a_task_with_images_that_the_engine_does_not_take(height: int, width: int) -> None:
+    inputs = (image(-1, 3, -1, -1),)
+    profile = profile_of(inputs, options(axis(2), axis(3)))
+    with pytest.raises(ConversionFailure, match=r"the engine takes 320 to 1280 on axis \d of input 'images'") as caught:
+        served_sizes(inputs, profile, PreSettings(height, width))
+    assert caught.value.reason is Reason.BAD_REQUEST
