@@ -16,8 +16,9 @@ import onnxruntime
 
 from visionmodel_contract.artifact import PLAN_FILE
 from visionmodel_contract.build import BuildRequest
+from visionmodel_contract.conversion import MetricGoal
 from visionmodel_contract.keys import engine_key
-from visionmodel_contract.precision import Precision
+from visionmodel_contract.precision import Goal, Precision
 from visionmodel_contract.report import (
     EngineInfo,
     GateResult,
@@ -96,8 +97,9 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What an engine has shown on the device."""
+    """What an engine has shown on the device, and the data that it was judged on."""
 
+    data: Data | None
     gates: tuple[GateResult, ...]
     agreement: dict[str, float]
     edge_cases: tuple[EdgeCaseResult, ...]
@@ -197,7 +199,7 @@ def _proven(job: BuildJob, prepared: Prepared, plan: bytes) -> Proof:
     job.journal.begin(Stage.GATE, f"judging {len(gates)} goal(s) and the limits of time and memory")
     limits = speed_gates(speed, times, memory)
     refuse_missed_speed(limits, cpu=job.device.target.product, advice=OTHER_DEVICE)
-    return Proof((*gates, *limits), agreement, edge_cases, times, memory)
+    return Proof(data, (*gates, *limits), agreement, edge_cases, times, memory)
 
 
 def within_batches(loaded: LoadedEngine, largest: int) -> Run:
@@ -242,6 +244,7 @@ def _parity(
     labelled = samples.labelled if samples else frozenset()
     kind = kind_of(task, outputs, labelled)
     goals = goals_of(job.request.gates.parity, precision, kind, has_labels=kind in labelled)
+    refuse_unknown_source(goals, prepared.report, data)
     measured = measure(
         *runs,
         samples,
@@ -264,14 +267,38 @@ def against_source(measured: dict[str, Measured], report: FullReport, data: Data
     Otherwise a loss in the artifact and one in the engine would each be allowed in full. The same data only: another
     dataset has another value.
     """
+    known = _source_values(report, data)
+    return {name: replace(one, source_value=known[name]) if name in known else one for name, one in measured.items()}
+
+
+def refuse_unknown_source(goals: tuple[MetricGoal, ...], report: FullReport, data: Data | None) -> None:
+    """Raise MetricNotApplicable for a goal that allows a loss of a pruned artifact whose source's value nobody knows.
+
+    Beside the artifact alone, what pruning has cost already would be allowed once more.
+    """
+    known = _source_values(report, data)
+    relative = [goal.name for goal in goals if goal.name in LABELLED_METRICS and goal.goal is not Goal.THRESHOLD]
+    unknown = [name for name in relative if name not in known]
+    if report.pruning is None or not unknown:
+        return
+    judged = "no dataset" if report.dataset_uri is None else f"{report.dataset_uri} ({report.dataset_digest})"
+    raise ConversionFailure(
+        Reason.METRIC_NOT_APPLICABLE,
+        f"gates.parity.metrics: {', '.join(unknown)} may lose so much of the source's value, which is not known here:"
+        f" the artifact is pruned, and {tag_of(report.key)} was judged on {judged}; give the goal as a threshold, or"
+        " name the same data and metrics",
+    )
+
+
+def _source_values(report: FullReport, data: Data | None) -> dict[str, float]:
+    """Return the labelled metrics of the model as it came on these data, as far as the artifact's report has them."""
     if data is None or data.file.digest != report.dataset_digest:
-        return measured
-    known = {
+        return {}
+    return {
         gate.metric: gate.source_value
         for gate in report.gates
         if gate.metric in LABELLED_METRICS and gate.source_value is not None
     }
-    return {name: replace(one, source_value=known[name]) if name in known else one for name, one in measured.items()}
 
 
 def _times(job: BuildJob, prepared: Prepared, loaded: LoadedEngine) -> tuple[SpeedResult, ...]:
@@ -289,8 +316,12 @@ def _times(job: BuildJob, prepared: Prepared, loaded: LoadedEngine) -> tuple[Spe
 def _report(
     job: BuildJob, prepared: Prepared, key: str, plan: bytes, share: PrecisionShare, proof: Proof
 ) -> FullReport:
+    judged_by = proof.data.file if proof.data and job.request.gates.parity.dataset_uri is not None else None
     return prepared.report.model_copy(
         update={
+            "dataset_uri": judged_by.uri if judged_by else None,
+            "dataset_digest": judged_by.digest if judged_by else None,
+            "data": proof.data.checked.findings if proof.data else (),
             "key": key,
             "model_digest": sha256_of(plan),
             "size_bytes": len(plan),

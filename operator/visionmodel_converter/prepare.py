@@ -259,7 +259,8 @@ def _made(
     artifact, report = _report(key, source, checked, simplified, outcome, sparse_share)
     pictures = _pictures(job, checked, outcome)
     digests = {name: sha256_of(data) for name, data in sorted(pictures.items())}
-    return Made(artifact, report.model_copy(update={"pictures": digests}), pictures)
+    changes = {"pictures": digests, "pruning": job.request.options.pruning}
+    return Made(artifact, report.model_copy(update=changes), pictures)
 
 
 def _pictures(job: Job, checked: Checked, outcome: Outcome) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from visionmodel_contract.build import EngineOptions, EngineTarget
 from visionmodel_contract.conversion import FORMAT_VERSION, ContractModel, Digest
-from visionmodel_contract.precision import ExportFormat, Precision
+from visionmodel_contract.precision import ExportFormat, Precision, PruningPattern
 from visionmodel_contract.report import (
     SUMMARY_LIMIT_BYTES,
     ArtifactInfo,
@@ -81,7 +81,7 @@ class EngineReport(ContractModel):
 class FullReport(ContractModel):
     """`report.json`: what was made from what, and what was measured; holds no time and no host name.
 
-    That of an engine is its ONNX artifact's, with the engine's own key, file, gates and `engine`.
+    That of an engine is its ONNX artifact's, with the engine's own key, file, gates, data that judged it, and `engine`.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -116,6 +116,8 @@ class FullReport(ContractModel):
     """The most sensitive nodes of an INT8 artifact, the worst first."""
     sparse_share: float = 0.0
     """Share of the weights, by count, that have the 2:4 pattern which sparse kernels need."""
+    pruning: PruningPattern | None = None
+    """What was done to the source's weights; unset where they are its own."""
     pictures: dict[Literal["worst.html", "worst.png"], Digest] = Field(default={})
     """Files beside this one that show the worst samples of the artifact, where its samples are images."""
     engine: EngineReport | None = None

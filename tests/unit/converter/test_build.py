@@ -31,7 +31,7 @@ from visionmodel_contract.conversion import (
 )
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.keys import engine_key
-from visionmodel_contract.precision import Goal, Precision
+from visionmodel_contract.precision import Goal, Precision, PruningPattern
 from visionmodel_contract.report import GateResult, ReportSummary
 from visionmodel_converter.__main__ import main
 from visionmodel_converter.build import BuildJob, build, within_batches
@@ -40,7 +40,7 @@ from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.graph.onnx_model import checked
 from visionmodel_converter.graph.session import Outputs, Tensors
 from visionmodel_converter.journal import Journal
-from visionmodel_converter.report import FullReport, termination_message
+from visionmodel_converter.report import DataFinding, FullReport, termination_message
 from visionmodel_converter.store.engines import find_engine
 from visionmodel_converter.store.folder import FolderStore
 from visionmodel_converter.store.image import sha256_of, sha256_of_file
@@ -394,6 +394,56 @@ def test_a_loss_counts_from_the_model_as_it_came(tmp_path: Path, source_value: f
         bench.run(gates=asked)
     assert refusal.value.reason == Reason.GATE_FAILED
     assert refusal.value.gates[0].source_value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("goal", "same_data", "refused"),
+    [(Goal.MAX_DEGRADATION, False, True), (Goal.MAX_DEGRADATION, True, False), (Goal.THRESHOLD, False, False)],
+    ids=["other data", "same data", "threshold"],
+)
+def test_what_pruning_cost_is_not_allowed_twice(tmp_path: Path, goal: Goal, same_data: bool, refused: bool) -> None:
+    uri = dataset(tmp_path, [0, 1, 2, 0, 1, 2, 0, 1])
+    digest = sha256_of_file(tmp_path / "eval.npz") if same_data else "sha256:" + "d" * 64
+    known = GateResult(metric="top1", goal=goal, limit=0.01, value=0.0, source_value=0.0, passed=True, samples=8)
+    bench = Bench(tmp_path)
+    bench.prepare(
+        pruning=PruningPattern.TWO_OF_FOUR, gates=(known,), dataset_uri="s3://data/first", dataset_digest=digest
+    )
+    asked = MetricGoal(name="top1", goal=goal, value=0.0)
+    gates = GatesRequest(parity=ParityRequest(dataset_uri=uri, metrics=(asked,)), accelerated=True)
+    if not refused:
+        (gate,) = bench.run(gates=gates).gates
+        assert gate.passed
+        return
+    with pytest.raises(ConversionFailure, match="give the goal as a threshold") as refusal:
+        bench.run(gates=gates)
+    assert refusal.value.reason == Reason.METRIC_NOT_APPLICABLE
+    assert f"was judged on s3://data/first ({digest})" in refusal.value.message
+    assert bench.published == [f"prepare-{PREPARE_KEY}"]
+
+
+def test_the_report_names_the_data_that_judged_the_engine(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    of_artifact = DataFinding(
+        check="imbalance", dataset="s3://data/first", severity="warn", message="of the artifact's"
+    )
+    bench.prepare(dataset_uri="s3://data/first", dataset_digest="sha256:" + "d" * 64, data=(of_artifact,))
+    uri = dataset(tmp_path, [0, 1, 2, 0, 1, 2, 0, 1])
+    bench.run(gates=GatesRequest(parity=ParityRequest(dataset_uri=uri), accelerated=True))
+    found = find_engine(bench.store, KEY, bench.folder / "found")
+    assert found is not None
+    report = found.report
+    assert (report.dataset_uri, report.dataset_digest) == (uri, sha256_of_file(tmp_path / "eval.npz"))
+    assert of_artifact not in report.data
+
+
+def test_without_a_dataset_the_report_names_none(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.prepare(dataset_uri="s3://data/first", dataset_digest="sha256:" + "d" * 64)
+    bench.run(samples=CalibrationOptions(dataset_uri=dataset(bench.folder, [0, 1, 2]), samples=3))
+    found = find_engine(bench.store, KEY, bench.folder / "found")
+    assert found is not None
+    assert (found.report.dataset_uri, found.report.dataset_digest) == (None, None)
 
 
 def test_without_a_dataset_the_calibration_samples_judge(bench: Bench) -> None:
