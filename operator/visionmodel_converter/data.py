@@ -88,9 +88,16 @@ class DataReader:
     ) -> Data:
         """Return one dataset, checked; `file` is it where it is here already. Raises as `open` does."""
         file = file or self._fetch(role, source)
-        with self.storage.limiting(self.environment.max_dataset_bytes, copies=1, what=file.uri) as max_bytes:
+        most = self.environment.max_dataset_bytes
+        with self.storage.limiting(most, copies=1, what=file.uri) as unpacked_bytes:
             samples = load_samples(
-                file.path, inputs, task=task, shown=file.uri, max_bytes=max_bytes, limit=source.limit
+                file.path,
+                inputs,
+                task=task,
+                shown=file.uri,
+                max_bytes=most,
+                max_unpacked_bytes=unpacked_bytes,
+                limit=source.limit,
             )
         return Data(check_samples(samples, role=role, shown=file.uri, names=class_names(task)), file)
 

@@ -27,6 +27,7 @@ def load_samples(
     task: ImageTask | None,
     shown: str,
     max_bytes: int,
+    max_unpacked_bytes: int | None = None,
     limit: int | None = None,
 ) -> Samples:
     """Return the samples of a file or folder; images are read when they are asked for.
@@ -36,7 +37,8 @@ def load_samples(
         specs: the model's inputs, which every sample must fit.
         task: how images become the input; without it only tensors can be read.
         shown: what messages call the dataset.
-        max_bytes: bound of what it unpacks to.
+        max_bytes: bound of what it unpacks to, be it into memory as an `.npz` or onto the disk as an archive.
+        max_unpacked_bytes: a smaller one for the disk alone, where less is left there; None for none.
         limit: at most so many samples, evenly spread over the dataset; None for all.
 
     Raises:
@@ -44,7 +46,10 @@ def load_samples(
     """
     if path.is_file() and _is_npz(path):
         return load_arrays(path, specs, shown=shown, max_bytes=max_bytes, limit=limit)
-    folder = open_folder(path, shown=shown) if path.is_dir() else _unpacked(path, shown, max_bytes)
+    if path.is_dir():
+        folder = open_folder(path, shown=shown)
+    else:
+        folder = _unpacked(path, shown, max_bytes if max_unpacked_bytes is None else max_unpacked_bytes)
     return load_images(folder, specs, task=task, limit=limit)
 
 
