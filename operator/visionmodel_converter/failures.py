@@ -89,6 +89,7 @@ class Reason(StrEnum):
     SANDBOX_UNAVAILABLE = "SandboxUnavailable"
     DISK_FULL = "DiskFull"
     STORAGE_EXCEEDED = "StorageExceeded"
+    PROCESS_KILLED = "ProcessKilled"
     QUANTIZER_NOT_INSTALLED = "QuantizerNotInstalled"
     EXPORTER_NOT_INSTALLED = "ExporterNotInstalled"
     EDGE_EXPORT_FAILED = "EdgeExportFailed"
@@ -176,6 +177,7 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.SANDBOX_UNAVAILABLE: ExitCode.LOADER_FAILED,
     Reason.DISK_FULL: ExitCode.DISK_FULL,
     Reason.STORAGE_EXCEEDED: ExitCode.STORAGE_EXCEEDED,
+    Reason.PROCESS_KILLED: ExitCode.NODE_FAILED,
     Reason.QUANTIZER_NOT_INSTALLED: ExitCode.RUNTIME_MISSING,
     Reason.EXPORTER_NOT_INSTALLED: ExitCode.RUNTIME_MISSING,
     Reason.EDGE_EXPORT_FAILED: ExitCode.EXPORT_FAILED,

@@ -26,6 +26,7 @@ WORKING_COPIES: Final = 4
 EXPORT_COPIES: Final = 5
 """While an export is made: the graph handed over, two of a framework's own (onnx2tf), the files and their layer."""
 TOO_LARGE: Final = (Reason.SOURCE_TOO_LARGE, Reason.ARCHIVE_TOO_LARGE)
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 SETTING: Final = "Helm value jobResources.ephemeralStorage"
 
 
@@ -102,7 +103,12 @@ def disk_full(what: str) -> ConversionFailure:
 
 def is_disk_full(error: BaseException) -> bool:
     """Return whether the system refused a write for want of space."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def says_disk_full(words: str) -> bool:
+    """Return whether the output of another process says so."""
+    return any(os.strerror(number) in words for number in FULL)
 
 
 def _is_too_large(failure: ConversionFailure) -> bool:

@@ -1,6 +1,5 @@
 """TFLite by onnx2tf, in an environment of its own that the image may lack; run back by TensorFlow's interpreter."""
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +13,10 @@ from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.graph.agreement import relative_difference
 from visionmodel_converter.graph.onnx_model import FREE
 from visionmodel_converter.graph.session import Run, Tensors
+from visionmodel_converter.other_python import run_script
 
 FILE: Final = "model.tflite"
 CHILD: Final = Path(__file__).with_name("tflite_child.py")
-WORDS: Final = 300
 
 
 def refuse_missing_onnx2tf(python: Path) -> None:
@@ -46,7 +45,7 @@ def export_tflite(source: Source, run_artifact: Run, python: Path) -> Made:
 
     Raises:
         ConversionFailure: EdgeExportFailed, for INT8 artifacts too: onnx2tf makes float arithmetic of Q/DQ pairs, so
-            that the file would have INT8's errors and FP32's size.
+            that the file would have INT8's errors and FP32's size; or as `run_script` does.
     """
     refuse_without_fp32([source.precision])
     free = [spec.name for spec in source.model.inputs if FREE in spec.dims[1:]]
@@ -85,11 +84,8 @@ def _run_child(source: Source, samples: Sequence[Tensors], python: Path) -> None
         "ORT_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": str(source.threads),
     }
-    command = [str(python), "-I", str(CHILD), str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode != 0:
-        lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
-        said = lines[-1][:WORDS] if lines else f"exit code {done.returncode}"
+    said = run_script(python, CHILD, [str(folder)], environment=environment, tool="onnx2tf")
+    if said is not None:
         raise export_failure(ExportFormat.TFLITE, f"onnx2tf failed: {said}", "serve a graph that TFLite can express")
 
 

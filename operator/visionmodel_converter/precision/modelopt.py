@@ -5,7 +5,6 @@ provider does not. Measured on the example detector (0.961 mAP50) in OpenVINO 20
 `entropy`, 0.961 with onnxruntime's quantiser and MinMax.
 """
 
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +17,12 @@ from visionmodel_contract.precision import CalibrationMethod, Precision
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.graph.onnx_model import CheckedModel
 from visionmodel_converter.graph.session import Tensors
+from visionmodel_converter.other_python import run_script
 from visionmodel_converter.precision.calibration import refuse_unfit_samples
 from visionmodel_converter.precision.qdq import refuse_quantised
 from visionmodel_converter.precision.variant import Variant, proven
 
 CHILD: Final = Path(__file__).with_name("modelopt_child.py")
-WORDS: Final = 300
 METHODS: Final = {CalibrationMethod.MIN_MAX: "max", CalibrationMethod.ENTROPY: "entropy"}
 """Our words for ModelOpt's; it has no percentile."""
 
@@ -56,7 +55,7 @@ def modelopt_variant(
     """Return the source as ModelOpt quantises it.
 
     Raises:
-        ConversionFailure: UnsupportedQuantization, CalibrationInvalid or PrecisionImpossible.
+        ConversionFailure: UnsupportedQuantization, CalibrationInvalid or PrecisionImpossible; or as `run_script` does.
     """
     refuse_quantised(source)
     refuse_unfit_samples(samples, source.inputs)
@@ -80,11 +79,8 @@ def _run_child(folder: Path, method: str, python: Path, threads: int) -> None:
         "ORT_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": str(threads),
     }
-    command = [str(python), "-I", str(CHILD), str(folder), method]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode != 0:
-        lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
-        said = lines[-1][:WORDS] if lines else f"exit code {done.returncode}"
+    said = run_script(python, CHILD, [str(folder), method], environment=environment, tool="ModelOpt")
+    if said is not None:
         raise ConversionFailure(
             Reason.PRECISION_IMPOSSIBLE,
             f"ModelOpt failed: {said}; use calibration.quantizer ONNXRuntime, or another precision",

@@ -8,7 +8,7 @@ import pytest
 
 from visionmodel_contract.exits import PERMANENT_EXIT_CODES
 from visionmodel_converter.failures import ConversionFailure, Reason
-from visionmodel_converter.storage import Storage, is_disk_full
+from visionmodel_converter.storage import Storage, is_disk_full, says_disk_full
 
 MIB = 1024 * 1024
 Usage = namedtuple("Usage", "total used free")
@@ -112,3 +112,15 @@ def test_other_failures_stay_what_they_are(work: Path, limit: int, failure: Conv
 )
 def test_the_systems_word_for_a_full_disk(error: Exception, expected: bool) -> None:
     assert is_disk_full(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("OSError: [Errno 28] No space left on device: 'a.onnx'", True),
+        ("write failed: Disk quota exceeded", True),
+        ("OSError: [Errno 13] Permission denied", False),
+    ],
+)
+def test_the_systems_word_in_the_output_of_another_process(words: str, expected: bool) -> None:
+    assert says_disk_full(words) is expected

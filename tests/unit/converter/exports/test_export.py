@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from unit.converter import tiny_models
-from visionmodel_contract.exits import ExitCode
+from visionmodel_contract.exits import PERMANENT_EXIT_CODES, ExitCode
 from visionmodel_contract.keys import export_key
 from visionmodel_contract.precision import ExportFormat, Precision
 from visionmodel_converter.exports.export import (
@@ -152,9 +152,14 @@ def test_tflite_without_fp32_is_told_before_anything_is_done() -> None:
         refuse_impossible_exports((ExportFormat.TFLITE,), (Precision.FP16, Precision.INT8), ABSENT)
 
 
-def tflite(folder: Path, *, precision: Precision = Precision.FP32, model: CheckedModel = MODEL) -> Made:
+FAILS = "echo noise\necho 'no such operator: Bogus' >&2\nexit 1"
+
+
+def tflite(
+    folder: Path, lines: str = FAILS, *, precision: Precision = Precision.FP32, model: CheckedModel = MODEL
+) -> Made:
     python = folder / "python"
-    python.write_text("#!/bin/sh\necho noise\necho 'no such operator: Bogus' >&2\nexit 1\n")
+    python.write_text(f"#!/bin/sh\n{lines}\n")
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
     return export_tflite(Source(model, precision, [SAMPLE], folder, threads=1), run_of(MODEL), python)
 
@@ -163,6 +168,12 @@ def test_what_onnx2tf_says_is_passed_on(tmp_path: Path) -> None:
     with pytest.raises(ConversionFailure, match="onnx2tf failed: no such operator: Bogus") as refusal:
         tflite(tmp_path)
     assert refusal.value.reason is Reason.EDGE_EXPORT_FAILED
+
+
+def test_being_killed_is_not_held_against_the_model(tmp_path: Path) -> None:
+    with pytest.raises(ConversionFailure, match="onnx2tf was ended by signal SIGKILL") as refusal:
+        tflite(tmp_path, "kill -KILL $$")
+    assert refusal.value.exit_code not in PERMANENT_EXIT_CODES
 
 
 @pytest.mark.parametrize("precision", [Precision.FP16, Precision.INT8])

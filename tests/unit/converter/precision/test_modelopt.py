@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from unit.converter import tiny_models
+from visionmodel_contract.exits import PERMANENT_EXIT_CODES
 from visionmodel_contract.precision import CalibrationMethod
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.graph.onnx_model import checked
@@ -47,6 +48,14 @@ def test_what_it_says_is_passed_on(tmp_path: Path) -> None:
     with pytest.raises(ConversionFailure, match="ModelOpt failed: method entropy failed: no such node") as refusal:
         modelopt_variant(MODEL, SAMPLES, CalibrationMethod.ENTROPY, python=python, threads=1)
     assert refusal.value.reason is Reason.PRECISION_IMPOSSIBLE
+
+
+def test_being_killed_is_not_held_against_the_model(tmp_path: Path) -> None:
+    with pytest.raises(ConversionFailure, match="ModelOpt was ended by signal SIGKILL") as refusal:
+        modelopt_variant(
+            MODEL, SAMPLES, CalibrationMethod.ENTROPY, python=program(tmp_path, "kill -KILL $$"), threads=1
+        )
+    assert refusal.value.exit_code not in PERMANENT_EXIT_CODES
 
 
 def test_what_it_makes_is_checked_like_any_graph(tmp_path: Path) -> None:
