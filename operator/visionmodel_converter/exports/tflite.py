@@ -1,6 +1,6 @@
 """TFLite by onnx2tf, in an environment of its own that the image may lack; run back by TensorFlow's interpreter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,13 +93,26 @@ def _read(path: Path, expected: Sequence[Mapping[str, NDArray[Any]]]) -> list[di
     """Return each sample's outputs in ONNX's layout.
 
     Whether onnx2tf left an output channels last cannot be seen where its axes are of one length; the layout in which
-    it agrees with the artifact is the right one, and where it agrees in none the gate says so.
+    it agrees with the artifact is the right one, and where it agrees in none the gate says so. Raises EdgeExportFailed
+    for an output that has lost its name.
     """
     found: list[dict[str, NDArray[Any]]] = []
     with np.load(path) as stored:
         for index, outputs in enumerate(expected):
+            there = {name.removeprefix(f"{index}:") for name in stored.files if name.startswith(f"{index}:")}
+            _refuse_renamed_outputs(outputs, there)
             found.append({name: _as_onnx(stored[f"{index}:{name}"], wanted) for name, wanted in outputs.items()})
     return found
+
+
+def _refuse_renamed_outputs(wanted: Iterable[str], there: Iterable[str]) -> None:
+    missing = sorted(set(wanted) - set(there))
+    if missing:
+        raise export_failure(
+            ExportFormat.TFLITE,
+            f"output {missing[0]!r} was renamed to one of {sorted(there)}",
+            "export the network with plain output names",
+        )
 
 
 def _as_onnx(array: NDArray[Any], wanted: NDArray[Any]) -> NDArray[Any]:

@@ -176,6 +176,15 @@ def test_being_killed_is_not_held_against_the_model(tmp_path: Path) -> None:
     assert refusal.value.exit_code not in PERMANENT_EXIT_CODES
 
 
+def test_an_output_that_lost_its_name_is_told(tmp_path: Path) -> None:
+    row = np.zeros((1, 3), np.float32)
+    np.savez(tmp_path / "answers.npz", **{"0:logits": row, "1:Identity": row})  # type: ignore[arg-type]
+    script = f'/bin/cp {tmp_path}/answers.npz "$3/outputs.npz"; echo lite > "$3/runtime.txt"'
+    with pytest.raises(ConversionFailure, match=r"output 'logits' was renamed to one of \['Identity'\]") as refusal:
+        tflite(tmp_path, script)
+    assert refusal.value.reason is Reason.EDGE_EXPORT_FAILED
+
+
 @pytest.mark.parametrize("precision", [Precision.FP16, Precision.INT8])
 def test_tflite_is_made_of_fp32_alone(precision: Precision, tmp_path: Path) -> None:
     with pytest.raises(ConversionFailure, match=f"makes FP32 of a graph in {precision}"):
