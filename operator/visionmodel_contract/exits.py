@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     SOURCE_UNAVAILABLE = 75  # network, store or registry outage: retried
     REGISTRY_UNAVAILABLE = 76  # the store of artifacts, of whatever kind: retried
     DISK_FULL = 77  # the node's, not the Job's own limit: retried
-    NODE_FAILED = 78  # a process was killed there, as for want of memory: retried
+    NODE_FAILED = 78  # a process was killed there, or its GPU failed or lacks memory: retried
     BAD_REQUEST = 80  # the request cannot be read or asks for what this converter does not know
     SOURCE_NOT_FOUND = 81
     SOURCE_FORBIDDEN = 82

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     ENGINE_REFUSED = "EngineRefused"
     TENSORRT_MISSING = "TensorRTMissing"
     NO_TENSORRT_DEVICE = "NoTensorRTDevice"
+    DEVICE_FAILED = "DeviceFailed"
     FORMAT_MISMATCH = "FormatMismatch"
     TRUST_NEEDED = "TrustNeeded"
     UNSAFE_PICKLE = "UnsafePickle"
@@ -158,6 +159,7 @@ EXIT_CODES: Final[dict[Reason, ExitCode]] = {
     Reason.ENGINE_REFUSED: ExitCode.ENGINE_REFUSED,
     Reason.TENSORRT_MISSING: ExitCode.RUNTIME_MISSING,
     Reason.NO_TENSORRT_DEVICE: ExitCode.DEVICE_MISSING,
+    Reason.DEVICE_FAILED: ExitCode.NODE_FAILED,
     Reason.FORMAT_MISMATCH: ExitCode.BAD_REQUEST,
     Reason.TRUST_NEEDED: ExitCode.BAD_REQUEST,
     Reason.UNSAFE_PICKLE: ExitCode.INVALID_MODEL,

@@ -22,7 +22,10 @@ class LoadedEngine(Protocol):
         """Memory of the device that loading it and one run at the largest shapes took."""
 
     def run(self, inputs: Tensors) -> Outputs:
-        """Return the outputs by name, on the host; the arrays are the caller's. Raises EngineRefused."""
+        """Return the outputs by name, on the host; the arrays are the caller's.
+
+        Raises ConversionFailure: EngineRefused, or DeviceFailed where the same engine may run another time.
+        """
 
 
 class Device(Protocol):
@@ -39,7 +42,10 @@ class Device(Protocol):
     def build(
         self, model: bytes, profile: Mapping[str, ShapeBounds], options: EngineOptions, *, progress: Progress
     ) -> Engine:
-        """Return the engine of an ONNX file. Raises EngineRefused."""
+        """Return the engine of an ONNX file. Raises EngineRefused or DeviceFailed."""
 
     def load(self, plan: bytes) -> AbstractContextManager[LoadedEngine]:
-        """Load an engine that `build` returned here or on a device with the same target. Raises EngineRefused."""
+        """Load an engine that `build` returned here or on a device with the same target.
+
+        Raises ConversionFailure: EngineRefused or DeviceFailed.
+        """

@@ -5,7 +5,8 @@ flag asks for any. Whatever TensorRT answers with null instead of an error is tu
 checks every name and signature used below against the real bindings of both versions.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 SUPPORTED_MAJORS: Final = (10, 11)
 MAX_REMEMBERED_MESSAGES: Final = 20
+DEVICE_FAULT: Final = re.compile(r"cuda (runtime|driver) \(|cuda error: \d|out ?of ?memory", re.IGNORECASE)
+"""How TensorRT and Polygraphy pass on an error of CUDA's, and TensorRT one of its allocator's."""
 Progress = Callable[[str, int, int], bool]
 """Told the phase, the steps done and all steps; False asks TensorRT to stop."""
 
@@ -72,10 +75,10 @@ def engine_from_onnx(
     """Build, reload and inspect an engine on this machine's GPU.
 
     Raises ConversionFailure: EngineRefused with TensorRT's own words when the graph cannot be parsed, built or loaded
-    again.
+    again, DeviceFailed where they blame the GPU.
     """
     trt = tensorrt_module()
-    logger = _logger(trt)
+    logger = remembering_logger(trt)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
@@ -92,7 +95,7 @@ def engine_from_onnx(
     if plan is None:
         raise _refused("build the engine", logger.messages)
     built = bytes(plan)
-    engine = deserialized(built)
+    engine = deserialized(built, remembering_logger(trt))
     return Engine(
         plan=built,
         timing_cache=_serialized(config.get_timing_cache()),
@@ -102,10 +105,12 @@ def engine_from_onnx(
     )
 
 
-def deserialized(plan: bytes) -> Any:
-    """Return TensorRT's engine of a plan, on this machine's GPU. Raises EngineRefused."""
+def deserialized(plan: bytes, logger: Any) -> Any:
+    """Return TensorRT's engine of a plan, on this machine's GPU, which tells the logger of its faults from then on.
+
+    Raises ConversionFailure: EngineRefused or DeviceFailed.
+    """
     trt = tensorrt_module()
-    logger = _logger(trt)
     runtime = trt.Runtime(logger)
     # its own plans only: such an engine holds code for the host, which TensorRT runs only on demand
     runtime.engine_host_code_allowed = True
@@ -170,8 +175,26 @@ def _parser_errors(parser: "trt.OnnxParser") -> list[str]:
     return found
 
 
-def _logger(trt: Any) -> Any:
-    """Return a logger that remembers the last warnings and errors: TensorRT says why only there."""
+def device_failure(messages: Iterable[str]) -> ConversionFailure | None:
+    """Return the failure of the GPU that messages of TensorRT or Polygraphy tell of; None where they tell of none.
+
+    A GPU that fell over, or whose memory others hold, says nothing against an engine.
+    """
+    found = next((message for message in messages if DEVICE_FAULT.search(message)), None)
+    return None if found is None else device_failed(" ".join(found.split())[:300])
+
+
+def device_failed(said: str) -> ConversionFailure:
+    """Return the failure of a GPU in somebody's words for it."""
+    return ConversionFailure(
+        Reason.DEVICE_FAILED,
+        f"the GPU failed or has too little memory left: {said}; if it happens again, look for Xid messages in the "
+        "node's kernel log, give builds a GPU of their own, or lower conversion.tensorrt.workspace",
+    )
+
+
+def remembering_logger(trt: Any) -> Any:
+    """Return a logger whose `messages` are the last errors: TensorRT says why only there."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -204,6 +227,9 @@ def _monitor(trt: Any, progress: Progress) -> Any:
 
 
 def _refused(what: str, messages: list[str]) -> ConversionFailure:
+    failure = device_failure(messages)
+    if failure is not None:
+        return failure
     words = "; ".join(" ".join(message.split())[:300] for message in messages[:3]) or "it gave no reason"
     return ConversionFailure(
         Reason.ENGINE_REFUSED,

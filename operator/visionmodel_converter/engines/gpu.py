@@ -18,8 +18,11 @@ from visionmodel_converter.engines.engine import (
     Engine,
     Progress,
     deserialized,
+    device_failed,
+    device_failure,
     engine_from_onnx,
     largest_shapes,
+    remembering_logger,
     tensorrt_module,
 )
 from visionmodel_converter.engines.profiles import ShapeBounds
@@ -53,7 +56,7 @@ class Gpu:
 
 
 def first_gpu() -> Gpu:
-    """Return the device. Raises TensorRTMissing or NoTensorRTDevice."""
+    """Return the device. Raises TensorRTMissing, NoTensorRTDevice or DeviceFailed."""
     trt, cuda = tensorrt_module(), _cuda()
     found = _answer(cuda, cuda.cudaGetDeviceProperties(FIRST))
     runtime = _version(_answer(cuda, cuda.getLocalRuntimeVersion()))
@@ -75,10 +78,11 @@ class _Running:
     """An active runner; it hands out its own buffers, which the next run overwrites, so they are copied."""
 
     runner: Any
+    logger: Any
     device_memory_bytes: int
 
     def run(self, inputs: Tensors) -> Outputs:
-        outputs = _inferred(self.runner, inputs)
+        outputs = _inferred(self.runner, inputs, self.logger)
         return {name: np.array(array) for name, array in outputs.items()}
 
 
@@ -88,26 +92,37 @@ def _loaded(plan: bytes) -> Iterator[LoadedEngine]:
 
     cuda = _cuda()
     free = _free_bytes(cuda)
-    engine = deserialized(plan)
+    logger = remembering_logger(tensorrt_module())
+    engine = deserialized(plan, logger)
     # Polygraphy prints its warnings, and stdout is the progress stream
-    with redirect_stdout(sys.stderr), TrtRunner(engine) as runner:
-        _inferred(runner, largest_shapes(engine))
-        yield _Running(runner, max(0, free - _free_bytes(cuda)))
+    told = _told("be given a context", "serve with backend ONNXRuntime", logger)
+    with redirect_stdout(sys.stderr), told, TrtRunner(engine) as runner:
+        _inferred(runner, largest_shapes(engine), logger)
+        yield _Running(runner, logger, max(0, free - _free_bytes(cuda)))
 
 
-def _inferred(runner: "polygraphy.TrtRunner", inputs: Tensors) -> dict[str, Any]:
+def _inferred(runner: "polygraphy.TrtRunner", inputs: Tensors, logger: Any) -> dict[str, Any]:
+    shapes = {name: list(array.shape) for name, array in inputs.items()}
+    remedy = "widen conversion.batch or conversion.dynamicShapes where these shapes lie outside of them"
+    with _told(f"run with inputs {shapes}", remedy, logger):
+        outputs: dict[str, Any] = runner.infer(dict(inputs))
+    return outputs
+
+
+@contextmanager
+def _told(what: str, remedy: str, logger: Any) -> Iterator[None]:
+    """Tell Polygraphy's exceptions as failures: of the device where CUDA or TensorRT says so, else of the engine."""
     from polygraphy.exception import PolygraphyException
 
+    logger.messages = []
     try:
-        outputs: dict[str, Any] = runner.infer(dict(inputs))
+        yield
     except PolygraphyException as error:
-        shapes = {name: list(array.shape) for name, array in inputs.items()}
-        raise ConversionFailure(
-            Reason.ENGINE_REFUSED,
-            f"the engine could not run with inputs {shapes}: {first_line(error)}; widen conversion.batch or"
-            " conversion.dynamicShapes where these shapes lie outside of them",
+        cuda = _cuda()
+        _answer(cuda, cuda.cudaDeviceSynchronize())  # a fault that stays, as after an Xid, is told by every call
+        raise device_failure([str(error), *logger.messages]) or ConversionFailure(
+            Reason.ENGINE_REFUSED, f"the engine could not {what}: {first_line(error)}; {remedy}"
         ) from error
-    return outputs
 
 
 def _cuda() -> Any:
@@ -127,10 +142,10 @@ def _free_bytes(cuda: Any) -> int:
 
 
 def _answer(cuda: Any, result: Any) -> Any:
-    """Return what a call gives besides its error code. Raises NoTensorRTDevice: the device is gone."""
+    """Return what a call gives besides its error code. Raises NoTensorRTDevice or DeviceFailed."""
     error, *values = result
     if int(error) != 0:
-        raise _no_device(cuda, error)
+        raise _failure(cuda, error)
     return values[0] if len(values) == 1 else values
 
 
@@ -139,8 +154,18 @@ def _version(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def _no_device(cuda: Any, error: Any) -> ConversionFailure:
+def _failure(cuda: Any, error: Any) -> ConversionFailure:
     _, words = cuda.cudaGetErrorString(error)
+    codes = cuda.cudaError_t
+    if error not in (
+        codes.cudaErrorNoDevice,
+        codes.cudaErrorInvalidDevice,
+        codes.cudaErrorInsufficientDriver,
+        codes.cudaErrorStubLibrary,
+        codes.cudaErrorSystemDriverMismatch,
+        codes.cudaErrorCompatNotSupportedOnDevice,
+    ):
+        return device_failed(f"CUDA says: {words.decode()}")
     return ConversionFailure(
         Reason.NO_TENSORRT_DEVICE,
         f"TensorRT has no device here (CUDA says: {words.decode()}); accelerators must name a resource of real GPUs,"

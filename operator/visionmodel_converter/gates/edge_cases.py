@@ -95,7 +95,7 @@ TENSOR_CASES: Final[Mapping[str, float]] = {"zeros": 0.0, "ones": 1.0, "large": 
 def check_edge_cases(
     run_source: Run, run_artifact: Run, *, inputs: Specs, outputs: Specs, task: ImageTask | None
 ) -> tuple[EdgeCaseResult, ...]:
-    """Run every case; returns one result each. A failure to run is a result, not an exception."""
+    """Run every case; returns one result each. A network's failure to run is a result; a device's is raised."""
     if task is None:
         return tuple(_tensor_case(name, run_source, run_artifact, inputs) for name in TENSOR_CASES)
     return tuple(_image_case(case, run_artifact, inputs, outputs, task) for case in IMAGE_CASES)
@@ -152,6 +152,10 @@ def _filled(spec: TensorSpec, value: float) -> NDArray[Any]:
     return np.full(shape, np.clip(value, 0, 255 if spec.dtype == "uint8" else 1), dtype)
 
 
+OF_THE_NETWORK: Final = (Reason.RUNTIME_REFUSES, Reason.ENGINE_REFUSED)
+"""How a network fails by itself; whatever else ends a run is no result of a case."""
+
+
 class _BrokenError(Exception):
     """The network did not answer, or not with numbers."""
 
@@ -160,6 +164,8 @@ def _finite_outputs(run: Run, tensors: Mapping[str, NDArray[Any]]) -> dict[str, 
     try:
         answer = run(tensors)
     except ConversionFailure as error:
+        if error.reason not in OF_THE_NETWORK:
+            raise
         raise _BrokenError(error.message) from error
     for name, array in answer.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():

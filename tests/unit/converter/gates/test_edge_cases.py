@@ -85,6 +85,16 @@ def test_a_crash_is_a_result() -> None:
     assert "the kernel fell over" in {result.detail for result in results}
 
 
+def test_a_fault_of_the_device_is_none_of_the_networks() -> None:
+    def falls_over(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        raise ConversionFailure(Reason.DEVICE_FAILED, "an illegal memory access was encountered")
+
+    for inputs, task in ((IMAGE_INPUT, TASK), (X, None)):
+        with pytest.raises(ConversionFailure) as failure:
+            check_edge_cases(means, falls_over, inputs=inputs, outputs=LOGITS, task=task)
+        assert failure.value.reason is Reason.DEVICE_FAILED
+
+
 def test_detections_go_through_serving_post_processing() -> None:
     def everywhere(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         count = len(tensors["x"])
