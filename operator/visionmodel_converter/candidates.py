@@ -7,7 +7,7 @@ other precisions go on.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -32,13 +32,14 @@ from visionmodel_converter.precision.calibration import methods_of
 from visionmodel_converter.precision.fp16 import fp16_variant, fp16_within
 from visionmodel_converter.precision.int8 import Calibrated, calibrated, quantised
 from visionmodel_converter.precision.layout import Layout
-from visionmodel_converter.precision.modelopt import modelopt_methods, modelopt_variant
+from visionmodel_converter.precision.modelopt import modelopt_methods, modelopt_variants
 from visionmodel_converter.precision.overflow import overflowing_nodes
 from visionmodel_converter.precision.qdq import arrived_variant
 from visionmodel_converter.precision.sensitivity import NodeLoss, int8_within, sensitivity
 from visionmodel_converter.precision.variant import Variant
 from visionmodel_converter.report import EdgeCaseResult, NodeSensitivity, is_finite
 from visionmodel_converter.shown import display_uri
+from visionmodel_converter.storage import Storage
 
 BATCH: Final = 8
 OF_ONE_PRECISION: Final = frozenset(
@@ -70,6 +71,7 @@ class Bench:
         calibration: samples for INT8 scales.
         cpu: name of the CPU that everything is timed on.
         modelopt_python: Python of the environment with ModelOpt.
+        storage: what may still be written, as its samples are.
     """
 
     request: ConversionRequest
@@ -81,6 +83,7 @@ class Bench:
     seed: int
     cpu: str = ""
     modelopt_python: Path = Path(DEFAULT_MODELOPT_PYTHON)
+    storage: Storage = field(default_factory=Storage)
 
     @property
     def backend(self) -> Backend:
@@ -243,10 +246,14 @@ def _best_int8(bench: Bench) -> Judged:
 
 def _best_by_modelopt(bench: Bench, samples: InputBatches, methods: Sequence[CalibrationMethod]) -> Judged:
     """Return what the best method gives; its placement is ModelOpt's own, so nothing is kept in FP32 after it."""
-    made = [
-        modelopt_variant(bench.base, samples, method, python=bench.modelopt_python, threads=bench.threads)
-        for method in methods
-    ]
+    made = modelopt_variants(
+        bench.base,
+        samples,
+        methods,
+        python=bench.modelopt_python,
+        threads=bench.threads,
+        storage=bench.storage,
+    )
     return max((judged_variant(bench, variant) for variant in made), key=_rank)
 
 

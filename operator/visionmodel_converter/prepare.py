@@ -347,6 +347,7 @@ def _bench(job: Job, checked: Checked, base: CheckedModel, key: str) -> Bench:
         seed=_seed(key),
         cpu=job.cpu,
         modelopt_python=job.environment.modelopt_python,
+        storage=job.storage,
     )
 
 
