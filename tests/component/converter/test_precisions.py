@@ -166,4 +166,6 @@ def test_pruned_in_one_shot_is_sparse_and_judged(job: JobRunner, trained: Path, 
     done = run(job, trained, options, gates=modest, work="modest")
     assert done.code == 0, done.stderr
     assert "Prune" in [line["stage"] for line in done.progress]
-    assert report_of(job, done, tmp_path / "artifact")["sparseShare"] > 0.9
+    report = report_of(job, done, tmp_path / "artifact")
+    assert report["sparseShare"] > 0.9
+    assert report["pruning"] == "2:4"
