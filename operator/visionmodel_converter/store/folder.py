@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.store.image import MODEL_FILE, sha256_of, sha256_of_file
+from visionmodel_converter.store.image import ARTIFACT_FILES, MODEL_FILE, sha256_of, sha256_of_file
 from visionmodel_converter.store.index import INDEX_FILE, index_bytes, parsed_index, published_of
 from visionmodel_converter.store.published import (
     NO_PICTURES,
@@ -66,17 +66,22 @@ class FolderStore:
         except (FileNotFoundError, ValueError) as error:
             if not folder.is_dir():  # removed meanwhile, as unneeded
                 return None
-            what = f"it lacks {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)
-            raise _damaged(self._place(key), what) from error
+            raise _damaged(self._place(tag_of(key)), error) from error
 
     def _verified(self, key: str, folder: Path) -> Published:
+        data, files = self._read(folder, ARTIFACT_FILES)
+        with self._translated():
+            return published_of(key, data, files, self._place(tag_of(key)))
+
+    def _read(self, folder: Path, names: Sequence[str]) -> tuple[bytes, dict[str, Path]]:
+        """Return the index and the files that it names. Raises FileNotFoundError, or ValueError where one differs."""
         with self._translated():
             data = (folder / INDEX_FILE).read_bytes()
-            files = parsed_index(data).files
+            files = parsed_index(data, names).files
             for name, stored in files.items():
                 if sha256_of_file(folder / name) != stored.digest:
                     raise ValueError(f"{name} is not what was published")
-            return published_of(key, data, {name: folder / name for name in files}, self._place(key))
+        return data, {name: folder / name for name in files}
 
     def publish(
         self,
@@ -96,26 +101,20 @@ class FolderStore:
         if published is None:
             raise ConversionFailure(
                 Reason.STORE_UNAVAILABLE,
-                f"{self._place(report.key)} was removed as it was published; the Job tries again",
+                f"{self._place(tag_of(report.key))} was removed as it was published; the Job tries again",
             )
         return published, was_there
 
     def find_files(self, name: str, files: Sequence[str], target: Path) -> StoredFiles | None:
         """As `ArtifactStore.find_files`; the files stay where they are."""
-        folder = self.root / name
-        place = f"{self.uri.rstrip('/')}/{name}" if self.uri else folder.as_uri()
+        folder, place = self.root / name, self._place(name)
         if not folder.is_dir():
             return None
         try:
-            with self._translated():
-                data = (folder / INDEX_FILE).read_bytes()
-                for file, stored in parsed_index(data, files).files.items():
-                    if sha256_of_file(folder / file) != stored.digest:
-                        raise ValueError(f"{file} is not what was published")
+            data, stored = self._read(folder, files)
         except (FileNotFoundError, ValueError) as error:
-            what = f"it lacks {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)
-            raise _damaged(place, what) from error
-        return StoredFiles(place, sha256_of(data), {file: folder / file for file in files})
+            raise _damaged(place, error) from error
+        return StoredFiles(place, sha256_of(data), stored)
 
     def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
         """As `ArtifactStore.publish_files`: the first to rename wins."""
@@ -196,8 +195,8 @@ class FolderStore:
             return False
         return all(use is not None and use.time < time for use in uses)
 
-    def _place(self, key: str) -> str:
-        return f"{self.uri.rstrip('/')}/{tag_of(key)}" if self.uri else (self.root / tag_of(key)).as_uri()
+    def _place(self, name: str) -> str:
+        return f"{self.uri.rstrip('/')}/{name}" if self.uri else (self.root / name).as_uri()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -218,7 +217,8 @@ class FolderStore:
             ) from error
 
 
-def _damaged(place: str, what: str) -> ConversionFailure:
+def _damaged(place: str, error: FileNotFoundError | ValueError) -> ConversionFailure:
+    what = f"it lacks {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)
     return ConversionFailure(
         Reason.ARTIFACT_CORRUPT, f"{place} is damaged, {what}; delete that folder and convert again"
     )
