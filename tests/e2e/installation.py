@@ -54,6 +54,7 @@ class Installation:
         insecure = "true" if self.platform.is_ours else "false"
         self.operator.log.save()
         install_operator(self.platform, self.images, allowHttpSources=insecure, **values)
+        self.operator.settle()
 
 
 def provide_installation(platform: Platform, folder: Path) -> Installation:

@@ -83,6 +83,20 @@ class Operator:
 
         return wait_for(one, timeout=120, what="one ready operator pod")
 
+    def settle(self) -> None:
+        """Wait until the pods of an earlier install are gone, and keep what they log until then.
+
+        An upgrade ends when the new pod is ready. One that is still on its way out would be listed by a later reader,
+        and gone before its log is read.
+        """
+
+        def is_alone() -> bool:
+            self.log.save()
+            pods = self._platform.kube.items("pods", SYSTEM_NAMESPACE, SELECTOR)
+            return len(pods) == 1 and "deletionTimestamp" not in pods[0]["metadata"] and _is_ready(pods[0])
+
+        wait_for(is_alone, timeout=120, what="one operator pod and no other")
+
     def kill_process(self) -> None:
         """SIGKILL the process and wait until its container was started again in the same pod.
 
