@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from visionmodel_operator.core import eprocess
 from visionmodel_operator.core.counters import Counts, Tick
 from visionmodel_operator.core.judge_config import (
     ErrorRate,
@@ -38,6 +37,9 @@ from visionmodel_operator.core.judge_state import (
     state_from_dict,
     state_to_dict,
 )
+from visionmodel_operator.core.sequential import ratio
+from visionmodel_operator.core.sequential.logarithms import log_threshold
+from visionmodel_operator.core.sequential.proportion import log_floor_evidence
 from visionmodel_operator.core.verdict import (
     CANARY_ERRORS_HIGHER,
     CANARY_SLOWER,
@@ -205,19 +207,19 @@ def _after_errors(
     config: JudgeConfig,
 ) -> MetricState:
     canary, stable = sides
-    ratio = eprocess.update(
-        known.ratio or eprocess.no_evidence(),
+    evidence = ratio.update(
+        known.ratio or ratio.no_evidence(),
         canary.requests,
         canary.errors,
         stable.requests,
         stable.errors,
-        metric.tolerate_ratio,
+        tolerate_ratio=metric.tolerate_ratio,
     )
     has_spoken = canary.requests > 0 and (stable.requests > 0 or metric.slo_max is not None)
-    known = replace(known, ratio=ratio, judged=known.judged + has_spoken)
+    known = replace(known, ratio=evidence, judged=known.judged + has_spoken)
     if known.finding is not None or totals.last_used is None:
         return known
-    if eprocess.log_evidence(ratio) >= eprocess.log_threshold(alpha_per_test(config)):
+    if ratio.log_evidence(evidence) >= log_threshold(alpha_per_test(config)):
         message = _ratio_message(totals, metric, known, config)
         return replace(known, finding=_finding(totals.last_used, CANARY_ERRORS_HIGHER, message))
     if _is_above_slo(totals, metric, config) and not _is_stable_above_slo(totals, metric):
@@ -265,14 +267,14 @@ def _finding(tick: float, reason: str, message: str) -> Finding:
 
 
 def _slo_evidence(state: JudgeState, slo_max: float) -> float:
-    return eprocess.log_floor_evidence(state.canary_requests, state.canary_errors, slo_max)
+    return log_floor_evidence(state.canary_requests, state.canary_errors, slo_max)
 
 
 def _is_above_slo(state: JudgeState, metric: ErrorRate, config: JudgeConfig) -> bool:
     """Return whether the canary is proven above the floor."""
     if metric.slo_max is None:
         return False
-    return _slo_evidence(state, metric.slo_max) >= eprocess.log_threshold(alpha_per_test(config))
+    return _slo_evidence(state, metric.slo_max) >= log_threshold(alpha_per_test(config))
 
 
 def _is_stable_above_slo(state: JudgeState, metric: ErrorRate) -> bool:
@@ -285,7 +287,7 @@ def _is_stable_above_slo(state: JudgeState, metric: ErrorRate) -> bool:
 
 def _totals(state: JudgeState, states: Sequence[MetricState], config: JudgeConfig, dropped: int) -> Totals:
     evidence = [
-        eprocess.log_evidence(known.ratio)
+        ratio.log_evidence(known.ratio)
         for metric, known in zip(config.metrics, states, strict=True)
         if metric.gating and known.ratio is not None
     ]
@@ -297,7 +299,7 @@ def _totals(state: JudgeState, states: Sequence[MetricState], config: JudgeConfi
         step_requests=state.step_requests,
         needed_requests=min_samples(config),
         evidence=round(max(evidence, default=0.0), 6),
-        threshold=round(eprocess.log_threshold(alpha_per_test(config)), 6),
+        threshold=round(log_threshold(alpha_per_test(config)), 6),
         used_ticks=state.used_ticks,
         skipped=state.skipped,
         dropped=dropped,
@@ -320,7 +322,7 @@ def _report(state: JudgeState, metric: Metric, known: MetricState, config: Judge
 
 def _ratio_message(state: JudgeState, metric: ErrorRate, known: MetricState, config: JudgeConfig) -> str:
     tolerated = "" if metric.tolerate_ratio == 1 else f", ratio {metric.tolerate_ratio:g} tolerated"
-    evidence = eprocess.log_evidence(known.ratio or eprocess.no_evidence())
+    evidence = ratio.log_evidence(known.ratio or ratio.no_evidence())
     return (
         f"{metric.name}: canary {_share(state.canary_errors, state.canary_requests)},"
         f" stable {_share(state.stable_errors, state.stable_requests)}{tolerated};"
@@ -338,7 +340,7 @@ def _slo_message(state: JudgeState, metric: ErrorRate, config: JudgeConfig) -> s
 
 
 def _comparison(evidence: float, config: JudgeConfig) -> str:
-    threshold = eprocess.log_threshold(alpha_per_test(config))
+    threshold = log_threshold(alpha_per_test(config))
     sign = ">=" if evidence >= threshold else "of"
     return (
         f"evidence {max(0.0, evidence):.1f} {sign} {threshold:.1f}"

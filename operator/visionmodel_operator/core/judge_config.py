@@ -6,6 +6,7 @@ from typing import Final, assert_never
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.spec import Analysis, MetricType
 from visionmodel_operator.api.spec import Metric as MetricSpec
+from visionmodel_operator.core.sequential import budget
 
 DEFAULT_MIN_SAMPLES: Final = 100
 DEFAULT_INTERVAL: Final = 15.0
@@ -104,7 +105,7 @@ def alpha_per_test(config: JudgeConfig) -> float:
     """Return each test's share of the false-rollback rate: one per gating ErrorRate and one per its sloMax."""
     rates = [metric for metric in config.metrics if isinstance(metric, ErrorRate) and metric.gating]
     tests = len(rates) + sum(metric.slo_max is not None for metric in rates)
-    return config.false_rollback_rate / max(1, tests)
+    return budget.alpha_per_test(config.false_rollback_rate, tests)
 
 
 def config_from_analysis(analysis: Analysis) -> JudgeConfig:

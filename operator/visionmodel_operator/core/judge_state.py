@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from visionmodel_operator.core.eprocess import RatioEvidence
+from visionmodel_operator.core.sequential.ratio import RatioEvidence
 
 MAX_TEXT: Final = 200
 """Characters kept of a message."""

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from visionmodel_operator.api.spec import Analysis
 from visionmodel_operator.core.counters import Counts, Tick
-from visionmodel_operator.core.eprocess import log_threshold
 from visionmodel_operator.core.judge import (
     ErrorRate,
     Harm,
@@ -34,6 +33,7 @@ from visionmodel_operator.core.judge import (
     state_to_dict,
     verdict_of,
 )
+from visionmodel_operator.core.sequential.logarithms import log_threshold
 
 STARTED = 1_000.0
 ERRORS = ErrorRate("errors")

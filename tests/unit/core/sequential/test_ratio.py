@@ -1,4 +1,4 @@
-"""The e-process against its published vectors and against exact enumeration of the null."""
+"""The ratio test against its published vectors and against exact enumeration of the null."""
 
 import math
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionmodel_operator.core.eprocess import (
+from unit.core.sequential.enumeration import binomial, hypergeometric
+from visionmodel_operator.core.sequential.ratio import (
     GRID,
     RatioEvidence,
     log_evidence,
-    log_floor_evidence,
-    log_threshold,
+    log_factors,
     no_evidence,
     update,
 )
@@ -30,7 +30,7 @@ def counts(draw: st.DrawFn) -> tuple[int, int, int, int]:
 def evidence_of(ticks: tuple[tuple[int, int, int, int], ...], ratio: float = 1.0) -> RatioEvidence:
     state = no_evidence()
     for tick in ticks:
-        state = update(state, *tick, ratio)
+        state = update(state, *tick, tolerate_ratio=ratio)
     return state
 
 
@@ -48,31 +48,10 @@ def test_no_evidence_before_the_first_tick() -> None:
     assert log_evidence(no_evidence()) == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize(("alpha", "expected"), [(0.01, 4.605), (0.05, 2.996), (0.001, 6.908)])
-def test_threshold(alpha: float, expected: float) -> None:
-    assert round(log_threshold(alpha), 3) == expected
-
-
-@pytest.mark.parametrize(
-    ("successes", "errors", "expected"), [(950, 50, 12.240901), (975, 25, -3.895595)], ids=["harm", "fine"]
-)
-def test_floor_vectors(successes: int, errors: int, expected: float) -> None:
-    assert round(log_floor_evidence(successes + errors, errors, 0.02), 6) == expected
-
-
 @pytest.mark.parametrize("tick", [(0, 0, 900, 40), (90, 40, 0, 0), (90, 0, 900, 0), (0, 0, 0, 0)])
 def test_a_tick_that_compares_nothing_changes_nothing(tick: tuple[int, int, int, int]) -> None:
     state = evidence_of(TICKS)
     assert update(state, *tick) == state
-
-
-def hypergeometric(errors: int, canary: int, stable: int) -> list[tuple[int, float]]:
-    """Return (canary errors, probability) when `errors` fall on canary + stable requests without regard."""
-    total = math.comb(canary + stable, errors)
-    return [
-        (hit, math.comb(canary, hit) * math.comb(stable, errors - hit) / total)
-        for hit in range(max(0, errors - stable), min(errors, canary) + 1)
-    ]
 
 
 @pytest.mark.parametrize("canary", [1, 2, 5, 9])
@@ -86,16 +65,12 @@ def test_mean_is_at_most_one_given_the_totals(canary: int, stable: int) -> None:
         assert mean <= 1 + 1e-8, (errors, mean)
 
 
-def binomial(trials: int, rate: float) -> list[tuple[int, float]]:
-    return [(k, math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k)) for k in range(trials + 1)]
-
-
 @pytest.mark.parametrize("ratio", [1.0, 1.5, 3.0])
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.33])
 @pytest.mark.parametrize(("canary", "stable"), [(1, 9), (4, 6), (8, 2)])
 def test_mean_is_at_most_one_at_the_tolerated_risk_ratio(ratio: float, rate: float, canary: int, stable: int) -> None:
     mean = sum(
-        chance * other * math.exp(log_evidence(update(no_evidence(), canary, hit, stable, miss, ratio)))
+        chance * other * math.exp(log_evidence(update(no_evidence(), canary, hit, stable, miss, tolerate_ratio=ratio)))
         for hit, chance in binomial(canary, min(1, ratio * rate))
         for miss, other in binomial(stable, rate)
     )
@@ -112,11 +87,6 @@ def test_mean_stays_at_most_one_over_two_ticks_with_different_rates_and_weights(
         state = evidence_of(((first[0], a, first[1], b), (second[0], c, second[1], d)))
         mean += pa * pb * pc * pd * math.exp(log_evidence(state))
     assert mean <= 1 + 1e-8
-
-
-def test_floor_mean_is_at_most_one_at_the_limit() -> None:
-    mean = sum(chance * math.exp(log_floor_evidence(60, errors, 0.1)) for errors, chance in binomial(60, 0.1))
-    assert mean <= 1 + 1e-9
 
 
 @given(st.lists(counts(), min_size=1, max_size=4))
@@ -137,30 +107,41 @@ def test_one_more_canary_error_never_lowers_the_evidence(tick: tuple[int, int, i
 def test_tolerance_never_raises_the_evidence(tick: tuple[int, int, int, int], ratio: float) -> None:
     canary, hit, stable, miss = tick
     strict = log_evidence(update(no_evidence(), *tick))
-    assert log_evidence(update(no_evidence(), canary, hit, stable, miss, ratio)) <= strict + 1e-8
+    assert log_evidence(update(no_evidence(), canary, hit, stable, miss, tolerate_ratio=ratio)) <= strict + 1e-8
 
 
-@given(st.integers(0, 3000), st.data(), st.floats(0.001, 0.5))
-def test_floor_evidence_is_finite_and_grows_with_errors(requests: int, data: st.DataObject, limit: float) -> None:
-    errors = data.draw(st.integers(0, requests))
-    found = log_floor_evidence(requests, errors, limit)
-    assert math.isfinite(found)
-    if errors:
-        assert found >= log_floor_evidence(requests, errors - 1, limit) - 1e-6
+@pytest.mark.parametrize("exponent", [0.1, 0.5, 0.9])
+def test_a_tempered_mean_is_at_most_one(exponent: float) -> None:
+    for errors in range(13):
+        mean = sum(
+            chance * math.exp(log_evidence(update(no_evidence(), 4, hit, 8, errors - hit, exponent=exponent)))
+            for hit, chance in hypergeometric(errors, 4, 8)
+        )
+        assert mean <= 1 + 1e-8, errors
+
+
+def test_the_exponent_multiplies_each_ratios_evidence() -> None:
+    first = no_evidence().log_weights[0]
+    plain, half = update(no_evidence(), *TICKS[0]), update(no_evidence(), *TICKS[0], exponent=0.5)
+    assert [round(weight - first, 8) for weight in half.log_weights] == [
+        round((weight - first) / 2, 8) for weight in plain.log_weights
+    ]
+
+
+def test_factors_of_a_tick_without_errors_are_zero() -> None:
+    assert log_factors((0.5, 2.0), 1.0, 10, 0, 90, 0) == (0.0, 0.0)
 
 
 NONSENSE: dict[str, Callable[[], object]] = {
     "more canary errors than requests": lambda: update(no_evidence(), 10, 11, 10, 0),
     "negative errors": lambda: update(no_evidence(), 10, -1, 10, 0),
     "more stable errors than requests": lambda: update(no_evidence(), 10, 0, 10, 12),
-    "ratio zero": lambda: update(no_evidence(), 10, 1, 10, 0, 0.0),
-    "ratio infinite": lambda: update(no_evidence(), 10, 1, 10, 0, math.inf),
+    "ratio zero": lambda: update(no_evidence(), 10, 1, 10, 0, tolerate_ratio=0.0),
+    "ratio infinite": lambda: update(no_evidence(), 10, 1, 10, 0, tolerate_ratio=math.inf),
+    "exponent zero": lambda: update(no_evidence(), 10, 1, 10, 0, exponent=0.0),
+    "exponent above 1": lambda: update(no_evidence(), 10, 1, 10, 0, exponent=1.1),
     "twelve weights": lambda: RatioEvidence((0.0,) * 12),
     "weights that are no numbers": lambda: RatioEvidence((math.nan,) * 13),
-    "alpha 0": lambda: log_threshold(0),
-    "alpha 1": lambda: log_threshold(1),
-    "more errors than requests under the floor": lambda: log_floor_evidence(5, 6, 0.1),
-    "a floor of 100 %": lambda: log_floor_evidence(5, 0, 1.0),
 }
 
 
