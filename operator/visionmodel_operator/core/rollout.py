@@ -14,38 +14,20 @@ from datetime import datetime
 from typing import assert_never
 
 from visionmodel_operator.api.conditions import ACTIVE_PHASES, Outcome, Phase, Reason
-from visionmodel_operator.api.status import ConversionStatus, SwapStage, VisionModelStatus
+from visionmodel_operator.api.status import SwapStage, VisionModelStatus
 from visionmodel_operator.core import evidence, memory
 from visionmodel_operator.core.actions import Action
-from visionmodel_operator.core.conversion_report import noted, reported
-from visionmodel_operator.core.conversions import (
-    Building,
-    Failed,
-    Ready,
-    Reported,
-    conversion_of,
-    current_job,
-    missed_deadline,
-    remembered,
-)
-from visionmodel_operator.core.effects import effects_of, must_forget
+from visionmodel_operator.core.effects import effects_of
 from visionmodel_operator.core.judge import Harm
 from visionmodel_operator.core.operations import Event
-from visionmodel_operator.core.requests import is_promoted, remember
-from visionmodel_operator.core.revision import plan_digest, revision_of
+from visionmodel_operator.core.preparing import converting, provisioning
+from visionmodel_operator.core.requests import remember
+from visionmodel_operator.core.resting import idle
+from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import Snapshot
-from visionmodel_operator.core.stepping import (
-    held,
-    is_paused,
-    observing,
-    pause_message,
-    promote,
-    promoting,
-    routing,
-)
+from visionmodel_operator.core.stepping import held, observing, promoting, routing
 from visionmodel_operator.core.timing import wake_after
 from visionmodel_operator.core.view import View
-from visionmodel_operator.core.weights import WHOLE, plan_from_steps
 
 CORRECTION_INTERVAL = "1m"
 """A foreign edit of the route is put right at most this often, so that two writers do not fight at full speed."""
@@ -107,7 +89,7 @@ def _move(view: View) -> VisionModelStatus:
     phase = view.status.phase
     if phase in ACTIVE_PHASES or (phase is Phase.DEGRADED and view.status.rollout is not None):
         return _active(view)
-    return _idle(view)
+    return idle(view)
 
 
 def _bookkeeping(view: View) -> VisionModelStatus:
@@ -131,72 +113,6 @@ def _bookkeeping(view: View) -> VisionModelStatus:
     return view.status.model_copy(update={"traffic": traffic.model_copy(update=update)}) if update else view.status
 
 
-def _idle(view: View) -> VisionModelStatus:
-    """Nothing is on its way: start what is new, otherwise say how stable is doing."""
-    status = view.status
-    if view.spec.suspend:
-        return memory.evolve(status, Phase.SUSPENDED, Reason.SUSPENDED, "Suspended by spec.suspend.")
-    failure = memory.failure_of(status, view.target)
-    if failure is not None and view.target not in (view.stable, status.failed_revision):
-        known = {"failed_revision": view.target, "failed_attempt": failure.attempt}
-        return _idle(view.at(status.model_copy(update=known)))
-    if status.failed_revision == view.target and view.requests.retry:
-        if must_forget(view):
-            return status
-        consumed = remember(status.consumed_actions, view.requests, "retry")
-        return _begin(view.at(status.model_copy(update={"consumed_actions": consumed})))
-    if view.target not in (view.stable, status.failed_revision):
-        return _begin(view)
-    return _resting(view)
-
-
-def _begin(view: View) -> VisionModelStatus:
-    rollout = view.spec.rollout
-    frozen = memory.Frozen(plan_from_steps(rollout.steps), plan_digest(rollout), rollout.analysis.to_wire())
-    earlier = [entry.attempt for entry in view.status.history if entry.revision == view.target]
-    return memory.begin(view.status, view.target, max(earlier, default=0) + 1, frozen, view.now)
-
-
-def _resting(view: View) -> VisionModelStatus:
-    status, stable = view.status, view.stable
-    if view.target == status.failed_revision:
-        return _still_failed(view)
-    assert stable is not None, "before the first revision serves, whatever the spec names is begun"
-    if view.ready(stable) == 0 and view.full_replicas > 0:
-        was_resumed = (status.phase, status.reason) == (Phase.PENDING, Reason.WAITING_FOR_PODS)
-        if status.phase is Phase.SUSPENDED or was_resumed:
-            message = f"Resumed; waiting for pods of the stable revision {stable}."
-            return memory.evolve(status, Phase.PENDING, Reason.WAITING_FOR_PODS, message)
-        return memory.evolve(
-            status, Phase.DEGRADED, Reason.STABLE_UNAVAILABLE, f"No pod of the stable revision {stable} is ready."
-        )
-    # Who is served by an older state of the route is not interrupted by a new one.
-    if not view.is_reachable or not (status.phase is Phase.HEALTHY or view.is_split_in_force):
-        return _unrouted(view)
-    if status.phase is Phase.HEALTHY:
-        return status
-    return memory.evolve(status, Phase.HEALTHY, Reason.SERVING, f"Revision {stable} serves all requests.")
-
-
-def _unrouted(view: View) -> VisionModelStatus:
-    """The pods of stable are up, and no gateway hands them requests (yet)."""
-    status, route = view.status, view.snapshot.route
-    why = "the HTTPRoute does not exist" if route is None else route.message or "the split is about to take effect"
-    if not view.is_reachable and view.waited(view.traffic.changed_at, f"{view.spec.progress_deadline_seconds}s"):
-        message = f"The gateway does not accept the route: {why}"
-        return memory.evolve(status, Phase.DEGRADED, Reason.ROUTE_REJECTED, message)
-    message = f"Waiting for the gateway to accept the route: {why}"
-    return memory.evolve(status, Phase.PENDING, Reason.ROUTING, message)
-
-
-def _still_failed(view: View) -> VisionModelStatus:
-    """The spec asks for what was turned back: it is not tried again unless somebody says so."""
-    status = view.status
-    newest = next((entry for entry in status.history if entry.revision == view.target), None)
-    reason = newest.reason if newest else Reason.HARM_DETECTED
-    return memory.evolve(status, Phase.DEGRADED, reason, newest.message if newest else "")
-
-
 def _active(view: View) -> VisionModelStatus:
     """A rollout is under way: what ends it comes first, then what its phase waits for."""
     phase = view.status.phase
@@ -214,9 +130,9 @@ def _active(view: View) -> VisionModelStatus:
         return memory.turn_back(view.status, Reason.HARM_DETECTED, verdict.message, view.now)
     match phase:
         case Phase.CONVERTING:
-            return _converting(view)
+            return converting(view)
         case Phase.PROVISIONING | Phase.DEGRADED:
-            return _provisioning(view)
+            return provisioning(view)
         case Phase.PROGRESSING:
             return routing(view) if view.rollout.step_started_at is None else observing(view, verdict)
         case Phase.HELD:
@@ -244,84 +160,6 @@ def _end_of(view: View) -> tuple[Reason, str] | None:
     if restarts > view.analysis.max_restarts and view.status.phase is not Phase.CONVERTING:
         return Reason.CANARY_UNHEALTHY, f"A pod of revision {rollout.revision} restarted {restarts} times."
     return None
-
-
-def _converting(view: View) -> VisionModelStatus:
-    status, now = view.status, view.now
-    conversion = conversion_of(view.snapshot, view.rollout.revision, view.rollout.attempt)
-    recorded = status.conversion
-    assert recorded is not None
-    match conversion:
-        case Ready():
-            done = memory.converted(status, reported(recorded, conversion))
-            if not (view.spec.conversion.auto_apply or _was_applied(view)):
-                message = "Converted; conversion.autoApply is false. Promote it to serve it."
-                return memory.hold(done, Reason.AWAITING_APPLY, message, now)
-            return memory.provision(done, "Converted; waiting for its pods.", now)
-        case Failed():
-            return _not_converted(view, conversion)
-        case Reported():
-            return status.model_copy(update={"conversion": noted(recorded, conversion)})
-        case Building() if (kept := noted(recorded, conversion)) != recorded:
-            return status.model_copy(update={"conversion": kept})
-    if view.waited(recorded.started_at, view.spec.conversion.deadline):
-        job = current_job(view.snapshot, view.rollout.revision, view.rollout.attempt)
-        return _not_converted(view, missed_deadline(view.snapshot, job))
-    return status
-
-
-def _was_applied(view: View) -> bool:
-    """Whether somebody promoted this very attempt, whose artifact was lost or replaced on the way to its pods."""
-    return is_promoted(view.status.consumed_actions, view.rollout.revision, view.rollout.attempt)
-
-
-def _not_converted(view: View, failed: Failed) -> VisionModelStatus:
-    recorded = view.status.conversion
-    assert recorded is not None
-    told = recorded.model_copy(update={"message": failed.message[:4096], "exit_code": failed.exit_code})
-    status = view.status.model_copy(update={"conversion": told})
-    is_late = failed.reason == Reason.CONVERSION_DEADLINE
-    reason = Reason.CONVERSION_DEADLINE if is_late else Reason.CONVERSION_FAILED
-    message = failed.message if is_late else f"{failed.reason}: {failed.message}"
-    return memory.fail(status, Outcome.CONVERSION_FAILED, reason, message, view.now)
-
-
-def _provisioning(view: View) -> VisionModelStatus:
-    status, rollout, now = view.status, view.rollout, view.now
-    if not view.is_stored(rollout.revision):
-        if not isinstance(remembered(view.snapshot, rollout.revision), Ready):
-            return _convert_again(view)
-    elif view.ready(rollout.revision) >= view.step_replicas:
-        return _provisioned(view)
-    if view.is_past_deadline() and status.phase is Phase.PROVISIONING:
-        waiting = "; ".join(sorted({pod.waiting for pod in view.pods(rollout.revision) if pod.waiting}))
-        message = f"Not ready within {view.spec.progress_deadline_seconds} s. {waiting}".strip()
-        if view.stable is None:
-            return memory.evolve(status, Phase.DEGRADED, Reason.PROGRESS_DEADLINE, message)
-        return memory.turn_back(status, Reason.PROGRESS_DEADLINE, message, now)
-    return status
-
-
-def _convert_again(view: View) -> VisionModelStatus:
-    """The artifact, or its verdict, was lost or replaced before the first pod was made of it."""
-    status, now = view.status, view.now
-    conversion = ConversionStatus(revision=view.rollout.revision, started_at=now)
-    fresh = memory.with_rollout(status.model_copy(update={"conversion": conversion}), phase_started_at=now)
-    message = f"The artifact of revision {view.rollout.revision} is not known any more."
-    return memory.evolve(fresh, Phase.CONVERTING, Reason.NEW_REVISION, message)
-
-
-def _provisioned(view: View) -> VisionModelStatus:
-    status, rollout, now = view.status, view.rollout, view.now
-    if view.stable is None:
-        served = memory.set_share(memory.make_stable(status, now), rollout.revision, WHOLE, now)
-        message = f"Revision {rollout.revision} is the first one: nothing was judged."
-        return _resting(view.at(memory.finish(served, Outcome.PROMOTED, Reason.PROMOTED, message, now)))
-    if view.has_gateway and rollout.plan:
-        return memory.enter_step(status, 0, now)
-    if is_paused(view):
-        return memory.hold(status, Reason.PAUSED, pause_message(view), now)
-    return promote(view, "" if view.has_gateway else "Nothing splits the traffic: not judged.")
 
 
 def _draining(view: View) -> VisionModelStatus:
@@ -354,9 +192,9 @@ def _aborted(view: View) -> VisionModelStatus:
     reason, message = rollout.ended or Reason.USER, rollout.ended_message or ""
     if reason == Reason.SUPERSEDED:
         ended = memory.finish(status, Outcome.SUPERSEDED, reason, message, now)
-        return _idle(view.at(ended))
+        return idle(view.at(ended))
     if reason in (Reason.REVERTED, Reason.SUSPENDED):
         ended = memory.finish(status, Outcome.ABORTED, reason, message, now)
         resting = memory.evolve(ended, Phase.HEALTHY if view.stable else Phase.PENDING, Reason.SERVING, message)
-        return _idle(view.at(resting))
+        return idle(view.at(resting))
     return memory.fail(status, Outcome.ABORTED, reason, message, now)

@@ -1,0 +1,101 @@
+"""Before a candidate has traffic: its artifact, then its pods."""
+
+from visionmodel_operator.api.conditions import Outcome, Phase, Reason
+from visionmodel_operator.api.status import ConversionStatus, VisionModelStatus
+from visionmodel_operator.core import memory
+from visionmodel_operator.core.conversion_report import noted, reported
+from visionmodel_operator.core.conversions import (
+    Building,
+    Failed,
+    Ready,
+    Reported,
+    conversion_of,
+    current_job,
+    missed_deadline,
+    remembered,
+)
+from visionmodel_operator.core.requests import is_promoted
+from visionmodel_operator.core.resting import resting
+from visionmodel_operator.core.stepping import is_paused, pause_message, promote
+from visionmodel_operator.core.view import View
+from visionmodel_operator.core.weights import WHOLE
+
+
+def converting(view: View) -> VisionModelStatus:
+    """Wait for the artifact and the verdict of its gates."""
+    status, now = view.status, view.now
+    conversion = conversion_of(view.snapshot, view.rollout.revision, view.rollout.attempt)
+    recorded = status.conversion
+    assert recorded is not None
+    match conversion:
+        case Ready():
+            done = memory.converted(status, reported(recorded, conversion))
+            if not (view.spec.conversion.auto_apply or _was_applied(view)):
+                message = "Converted; conversion.autoApply is false. Promote it to serve it."
+                return memory.hold(done, Reason.AWAITING_APPLY, message, now)
+            return memory.provision(done, "Converted; waiting for its pods.", now)
+        case Failed():
+            return _not_converted(view, conversion)
+        case Reported():
+            return status.model_copy(update={"conversion": noted(recorded, conversion)})
+        case Building() if (kept := noted(recorded, conversion)) != recorded:
+            return status.model_copy(update={"conversion": kept})
+    if view.waited(recorded.started_at, view.spec.conversion.deadline):
+        job = current_job(view.snapshot, view.rollout.revision, view.rollout.attempt)
+        return _not_converted(view, missed_deadline(view.snapshot, job))
+    return status
+
+
+def _was_applied(view: View) -> bool:
+    """Whether somebody promoted this very attempt, whose artifact was lost or replaced on the way to its pods."""
+    return is_promoted(view.status.consumed_actions, view.rollout.revision, view.rollout.attempt)
+
+
+def _not_converted(view: View, failed: Failed) -> VisionModelStatus:
+    recorded = view.status.conversion
+    assert recorded is not None
+    told = recorded.model_copy(update={"message": failed.message[:4096], "exit_code": failed.exit_code})
+    status = view.status.model_copy(update={"conversion": told})
+    is_late = failed.reason == Reason.CONVERSION_DEADLINE
+    reason = Reason.CONVERSION_DEADLINE if is_late else Reason.CONVERSION_FAILED
+    message = failed.message if is_late else f"{failed.reason}: {failed.message}"
+    return memory.fail(status, Outcome.CONVERSION_FAILED, reason, message, view.now)
+
+
+def provisioning(view: View) -> VisionModelStatus:
+    """Wait for the candidate's pods; what they lack of the artifact is converted again."""
+    status, rollout, now = view.status, view.rollout, view.now
+    if not view.is_stored(rollout.revision):
+        if not isinstance(remembered(view.snapshot, rollout.revision), Ready):
+            return _convert_again(view)
+    elif view.ready(rollout.revision) >= view.step_replicas:
+        return _provisioned(view)
+    if view.is_past_deadline() and status.phase is Phase.PROVISIONING:
+        waiting = "; ".join(sorted({pod.waiting for pod in view.pods(rollout.revision) if pod.waiting}))
+        message = f"Not ready within {view.spec.progress_deadline_seconds} s. {waiting}".strip()
+        if view.stable is None:
+            return memory.evolve(status, Phase.DEGRADED, Reason.PROGRESS_DEADLINE, message)
+        return memory.turn_back(status, Reason.PROGRESS_DEADLINE, message, now)
+    return status
+
+
+def _convert_again(view: View) -> VisionModelStatus:
+    """The artifact, or its verdict, was lost or replaced before the first pod was made of it."""
+    status, now = view.status, view.now
+    conversion = ConversionStatus(revision=view.rollout.revision, started_at=now)
+    fresh = memory.with_rollout(status.model_copy(update={"conversion": conversion}), phase_started_at=now)
+    message = f"The artifact of revision {view.rollout.revision} is not known any more."
+    return memory.evolve(fresh, Phase.CONVERTING, Reason.NEW_REVISION, message)
+
+
+def _provisioned(view: View) -> VisionModelStatus:
+    status, rollout, now = view.status, view.rollout, view.now
+    if view.stable is None:
+        served = memory.set_share(memory.make_stable(status, now), rollout.revision, WHOLE, now)
+        message = f"Revision {rollout.revision} is the first one: nothing was judged."
+        return resting(view.at(memory.finish(served, Outcome.PROMOTED, Reason.PROMOTED, message, now)))
+    if view.has_gateway and rollout.plan:
+        return memory.enter_step(status, 0, now)
+    if is_paused(view):
+        return memory.hold(status, Reason.PAUSED, pause_message(view), now)
+    return promote(view, "" if view.has_gateway else "Nothing splits the traffic: not judged.")
