@@ -32,6 +32,9 @@ METRICS_PORT = 8002
 WORKLOAD_FILE = "workload.json"
 """Key of a revision's ConfigMap: a JSON list of its Service and its Deployments as they were first rendered."""
 
+SPEC_FILE = "spec.json"
+"""Key of a revision's ConfigMap: the sections of the spec that the revision was made of, for going back to it."""
+
 
 def revision_service(name: str, revision: str) -> str:
     """Name of the Service of one revision."""

@@ -143,6 +143,16 @@ def revision_document(spec: VisionModelSpec) -> dict[str, Any]:
     return {} if isinstance(document, _Absent) else dict(document)
 
 
+REVISION_SECTIONS: Final = ("model", "task", "conversion", "accelerators", "serving")
+"""Sections of a spec that a revision is made of; the others say how it is reached and how it takes over."""
+
+
+def revision_sections(spec: VisionModelSpec) -> dict[str, Any]:
+    """Return what must be in a spec to have this revision again, defaults written out."""
+    wire = spec.to_wire()
+    return {section: wire[section] for section in REVISION_SECTIONS}
+
+
 def _task(task: dict[str, Any]) -> dict[str, Any]:
     """Return the task with its output under the type's name, but for Detection, which came first.
 

@@ -19,6 +19,7 @@ from visionmodel_operator.core.actions import (
     ScaleRevision,
 )
 from visionmodel_operator.core.operations import Apply, Create, Delete, Manifest, Operation
+from visionmodel_operator.core.revision import revision_sections
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.errors import Retry
 from visionmodel_operator.render.objects import Json, owned_metadata, owner_reference
@@ -35,10 +36,11 @@ TRACK_RETIRED: Final = "retired"
 
 def create_revision(action: CreateRevision, snapshot: Snapshot) -> tuple[Operation, ...]:
     """Return the ConfigMap first, so that a pass killed half-way leaves a memory that the next one re-applies."""
-    workload = _workload(action, snapshot)
+    workload = revision_workload(action, snapshot)
     data = {
         **config_files(snapshot.ref.name, action.revision, action.spec, action.artifact, snapshot.platform),
         names.WORKLOAD_FILE: json.dumps(workload, indent=2, sort_keys=True),
+        names.SPEC_FILE: json.dumps(revision_sections(action.spec), indent=2, sort_keys=True),
     }
     memory = _memory(action.revision, data, snapshot)
     return (Create(memory), *_scaled(workload, action.revision, action.replicas, snapshot))
@@ -132,7 +134,8 @@ def _track(revision: str, snapshot: Snapshot) -> str:
     return TRACK_CANARY if revision in on_trial else TRACK_RETIRED
 
 
-def _workload(action: CreateRevision, snapshot: Snapshot) -> list[Manifest]:
+def revision_workload(action: CreateRevision, snapshot: Snapshot) -> list[Manifest]:
+    """Return the Service and the Deployments of a revision, as they are stored."""
     accelerators: list[Accelerator | None] = [*action.spec.accelerators] or [None]
     share = replicas_by_deployment(action.replicas, len(accelerators))
     deployments = [

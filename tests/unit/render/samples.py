@@ -212,9 +212,10 @@ SENT = (request().to_json(), build_request(1).to_json())
 
 def _opened(value: Any) -> Any:
     match value:
-        case {"data": {"workload.json": str(workload), **configs}, **rest}:
+        case {"data": {"workload.json": str(workload), "spec.json": str(sections), **configs}, **rest}:
             lines = {key: str(config).splitlines() for key, config in configs.items()}
-            return {**_opened(rest), "data": {**lines, "workload.json": json.loads(workload)}}
+            opened = {"workload.json": json.loads(workload), "spec.json": json.loads(sections)}
+            return {**_opened(rest), "data": {**lines, **opened}}
         case {"data": {"summary.json": str()} as files, **rest}:
             return {**_opened(rest), "data": {name: json.loads(text) for name, text in files.items()}}
         case {"visionmodel.dev/conversion-request": str(text)}:
