@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.errors import UserError
 
-__all__ = ["VisionModelSpec", "VisionModelStatus", "parse_spec", "parse_status"]
+__all__ = ["VisionModelSpec", "VisionModelStatus", "parse_spec", "parse_status", "spec_faults"]
 
 
 def parse_spec(document: Mapping[str, Any]) -> VisionModelSpec:
@@ -22,12 +23,25 @@ def parse_spec(document: Mapping[str, Any]) -> VisionModelSpec:
         UserError: reason InvalidSpec, one line per fault with the field's path.
     """
     try:
-        # by_name=False: only the wire names count here; storage_uri is an unknown field like any other.
-        text = json.dumps(_as_stored(document))
-        return VisionModelSpec.model_validate_json(text, strict=True, by_alias=True, by_name=False)
+        return _validated(document)
     except ValidationError as error:
         faults = "; ".join(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
         raise UserError("InvalidSpec", f"{faults}. Correct the VisionModel and apply it again.") from error
+
+
+def spec_faults(document: Mapping[str, Any]) -> list[ErrorDetails]:
+    """Return every fault of a spec before it is sent, unknown fields among them, as pydantic tells them."""
+    try:
+        _validated(document, extra="forbid")
+    except ValidationError as error:
+        return error.errors(include_url=False)
+    return []
+
+
+def _validated(document: Mapping[str, Any], extra: Literal["ignore", "forbid"] = "ignore") -> VisionModelSpec:
+    # by_name=False: only the wire names count here; storage_uri is an unknown field like any other.
+    text = json.dumps(_as_stored(document))
+    return VisionModelSpec.model_validate_json(text, strict=True, by_alias=True, by_name=False, extra=extra)
 
 
 def _as_stored(value: Any) -> Any:
