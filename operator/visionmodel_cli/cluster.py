@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from urllib3.exceptions import HTTPError
 from websocket import WebSocketException
 
+from visionmodel_cli.failures import Failure
 from visionmodel_contract.report import PICTURE_FILES, CandidateRow
 from visionmodel_operator.api.base import GROUP, PLURAL, VERSION
 from visionmodel_operator.core.names import LABEL_NAME, LABEL_REVISION
@@ -25,10 +26,17 @@ from visionmodel_operator.render.pods import CONTAINER
 REPORT_FILES: Final = ("report.json", "provenance.json")
 TIMEOUT_SECONDS: Final = 15
 DEFAULT_NAMESPACE: Final = "default"
+FIELD_MANAGER: Final = "kubectl-visionmodel"
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
 
 
-class ClusterError(Exception):
+class ClusterError(Failure):
     """Something that was asked for is not there, or the cluster cannot be asked; the text says what to do."""
+
+
+class Unreachable(ClusterError):
+    """The API server gives no answer, or says that it cannot; a moment later it may."""
 
 
 class Cluster:
@@ -51,6 +59,56 @@ class Cluster:
             raise _unreachable(self._api, error) from error
         assert isinstance(found, dict)  # the client says object
         return found
+
+    def annotate(self, name: str, annotation: str, value: str | None) -> None:
+        """Set an annotation of a VisionModel; None takes it away."""
+        self._patch(name, {"metadata": {"annotations": {annotation: value}}}, MERGE_PATCH)
+
+    def patch_spec(self, name: str, patch: Sequence[Mapping[str, Any]]) -> None:
+        """Send a JSON patch that tests the resourceVersion. Raises ClusterError where the object has changed."""
+        self._patch(name, [dict(operation) for operation in patch], JSON_PATCH)
+
+    def _patch(self, name: str, body: Any, content_type: str) -> None:
+        objects = client.CustomObjectsApi(self._api)
+        what = f"changing VisionModel {name!r} in namespace {self.namespace!r}"
+        try:
+            objects.patch_namespaced_custom_object(
+                GROUP,
+                VERSION,
+                self.namespace,
+                PLURAL,
+                name,
+                body,
+                field_manager=FIELD_MANAGER,
+                _content_type=content_type,
+                _request_timeout=TIMEOUT_SECONDS,
+            )
+        except ApiException as error:
+            raise _refused(error, what, right="change") from error
+        except HTTPError as error:
+            raise _unreachable(self._api, error) from error
+
+    def serving_pods(self, name: str) -> list[dict[str, Any]]:
+        """Return the pods of all revisions of a VisionModel, oldest first."""
+        selector = f"{LABEL_NAME}={name},{LABEL_REVISION},app.kubernetes.io/component=serving"
+        found = self._listed(client.CoreV1Api(self._api).list_namespaced_pod, selector, "the pods")
+        return sorted(found, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+
+    def stored_revisions(self, name: str) -> dict[str, dict[str, str]]:
+        """Return what the operator has stored of each revision: data of its ConfigMap, by revision."""
+        selector = f"{LABEL_NAME}={name},{LABEL_REVISION},app.kubernetes.io/component=serving"
+        found = self._listed(client.CoreV1Api(self._api).list_namespaced_config_map, selector, "the ConfigMaps")
+        return {one["metadata"]["labels"][LABEL_REVISION]: one.get("data") or {} for one in found}
+
+    def _listed(self, ask: Callable[..., Any], selector: str, what: str) -> list[dict[str, Any]]:
+        try:
+            found = ask(self.namespace, label_selector=selector, _request_timeout=TIMEOUT_SECONDS)
+        except ApiException as error:
+            raise _refused(error, f"{what} in namespace {self.namespace!r}") from error
+        except HTTPError as error:
+            raise _unreachable(self._api, error) from error
+        items: list[dict[str, Any]] = self._api.sanitize_for_serialization(found.items)
+        return items
 
     def candidates(self, name: str) -> tuple[CandidateRow, ...]:
         """Return what several precisions measured in the newest conversion."""
@@ -175,13 +233,29 @@ def _artifact_folder(pod: Mapping[str, Any]) -> str:
     raise ClusterError(f"pod {pod['metadata']['name']} mounts no artifact; it is none of a VisionModel")
 
 
-def _refused(error: ApiException, what: str) -> ClusterError:
+def _refused(error: ApiException, what: str, right: str = "read") -> ClusterError:
     if error.status == 404:
         return ClusterError(f"{what} was not found")
     if error.status in (401, 403):
-        return ClusterError(f"{what}: access was refused (HTTP {error.status}); ask for the right to read it")
-    return ClusterError(f"{what}: the API server answered HTTP {error.status} {error.reason}")
+        return ClusterError(f"{what}: access was refused (HTTP {error.status}); ask for the right to {right} it")
+    answer = _answer(error)
+    # Of a JSON patch whose test has failed the server says no more than that.
+    if error.status == 409 or (error.status == 422 and not answer.get("details", {}).get("causes")):
+        return ClusterError(f"{what}: it was changed by somebody else meanwhile; look again, and ask again")
+    said = answer.get("message") or error.reason
+    is_passing = error.status == 429 or (error.status or 0) >= 500
+    kind = Unreachable if is_passing else ClusterError
+    return kind(f"{what}: the API server answered HTTP {error.status}: {said}")
 
 
-def _unreachable(api: ApiClient, error: Exception) -> ClusterError:
-    return ClusterError(f"{api.configuration.host} does not answer: {error}")
+def _answer(error: ApiException) -> dict[str, Any]:
+    """Return the Status object that an API server answers with; empty where something else did."""
+    try:
+        answer = json.loads(error.body or "{}")
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _unreachable(api: ApiClient, error: Exception) -> Unreachable:
+    return Unreachable(f"{api.configuration.host} does not answer: {error}")

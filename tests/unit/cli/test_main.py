@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from visionmodel_cli.main import app
 
-COMMANDS = ("report", "compare")
+COMMANDS = ("report", "compare", "status", "history", "promote", "abort", "retry", "pause", "resume", "undo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,128 @@
+"""Going back: which revision is meant, and the spec with its sections put back. Pure.
+
+The operator stores with each revision the sections of the spec that it was made of (`spec.json` in the ConfigMap
+`<name>-<revision>`); to go back is to ask for them again, so it is a rollout like any other.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from visionmodel_cli.actions import status_in
+from visionmodel_cli.failures import Refusal
+from visionmodel_operator.api.conditions import Outcome
+from visionmodel_operator.api.v1alpha1 import parse_spec
+from visionmodel_operator.core import names
+from visionmodel_operator.core.revision import REVISION_SECTIONS, revision_of
+from visionmodel_operator.errors import UserError
+
+KEPT_AS_IT_IS: Final = (
+    ("serving", "replicas"),
+    ("conversion", "autoApply"),
+    ("conversion", "deadline"),
+    ("conversion", "queueName"),
+)
+"""What the sections hold beside the revision: how many pods, and how a conversion is run, are today's to say."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Undo:
+    """A JSON patch of the spec.
+
+    Attributes:
+        patch: RFC 6902; its first operation makes the API server refuse it where the object has changed meanwhile.
+    """
+
+    revision: str
+    patch: tuple[Json, ...]
+    said: str
+
+    def document(self) -> Json:
+        """Return the request as JSON."""
+        return {"revision": self.revision, "patch": list(self.patch), "message": self.said}
+
+
+def revision_to_go_back_to(model: Mapping[str, Any], asked: str | None) -> str:
+    """Return the revision that is meant: as asked; stable, where the spec asks for another; or the one before it.
+
+    Raises:
+        Refusal: there is none, the spec asks for it already, or a name fits several.
+    """
+    name, status = model["metadata"]["name"], status_in(model)
+    stable = status.stable.revision if status.stable else None
+    target = status.target_revision
+    if asked is not None:
+        known = {one.revision for one in status.revisions} | {entry.revision for entry in status.history}
+        fitting = sorted(revision for revision in known if revision.startswith(asked))
+        if len(fitting) != 1:
+            what = f"fits {', '.join(fitting)}: name more of it" if fitting else "is not known"
+            raise Refusal(f"Revision {asked!r} of VisionModel {name!r} {what}; see `history {name}`.")
+        found = fitting[0]
+    elif stable is not None and stable != target:
+        found = stable
+    else:
+        promoted = [entry.revision for entry in status.history if entry.outcome is Outcome.PROMOTED]
+        earlier = next((revision for revision in promoted if revision != stable), None)
+        if earlier is None:
+            raise Refusal(f"VisionModel {name!r} has no earlier revision that was promoted; name one by --to.")
+        found = earlier
+    if found == target:
+        raise Refusal(f"The spec of VisionModel {name!r} asks for revision {found} already.")
+    return found
+
+
+def undo(model: Mapping[str, Any], revision: str, stored: Mapping[str, str] | None) -> Undo:
+    """Return the patch that puts a revision's sections back.
+
+    Args:
+        model: the VisionModel as the API server has it.
+        revision: to go back to.
+        stored: data of the revision's ConfigMap, None where there is none.
+
+    Raises:
+        Refusal: its spec was not stored, or would not be this revision today.
+    """
+    name, spec = model["metadata"]["name"], model["spec"]
+    if stored is None:
+        raise Refusal(
+            f"Nothing is stored of revision {revision} any more (spec.revisionHistoryLimit keeps the newest); `history"
+            f" {name}` marks those that can be put back. Apply the old spec from where it is kept."
+        )
+    if names.SPEC_FILE not in stored:
+        raise Refusal(
+            f"Revision {revision} was made by an operator that did not store its spec: apply the old spec from where it"
+            " is kept, such as Git. Those made from now on can be put back."
+        )
+    sections = _with_todays(json.loads(stored[names.SPEC_FILE]), spec)
+    try:
+        found = revision_of(parse_spec({**_without_sections(spec), **sections}))
+    except UserError as error:
+        raise Refusal(f"The stored spec of revision {revision} is not valid any more: {error}") from error
+    if found != revision:
+        raise Refusal(
+            f"The stored spec of revision {revision} would be revision {found} for this release: apply the old spec"
+            " from where it is kept, and it is judged anew."
+        )
+    patch = [{"op": "test", "path": "/metadata/resourceVersion", "value": model["metadata"]["resourceVersion"]}]
+    for section in REVISION_SECTIONS:
+        if section in sections:
+            patch.append({"op": "add", "path": f"/spec/{section}", "value": sections[section]})
+        elif section in spec:
+            patch.append({"op": "remove", "path": f"/spec/{section}"})
+    return Undo(revision, tuple(patch), f"The spec asks for revision {revision} again; its rollout follows.")
+
+
+def _with_todays(sections: Json, spec: Mapping[str, Any]) -> Json:
+    kept = {section: dict(value) if isinstance(value, dict) else value for section, value in sections.items()}
+    for section, field in KEPT_AS_IT_IS:
+        kept[section].pop(field, None)
+        if field in spec.get(section, {}):
+            kept[section][field] = spec[section][field]
+    return kept
+
+
+def _without_sections(spec: Mapping[str, Any]) -> Json:
+    return {section: value for section, value in spec.items() if section not in REVISION_SECTIONS}

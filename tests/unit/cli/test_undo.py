@@ -1,0 +1,113 @@
+"""Going back to an older revision: which one is meant, and that its spec is put back so that it is that revision."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from schema.specs import CLASSIFIER, ENGINES, FULL
+from unit.cli.models import STATES, model
+from unit.core import builders
+from unit.core.simulated_cluster import Cluster
+from visionmodel_cli.failures import Refusal
+from visionmodel_cli.undo import Undo, revision_to_go_back_to, undo
+from visionmodel_operator.api.v1alpha1 import parse_spec
+from visionmodel_operator.core.names import SPEC_FILE
+from visionmodel_operator.core.revision import revision_of, revision_sections
+
+Json = dict[str, Any]
+
+
+def stored(spec: Json) -> dict[str, str]:
+    return {SPEC_FILE: json.dumps(revision_sections(parse_spec(spec)))}
+
+
+def revision(number: int) -> str:
+    return revision_of(builders.spec(number))
+
+
+def patched(spec: Json, request: Undo) -> Json:
+    """The spec after the patch, as the API server applies it."""
+    document = copy.deepcopy(spec)
+    test, *operations = request.patch
+    assert test == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+    for operation in operations:
+        section = operation["path"].removeprefix("/spec/")
+        if operation["op"] == "remove":
+            del document[section]
+        else:
+            document[section] = operation["value"]
+    return document
+
+
+def test_the_operator_rolls_out_what_was_put_back() -> None:
+    cluster: Cluster = STATES["promoted"]()
+    target = revision_to_go_back_to(model(cluster), None)
+    assert target == revision(1)
+    request = undo(model(cluster), target, stored(builders.spec_document(1)))
+    cluster.edit(patched(cluster.document, request))
+    cluster.advance_to("Provisioning")
+    cluster.advance_to("Healthy")
+    assert cluster.status["stable"]["revision"] == target
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("promoted", 1), ("turned-back", 1), ("observing", 1), ("draining", 1), ("converting", 1)]
+)
+def test_without_a_name_it_is_what_serves_or_the_one_before(state: str, expected: int) -> None:
+    cluster = STATES[state]()
+    if state == "draining":
+        with pytest.raises(Refusal, match="asks for revision"):
+            revision_to_go_back_to(model(cluster), revision(2))
+    assert revision_to_go_back_to(model(cluster), None) == revision(expected)
+
+
+def test_a_revision_may_be_named_by_its_beginning() -> None:
+    assert revision_to_go_back_to(model(STATES["promoted"]()), revision(1)[:4]) == revision(1)
+
+
+@pytest.mark.parametrize(
+    ("state", "asked", "message"),
+    [
+        ("healthy", None, "has no earlier revision that was promoted; name one by --to"),
+        ("promoted", "nonsense", "'nonsense' of VisionModel 'shapes' is not known; see `history shapes`"),
+        ("promoted", "", r"fits \w{10}, \w{10}: name more of it"),
+        ("promoted", revision(2), f"asks for revision {revision(2)} already"),
+    ],
+)
+def test_no_revision_to_go_back_to(state: str, asked: str | None, message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        revision_to_go_back_to(model(STATES[state]()), asked)
+
+
+@pytest.mark.parametrize("spec", [FULL, CLASSIFIER, ENGINES], ids=["full", "classifier", "engines"])
+def test_any_spec_comes_back_as_the_revision_that_it_was(spec: Json) -> None:
+    old = revision_of(parse_spec(spec))
+    current = {**model(STATES["promoted"]()), "spec": builders.spec_document(2)}
+    assert revision_of(parse_spec(patched(current["spec"], undo(current, old, stored(spec))))) == old
+
+
+def test_what_is_not_the_revisions_stays_as_it_is() -> None:
+    old = builders.spec_document(1, serving={"replicas": 5}, conversion={"deadline": "1s", "queueName": "slow"})
+    now = builders.spec_document(2, serving={"replicas": 9}, conversion={"autoApply": False}, accelerators=[{}])
+    result = patched(now, undo({**model(STATES["promoted"]()), "spec": now}, revision(1), stored(old)))
+    assert result["serving"]["replicas"] == 9
+    assert (result["conversion"]["autoApply"], result["conversion"]["deadline"]) == (False, "120s")
+    assert "queueName" not in result["conversion"]
+    assert result["accelerators"] == []
+    assert (result["traffic"], result["rollout"]) == (now["traffic"], now["rollout"])
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (None, "Nothing is stored of revision .* any more"),
+        ({"workload.json": "[]"}, "made by an operator that did not store its spec"),
+        (stored(builders.spec_document(3)), "would be revision .* for this release"),
+        ({SPEC_FILE: '{"model": {}, "conversion": {}, "serving": {}}'}, "is not valid any more: spec.model.storageUri"),
+    ],
+)
+def test_what_cannot_be_put_back(kept: dict[str, str] | None, message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        undo(model(STATES["promoted"]()), revision(1), kept)
