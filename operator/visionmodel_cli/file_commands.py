@@ -1,5 +1,6 @@
 """lint and render: about files, without a cluster."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -36,10 +37,7 @@ def lint(filename: Files, output: Format = Output.TEXT) -> None:
     with failures_told():
         documents = documents_in(filename)
     faults = faults_in(documents)
-    if output is Output.TEXT:
-        typer.echo(_said(faults, len(documents)))
-    else:
-        print_answer([fault.to_document() for fault in faults], output, str)
+    print_answer([fault.to_document() for fault in faults], output, lambda: _said(faults, len(documents)))
     if faults:
         raise typer.Exit(FAILED)
 
@@ -63,7 +61,7 @@ def render(
         known = None if artifact is None else artifact_in(artifact)
         manifests = [one for document in documents for one in manifests_of(document, platform, namespace, known)]
     if output is Output.JSON:
-        print_answer({"apiVersion": "v1", "kind": "List", "items": manifests}, output, str)
+        typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}, indent=2))
     else:
         typer.echo(yaml.safe_dump_all(manifests, sort_keys=False, allow_unicode=True), nl=False)
 

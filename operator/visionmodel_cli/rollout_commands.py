@@ -195,9 +195,9 @@ def _followed(cluster: Cluster, name: str, output: Output, timeout: float | None
                 lambda summary: live.update(status_view(summary), refresh=True),
                 lambda text: live.update(Text(text, style="yellow"), refresh=True),
                 clock,
-                timeout,
+                timeout=timeout,
             )
-    return watch(lambda: _look(cluster, name), changes_printed(output), told, clock, timeout)
+    return watch(lambda: _look(cluster, name), changes_printed(output), told, clock, timeout=timeout)
 
 
 def changes_printed(output: Output) -> Callable[[Summary], None]:

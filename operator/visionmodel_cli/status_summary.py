@@ -157,7 +157,7 @@ def summary_of(model: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] | Non
         reason=status.reason or "",
         message=message,
         attempt=status.rollout.attempt if status.rollout else None,
-        steps=_steps(status.rollout),
+        steps=_steps(status),
         metrics=_metrics(status.rollout),
         revisions=_revisions(status, pods),
         waits_for=waits_for(model, status, now),
@@ -177,19 +177,28 @@ def _end(status: VisionModelStatus, *, is_stalled: bool) -> End | None:
     return End.HEALTHY if status.phase is Phase.HEALTHY and is_serving else None
 
 
-def _steps(rollout: RolloutStatus | None) -> tuple[Step, ...]:
+def _steps(status: VisionModelStatus) -> tuple[Step, ...]:
+    rollout = status.rollout
     if rollout is None:
         return ()
-    states = {True: StepState.DONE, False: StepState.AHEAD}
     return tuple(
         Step(
             number=index + 1,
             weight=round(step.weight_ppm * 100 / WHOLE, 4),
             at_least=step.min_seconds,
-            state=StepState.CURRENT if index == rollout.step else states[index < rollout.step],
+            state=_state(status.phase, index, rollout.step),
         )
         for index, step in enumerate(rollout.plan)
     )
+
+
+def _state(phase: Phase | None, index: int, current: int) -> StepState:
+    """Return where a step is: before there are pods none has begun, and once it is promoted none is left."""
+    if phase in (Phase.CONVERTING, Phase.PROVISIONING):
+        return StepState.AHEAD
+    if phase in (Phase.PROMOTING, Phase.DRAINING) or index < current:
+        return StepState.DONE
+    return StepState.CURRENT if index == current else StepState.AHEAD
 
 
 def _metrics(rollout: RolloutStatus | None) -> tuple[MetricLine, ...]:

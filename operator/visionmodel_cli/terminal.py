@@ -45,7 +45,7 @@ def failures_told() -> Iterator[None]:
 
 
 def print_answer(document: Any, output: Output, text: Callable[[], RenderableType]) -> None:
-    """Print a document as JSON or YAML, or what `text` makes for a person."""
+    """Print a document as JSON or YAML, or what `text` makes for a person; plain text as it is, however long."""
     console = Console(soft_wrap=output != Output.TEXT)
     match output:
         case Output.JSON:
@@ -53,4 +53,8 @@ def print_answer(document: Any, output: Output, text: Callable[[], RenderableTyp
         case Output.YAML:
             console.print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), markup=False, end="")
         case Output.TEXT:
-            console.print(text())
+            view = text()
+            if isinstance(view, str):
+                typer.echo(view)
+            else:
+                console.print(view)

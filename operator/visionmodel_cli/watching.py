@@ -23,6 +23,7 @@ def watch(
     show: Callable[[Summary], None],
     told: Callable[[str], None],
     clock: Clock,
+    *,
     timeout: float | None,
 ) -> End:
     """Return how it ended.

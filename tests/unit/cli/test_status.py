@@ -8,7 +8,7 @@ from rich.console import Console
 from unit.cli.models import STATES, model, pods
 from unit.core import builders
 from visionmodel_cli.status_summary import End, MetricLine, StepState, Summary, summary_of
-from visionmodel_cli.status_view import BAR_WIDTH, change_line, duration, evidence_bar, status_view
+from visionmodel_cli.status_view import BAR_WIDTH, STEP_MARKS, change_line, duration, evidence_bar, status_view
 from visionmodel_operator.core.revision import revision_of
 
 OLD, NEW = (revision_of(builders.spec(number)) for number in (1, 2))
@@ -94,6 +94,22 @@ def test_the_steps_with_the_current_one_marked() -> None:
         (10.0, 15.0, StepState.DONE),
         (50.0, 15.0, StepState.CURRENT),
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("converting", "··"),
+        ("provisioning", "··"),
+        ("routing", "▶·"),
+        ("undecided", "▶·"),
+        ("aborting", "▶·"),
+        ("swapping", "✓✓"),
+        ("draining", "✓✓"),
+    ],
+)
+def test_where_the_steps_are(state: str, expected: str) -> None:
+    assert "".join(STEP_MARKS[step.state][0] for step in summary(state).steps) == expected
 
 
 def test_the_whole_view() -> None:

@@ -35,7 +35,7 @@ class Scene:
 
     def watch(self, timeout: float | None = None) -> End:
         clock = Clock(lambda: self.slept, self._sleep)
-        return watch(self.look, lambda one: self.shown.append(one.phase), self.told.append, clock, timeout)
+        return watch(self.look, lambda one: self.shown.append(one.phase), self.told.append, clock, timeout=timeout)
 
     def _sleep(self, seconds: float) -> None:
         self.slept += seconds
