@@ -65,7 +65,7 @@ class Cluster:
         self._patch(name, {"metadata": {"annotations": {annotation: value}}}, MERGE_PATCH)
 
     def patch_spec(self, name: str, patch: Sequence[Mapping[str, Any]]) -> None:
-        """Send a JSON patch that tests the resourceVersion. Raises ClusterError where the object has changed."""
+        """Send a JSON patch that tests the generation. Raises ClusterError where the spec has changed."""
         self._patch(name, [dict(operation) for operation in patch], JSON_PATCH)
 
     def _patch(self, name: str, body: Any, content_type: str) -> None:

@@ -33,7 +33,7 @@ class Undo:
     """A JSON patch of the spec.
 
     Attributes:
-        patch: RFC 6902; its first operation makes the API server refuse it where the object has changed meanwhile.
+        patch: RFC 6902; its first operation makes the API server refuse it where the spec has changed meanwhile.
     """
 
     revision: str
@@ -106,7 +106,8 @@ def undo(model: Mapping[str, Any], revision: str, stored: Mapping[str, str] | No
             f"The stored spec of revision {revision} would be revision {found} for this release: apply the old spec"
             " from where it is kept, and it is judged anew."
         )
-    patch = [{"op": "test", "path": "/metadata/resourceVersion", "value": model["metadata"]["resourceVersion"]}]
+    # The generation, since the resourceVersion moves with every pass of the operator.
+    patch = [{"op": "test", "path": "/metadata/generation", "value": model["metadata"]["generation"]}]
     for section in REVISION_SECTIONS:
         if section in sections:
             patch.append({"op": "add", "path": f"/spec/{section}", "value": sections[section]})

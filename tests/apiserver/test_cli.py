@@ -15,6 +15,7 @@ from unit.core import builders
 from unit.core.simulated_cluster import Cluster
 from visionmodel_cli.cluster import ClusterError, connect
 from visionmodel_cli.main import app
+from visionmodel_cli.undo import undo
 from visionmodel_devcluster import ControlPlane
 from visionmodel_operator.api.v1alpha1 import parse_spec
 from visionmodel_operator.core import names
@@ -125,14 +126,22 @@ async def test_undo_puts_the_stored_spec_back(scene: Scene) -> None:
 async def test_a_change_by_somebody_else_stops_an_undo(scene: Scene) -> None:
     await scene.in_state("promoted")
     model = await scene.model()
-    await scene.server.edit("VisionModel", "shapes", {"metadata": {"labels": {"a": "b"}}})
-    stale = [{"op": "test", "path": "/metadata/resourceVersion", "value": model["metadata"]["resourceVersion"]}]
-    patch = [*stale, {"op": "add", "path": "/spec/suspend", "value": True}]
+    request = undo(model, OLD, {names.SPEC_FILE: json.dumps(revision_sections(builders.spec(1)))})
+    await scene.server.edit("VisionModel", "shapes", {"spec": {"suspend": True}})
     with (
         connect(scene.kubeconfig, None, scene.server.namespace) as cluster,
         pytest.raises(ClusterError, match="changed by somebody else meanwhile; look again"),
     ):
-        await asyncio.to_thread(cluster.patch_spec, "shapes", patch)
+        await asyncio.to_thread(cluster.patch_spec, "shapes", request.patch)
+
+
+async def test_the_operators_own_writing_stops_no_undo(scene: Scene) -> None:
+    cluster = await scene.in_state("promoted")
+    request = undo(await scene.model(), OLD, {names.SPEC_FILE: json.dumps(revision_sections(builders.spec(1)))})
+    await scene.server.set_status("VisionModel", "shapes", {**cluster.status, "message": "another pass"})
+    with connect(scene.kubeconfig, None, scene.server.namespace) as api:
+        await asyncio.to_thread(api.patch_spec, "shapes", request.patch)
+    assert revision_of(parse_spec((await scene.model())["spec"])) == OLD
 
 
 async def test_status_lists_the_pods_by_revision(scene: Scene) -> None:

@@ -31,7 +31,7 @@ def patched(spec: Json, request: Undo) -> Json:
     """The spec after the patch, as the API server applies it."""
     document = copy.deepcopy(spec)
     test, *operations = request.patch
-    assert test == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+    assert (test["op"], test["path"]) == ("test", "/metadata/generation")
     for operation in operations:
         section = operation["path"].removeprefix("/spec/")
         if operation["op"] == "remove":
