@@ -181,6 +181,10 @@ demo: venv ## The whole story on a real cluster; ends with a report
 bench: venv ## Measure conversions on this machine and write docs/benchmarks.md; takes minutes
 	@$(BIN)/python -m bench.conversion
 
+.PHONY: bench-judge
+bench-judge: venv ## Simulate rollouts for the judge's error rates and write docs/benchmarks-judge.md; takes minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m bench.judge
+
 .PHONY: clean
 clean: ## Remove the environments and reports of this checkout; caches outside it stay
 	rm -rf .venv .tools demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
