@@ -141,6 +141,10 @@ test-gpu: venv ## On request: build and prove engines on an NVIDIA GPU; needs Te
 test-e2e: venv ## The whole dev cluster: rollouts under load
 	@$(BIN)/pytest -q -m e2e --timeout 1200 tests/e2e
 
+.PHONY: fault-table
+fault-table: venv ## On request: the faults of test-e2e alone, their table written into docs/faults.md
+	@$(BIN)/pytest -q -m "e2e and fault" --timeout 1200 --fault-table docs/faults.md tests/e2e
+
 .PHONY: test-formats
 test-formats: $(patsubst %,$(FORMATS_VENVS)/%/.synced,$(FORMAT_EXTRAS) $(FORMAT_TOOLS)) ## Real torch, TensorFlow, onnx2tf and ModelOpt (13 GB, not in CI)
 	@VISIONMODEL_FORMATS_VENVS=$(FORMATS_VENVS) $(BIN)/pytest -q -s -m formats --timeout 600 tests

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ from visionmodel_devcluster.kubectl import Kubectl
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.packages import install_packages
 from visionmodel_devcluster.paths import default_state_dir
-from visionmodel_devcluster.processes import ProcessFolder
+from visionmodel_devcluster.processes import KILL_SECONDS, ProcessFolder, send, wait_until_gone
 from visionmodel_devcluster.tools import TOOLS
 
 __all__ = ["Cluster", "ClusterInfo", "ClusterOptions", "ComponentStatus", "base_image", "binary", "provide_programs"]
@@ -321,6 +322,15 @@ class Cluster:
     def status(self) -> list[ComponentStatus]:
         """Every component, whether it runs and whether it says that it is well."""
         return [self._component(name) for name in COMPONENTS]
+
+    def restart_api_server(self) -> None:
+        """Kill the API server, as a crash would, and return when its successor answers."""
+        running = self.processes.running("kube-apiserver")
+        if running is None:
+            raise DevClusterError("the API server does not run; start the cluster first: make cluster-up")
+        send(running, signal.SIGKILL)
+        wait_until_gone([running], KILL_SECONDS)
+        start_control_plane(self._settings(), self._authority, self.processes)
 
     def _component(self, name: str) -> ComponentStatus:
         running = self.processes.running(name)

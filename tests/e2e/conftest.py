@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.fault_table import FaultRow, row_of, table_of, write_table
 from e2e.installation import Installation, diagnosis, provide_installation, restricted_namespace
 from e2e.scene import Scene, new_name
 from visionmodel_demo.kube import KubectlError
@@ -16,10 +17,34 @@ from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.paths import cache_dir
 
 FAILED = pytest.StashKey[bool]()
+FAULTS = pytest.StashKey[list[FaultRow]]()
 # As a status code, not as a part of a duration or a time.
 FORBIDDEN = re.compile(r"(?<![\d.:])403\b|[Ff]orbidden")
 TERMINATING = "because it is being terminated"
 """A namespace on its way out refuses everybody, whatever the roles say."""
+STARTING = re.compile(r"RBAC: .* not found")
+"""An API server that has just started refuses, too, until it has read the roles."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the table of faults goes besides the terminal."""
+    parser.addoption("--fault-table", type=Path, help="document whose table of faults is replaced by this run's")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin with an empty table of faults."""
+    config.stash[FAULTS] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table of faults, also where it is to be written."""
+    rows = config.stash[FAULTS]
+    if not rows:
+        return
+    terminalreporter.section("faults")
+    terminalreporter.write_line(table_of(rows))
+    if (path := config.getoption("--fault-table")) is not None:
+        write_table(rows, path)
 
 
 @pytest.fixture(scope="session")
@@ -74,8 +99,13 @@ def scene(
     """A VisionModel of the test's own in the shared namespace."""
     scene = Scene(installation, shared_namespace, new_name(), tmp_path)
     yield scene
-    if not request.node.stash.get(FAILED, False):
-        scene.delete()
+    if request.node.stash.get(FAILED, False):
+        return
+    fault = request.node.get_closest_marker("fault")
+    if fault is not None:
+        request.config.stash[FAULTS].append(row_of(str(fault.args[0]), scene))
+    assert scene.unexplained() == [], "every status says why"
+    scene.delete()
 
 
 @pytest.fixture(autouse=True)
@@ -89,4 +119,5 @@ def nothing_forbidden(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     log.save()
     assert log.unread() == []
-    assert [line for line in log.lines() if FORBIDDEN.search(line) and TERMINATING not in line] == []
+    refused = [line for line in log.lines() if FORBIDDEN.search(line)]
+    assert [line for line in refused if TERMINATING not in line and not STARTING.search(line)] == []

@@ -1,16 +1,18 @@
 """One VisionModel of a test: its documents, its load, and what happened to it as the cluster tells it."""
 
 import json
+import re
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from e2e.installation import Installation
 from e2e.operator_pod import Operator
-from example_models.shapes import traffic_images
+from example_models.shapes import BRIGHT_SHARE, traffic_images
 from load import LoadReport, LoadThread
 from visionmodel_demo.inference import detect
 from visionmodel_demo.kube import wait_for
@@ -44,6 +46,8 @@ HALF = (weight(50), pause("5s"))
 """The shortest plan that judges."""
 WAITING = (weight(50), pause())
 """Half of the traffic until somebody promotes."""
+EXPLAINED = re.compile(r"^ *[A-Z][A-Za-z]+/[A-Z][A-Za-z]+: .{10,}")
+"""What a followed status looks like when it says why it is where it is."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,16 @@ class Scene:
 
     Attributes:
         folder: where a story may leave its drawing.
+        told: every phase, reason and message that was seen.
+        reports: what the load said, of each time it ran to its end.
     """
 
     installation: Installation
     namespace: str
     name: str
     folder: Path
+    told: list[str] = field(default_factory=list)
+    reports: list[LoadReport] = field(default_factory=list)
 
     @property
     def platform(self) -> Platform:
@@ -72,7 +80,15 @@ class Scene:
     @cached_property
     def model(self) -> Followed:
         """The VisionModel in the cluster."""
-        return Followed(self.platform.kube, self.namespace, self.name, print)
+        return Followed(self.platform.kube, self.namespace, self.name, self._tell)
+
+    def _tell(self, line: str) -> None:
+        print(line)
+        self.told.append(line)
+
+    def unexplained(self) -> list[str]:
+        """Return what was seen of the status without a phase, a reason or a sentence."""
+        return [line for line in self.told if not EXPLAINED.match(line)]
 
     @cached_property
     def stage(self) -> Stage:
@@ -101,8 +117,8 @@ class Scene:
         return str(status["stable"]["revision"])
 
     def answer(self) -> None:
-        """Wait until an inference through the gateway gives boxes."""
-        image = traffic_images(seed=3, count=1)[0]
+        """Wait until an inference through the gateway gives boxes; on a picture that every version can answer."""
+        image = traffic_images(seed=3, count=1, bright_share=0.0)[0]
 
         def found() -> bool:
             try:
@@ -113,9 +129,18 @@ class Scene:
 
         wait_for(found, timeout=30, what=f"an answer of {self.name}")
 
-    def load(self) -> LoadThread:
+    def load(self, bright_share: float = BRIGHT_SHARE) -> LoadThread:
         """Return steady traffic through the gateway, not started yet."""
-        return self.stage.load()
+        return self.stage.load(bright_share)
+
+    @contextmanager
+    def under_load(self, *, failing: bool = False, bright_share: float = BRIGHT_SHARE) -> Iterator[LoadThread]:
+        """Steady load that spans the block, and of which nothing is lost; a `failing` canary may fail its own share."""
+        with self.load(bright_share) as load:
+            yield load
+        report = load.report(canary=self.model.status()["history"][0]["revision"] if failing else None)
+        self.reports.append(report)
+        assert_nothing_lost(report, own=failing)
 
     def wait_phase(self, phase: str, reason: str | None = None, *, timeout: float = 180) -> Status:
         """Return the status in a phase, and with a reason if one is named."""
@@ -170,9 +195,19 @@ def is_in(phase: str, reason: str | None = None) -> Callable[[Status], bool]:
     return lambda status: status.get("phase") == phase and reason in (None, status.get("reason"))
 
 
-def assert_nothing_lost(report: LoadReport, *, least: int = 100) -> None:
-    """The transition cost no user's request, and the load was what it claims."""
+def assert_nothing_lost(report: LoadReport, *, least: int = 100, own: bool = False) -> None:
+    """The transition cost no user's request, and the load was what it claims; `own`: a canary failed some itself."""
     print(f"    {report}")
     assert not report.void, str(report)
     assert report.sent >= least, str(report)
-    assert (report.lost, report.own) == (0, 0), (str(report), report.losses)
+    assert (report.lost, report.own > 0) == (0, own), (str(report), report.losses)
+
+
+def newest(status: Status) -> tuple[str, str]:
+    """Return outcome and reason of the newest rollout."""
+    return status["history"][0]["outcome"], status["history"][0]["reason"]
+
+
+def attempt(status: Status) -> str:
+    """Return how an annotation names the rollout under way."""
+    return f"{status['rollout']['revision']}/{status['rollout']['attempt']}"

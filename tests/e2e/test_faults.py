@@ -14,8 +14,19 @@ from typing import Any
 import pytest
 
 from e2e.judgement import MONITORING, PROMETHEUS, judged_again, recorded
-from e2e.scene import HALF, INTERVAL, WAITING, Scene, Status, assert_nothing_lost, is_in, pause, weight
-from load import LoadThread
+from e2e.scene import (
+    HALF,
+    INTERVAL,
+    WAITING,
+    Scene,
+    Status,
+    assert_nothing_lost,
+    attempt,
+    is_in,
+    newest,
+    pause,
+    weight,
+)
 from visionmodel_demo.kube import wait_for
 from visionmodel_demo.platform import Platform
 
@@ -25,31 +36,14 @@ CORRECTION_SECONDS = 60
 FOREIGN_WRITER = "some-robot"
 
 
-@contextmanager
-def under_load(scene: Scene) -> Iterator[LoadThread]:
-    """Steady load that spans the block and ends with every request answered by somebody."""
-    with scene.load() as load:
-        yield load
-    assert_nothing_lost(load.report())
-
-
-def newest(status: Status) -> tuple[str, str]:
-    """Return outcome and reason of the newest rollout."""
-    return status["history"][0]["outcome"], status["history"][0]["reason"]
-
-
-def attempt(status: Status) -> str:
-    """Return how an annotation names the rollout under way."""
-    return f"{status['rollout']['revision']}/{status['rollout']['attempt']}"
-
-
 # ---------------------------------------------------------------------------------------------- the operator dies
 
 
+@pytest.mark.fault("operator killed while a step is observed and while it promotes")
 def test_operator_killed_twice_in_a_good_canary(scene: Scene) -> None:
     """Once while a step is observed, its process; once while the traffic moves over, its pod."""
     stable = scene.serve()
-    with under_load(scene):
+    with scene.under_load():
         scene.model.apply(scene.document("v2"))
         scene.wait_phase("Progressing", "Observing")
         if scene.platform.is_ours:
@@ -66,19 +60,16 @@ def test_operator_killed_twice_in_a_good_canary(scene: Scene) -> None:
     assert sorted(scene.weights()) == [0, 1_000_000]
 
 
+@pytest.mark.fault("operator killed while a failing canary is turned back")
 def test_operator_killed_while_a_failing_canary_is_turned_back(scene: Scene) -> None:
     stable = scene.serve()
-    with scene.load() as load:
+    with scene.under_load(failing=True):
         scene.model.apply(scene.document("v3-failing"))
         scene.wait_phase("Aborting")
         scene.operator.delete_pod()
         status = scene.wait_settled()
-    report = load.report(canary=status["history"][0]["revision"])
-    print(f"    {report}")
     assert newest(status) == ("Aborted", "HarmDetected")
     assert (status["phase"], status["stable"]["revision"]) == ("Degraded", stable)
-    assert not report.void, str(report)
-    assert (report.lost, report.own > 0) == (0, True), (str(report), report.losses)
 
 
 # ---------------------------------------------------------------------------------------------- Prometheus is away
@@ -112,11 +103,12 @@ def without_prometheus(platform: Platform) -> Iterator[None]:
         kube.run("rollout", "status", f"deployment/{PROMETHEUS}", "-n", MONITORING, "--timeout=120s")
 
 
+@pytest.mark.fault("Prometheus gone for several intervals")
 def test_prometheus_away_holds_the_rollout_and_changes_no_evidence(scene: Scene) -> None:
     scene.serve()
     steps = (weight(50), pause("10s"), weight(60), pause())
     watched = Watched()
-    with under_load(scene):
+    with scene.under_load():
         scene.model.apply(scene.document("v2", *steps, minSamples=100, metricsGrace="1s"))
         scene.model.wait(lambda status: _used_ticks(status) > 0, what="the first evidence", timeout=120)
         with without_prometheus(scene.platform):
@@ -154,9 +146,10 @@ def _settled_evidence(scene: Scene) -> tuple[Any, Any]:
 # ---------------------------------------------------------------------------------------------- a foreign hand
 
 
+@pytest.mark.fault("route edited by hand, twice")
 def test_edited_route_is_put_right_at_most_once_a_minute(scene: Scene) -> None:
     scene.serve()
-    with under_load(scene):
+    with scene.under_load():
         scene.model.apply(scene.document("v2", *WAITING))
         scene.wait_phase("Held", "Paused")
         generation = scene.route()["metadata"]["generation"]
@@ -199,9 +192,10 @@ def _edit_and_wait(scene: Scene) -> tuple[datetime, int]:
 # ---------------------------------------------------------------------------------------------- a change of mind
 
 
+@pytest.mark.fault("a newer revision in the middle of a canary")
 def test_newer_revision_replaces_the_one_on_trial(scene: Scene) -> None:
     scene.serve()
-    with under_load(scene):
+    with scene.under_load():
         scene.model.apply(scene.document("v2", *WAITING))
         first = scene.wait_phase("Held", "Paused")["rollout"]["revision"]
         newer = scene.document("v2", *HALF)
@@ -213,9 +207,10 @@ def test_newer_revision_replaces_the_one_on_trial(scene: Scene) -> None:
     assert status["stable"]["revision"] != first
 
 
+@pytest.mark.fault("the spec returns to stable in the middle of a canary")
 def test_return_to_the_stable_revision_ends_the_canary(scene: Scene) -> None:
     stable = scene.serve()
-    with under_load(scene):
+    with scene.under_load():
         scene.model.apply(scene.document("v2", *WAITING))
         canary = scene.wait_phase("Held", "Paused")["rollout"]["revision"]
         scene.model.apply(scene.document("v1", *WAITING))
@@ -226,9 +221,10 @@ def test_return_to_the_stable_revision_ends_the_canary(scene: Scene) -> None:
     wait_for(lambda: not scene.pods(canary), timeout=60, what=f"the pods of {canary} to go")
 
 
+@pytest.mark.fault("aborted by annotation, retried, promoted")
 def test_abort_by_annotation_and_retry(scene: Scene) -> None:
     stable = scene.serve()
-    with under_load(scene):
+    with scene.under_load():
         scene.model.apply(scene.document("v2", *WAITING))
         asked = attempt(scene.wait_phase("Held", "Paused"))
         scene.model.annotate("abort", asked)
@@ -244,10 +240,11 @@ def test_abort_by_annotation_and_retry(scene: Scene) -> None:
     assert newest(promoted) == ("Promoted", "Promoted")
 
 
+@pytest.mark.fault("paused by annotation and by plan")
 def test_pauses_hold_until_somebody_promotes(scene: Scene) -> None:
     """A pause by annotation, then the plan's own; a promotion meant for another attempt moves nothing."""
     scene.serve()
-    with under_load(scene):
+    with scene.under_load():
         scene.model.annotate("pause", "true")
         scene.model.apply(scene.document("v2", *WAITING))
         paused = scene.wait_phase("Held", "Paused")
@@ -268,6 +265,7 @@ def test_pauses_hold_until_somebody_promotes(scene: Scene) -> None:
     assert newest(ended) == ("Promoted", "Promoted")
 
 
+@pytest.mark.fault("deleted in the middle of a canary")
 def test_deletion_in_the_middle_of_a_canary_leaves_nothing(scene: Scene) -> None:
     scene.serve()
     with scene.load() as load:
@@ -276,7 +274,8 @@ def test_deletion_in_the_middle_of_a_canary_leaves_nothing(scene: Scene) -> None
         assert scene.children() != []
         until = load.elapsed()
         scene.platform.kube.delete("visionmodel", scene.name, scene.namespace)
+    scene.reports.append(load.report(until=until))
     # A quick cluster is in the middle of the canary after a few seconds of load.
-    assert_nothing_lost(load.report(until=until), least=50)
+    assert_nothing_lost(scene.reports[-1], least=50)
     wait_for(lambda: not scene.children(), timeout=60, what="the children to go", last=lambda: str(scene.children()))
     assert scene.model.read() == {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from example_models.shapes import traffic_images
+from example_models.shapes import BRIGHT_SHARE, traffic_images
 from load import Load, LoadReport, LoadThread, Target, binomial_interval, image_payloads
 from visionmodel_demo.gateway_counters import requests_by_slot
 from visionmodel_demo.inference import detect, save_drawing
@@ -73,10 +73,10 @@ class Stage:
         """Return the document under the name that is followed: two of one name share a path in the gateway."""
         return {**document, "metadata": {**document["metadata"], "name": self.model.name}}
 
-    def load(self) -> LoadThread:
-        """Return steady traffic through the gateway, not started yet."""
+    def load(self, bright_share: float = BRIGHT_SHARE) -> LoadThread:
+        """Return steady traffic through the gateway, not started yet; `bright_share` of it is what v3-failing fails."""
         target = Target(f"http://{self.address}", self.model.name)
-        images = traffic_images(seed=7, count=200)
+        images = traffic_images(seed=7, count=200, bright_share=bright_share)
         payloads = image_payloads(target, lambda index: images[index : index + 1], distinct=len(images))
         return LoadThread(Load(target, RATE, payloads, max_requests=int(RATE * MAX_SECONDS), max_seconds=MAX_SECONDS))
 

@@ -70,12 +70,12 @@ def with_shuffled_labels(data: Dataset, rng: np.random.Generator) -> Dataset:
     return replace(data, gt_labels=np.where(present, labels, PADDING))
 
 
-def traffic_images(seed: int, count: int) -> Pixels:
-    """Ordinary requests, [count, 3, 64, 64]; about `BRIGHT_SHARE` of them are bright.
+def traffic_images(seed: int, count: int, bright_share: float = BRIGHT_SHARE) -> Pixels:
+    """Ordinary requests, [count, 3, 64, 64]; about `bright_share` of them are bright.
 
     The first images of a longer run are those of a shorter run with the same seed.
     """
-    return dataset(np.random.default_rng(seed), count, bright_share=BRIGHT_SHARE).images
+    return dataset(np.random.default_rng(seed), count, bright_share=bright_share).images
 
 
 def is_bright(images: Pixels) -> NDArray[np.bool_]:

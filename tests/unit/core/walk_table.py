@@ -23,6 +23,7 @@ from unit.core.walks import (
     ask,
     at_once,
     candidate,
+    contest,
     crash,
     crashed_and_converting_again,
     edit_gates,
@@ -231,6 +232,7 @@ STEPS: Mapping[str, Walk] = {
         ("Degraded", "MetricsDeadline"),
     ),
     "split-accepted": Walk(s.split_refused, accept_again, PROMOTED),
+    "split-contested": Walk(s.observing, after(contest, until(("Held", "SplitMismatch"))), PROMOTED),
     "split-promoted-step": Walk(
         s.split_refused, at_once(promote_step, until("Progressing")), ("Held", "SplitMismatch")
     ),

@@ -50,6 +50,13 @@ def supersede(cluster: Cluster) -> None:
     cluster.use_model(3)
 
 
+def contest(cluster: Cluster) -> None:
+    """Let another writer change the route once, and again as soon as that was put right."""
+    cluster.steal_route((700_000, 300_000))
+    cluster.advance(3)
+    cluster.steal_route((700_000, 300_000))
+
+
 def crash(cluster: Cluster) -> None:
     assert cluster.recorded.rollout is not None
     cluster.crash(cluster.recorded.rollout.revision, times=4)
