@@ -207,6 +207,49 @@ def test_newer_revision_replaces_the_one_on_trial(scene: Scene) -> None:
     assert status["stable"]["revision"] != first
 
 
+@pytest.mark.fault("a newer revision in the middle of a canary, under Queue and Reject")
+def test_newer_revision_waits_or_is_refused(scene: Scene) -> None:
+    """Queue and Reject in one story: the first canary is finished while both newer revisions are named."""
+    scene.serve()
+    with scene.under_load():
+        first = _wait_with(scene, "Queue", _with_batch(scene, 4, *HALF), "Queued")
+        scene.model.annotate("promote", first)
+        finished = ("Promoted", first.split("/")[0])
+        scene.model.wait(lambda status: finished in _ended(status)[1:], what="the one that waited", timeout=240)
+        second = _wait_with(scene, "Reject", _with_batch(scene, 2, *WAITING), "Rejected", batch=6)
+        scene.model.annotate("promote", second)
+        refused = scene.model.wait(is_in("Degraded", "Rejected"), what="a refusal that lasts", timeout=180)
+    assert [outcome for outcome, _ in _ended(refused)] == ["Promoted", "Rejected", *["Promoted"] * 3]
+    assert refused["stable"]["revision"] == second.split("/")[0]
+    assert scene.model.condition("Ready")["status"] == "True"
+
+
+def _ended(status: Status) -> list[tuple[str, str]]:
+    return [(entry["outcome"], entry["revision"]) for entry in status["history"]]
+
+
+def _with_batch(scene: Scene, size: int, *steps: Any) -> dict[str, Any]:
+    document = scene.document("v2", *steps)
+    document["spec"]["serving"]["batching"]["maxBatchSize"] = size
+    return document
+
+
+def _wait_with(scene: Scene, policy: str, newer: dict[str, Any], reason: str, *, batch: int = 8) -> str:
+    """Name a newer revision while a canary waits for its promotion; return the attempt of the canary."""
+    document = _with_batch(scene, batch, *WAITING)
+    for each in (document, newer):
+        each["spec"]["rollout"]["onNewRevision"] = policy
+    scene.model.apply(document)
+    asked = attempt(scene.wait_phase("Held", "Paused"))
+    scene.model.apply(newer)
+    wait_for(
+        lambda: scene.model.condition("PlanChangePending")["reason"] == reason, timeout=60, what=f"reason {reason}"
+    )
+    status = scene.model.status()
+    assert (status["phase"], attempt(status)) == ("Held", asked)
+    return asked
+
+
 @pytest.mark.fault("the spec returns to stable in the middle of a canary")
 def test_return_to_the_stable_revision_ends_the_canary(scene: Scene) -> None:
     stable = scene.serve()

@@ -111,6 +111,7 @@ FULL: Json = {
     "rollout": {
         "strategy": "Canary",
         "steps": [{"setWeight": 12.5}, {"pause": {"duration": "1m"}}],
+        "onNewRevision": "Queue",
         "paused": True,
         "drain": "10s",
         "drainMax": "1m",

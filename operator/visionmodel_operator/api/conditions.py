@@ -75,6 +75,7 @@ class Reason(StrEnum):
     SPLIT_MISMATCH = "SplitMismatch"
     INCONCLUSIVE = "Inconclusive"
     UPSTREAM_INCIDENT = "UpstreamIncident"
+    QUEUED = "Queued"  # waits for the end of the rollout of another revision
     AWAITING_APPLY = "AwaitingApply"  # autoApply: false
     # ends of a rollout that was turned back
     HARM_DETECTED = "HarmDetected"
@@ -83,6 +84,7 @@ class Reason(StrEnum):
     METRICS_DEADLINE = "MetricsDeadline"
     USER = "User"
     REVERTED = "Reverted"
+    REJECTED = "Rejected"  # named during a rollout that refuses others
     SUPERSEDED = "Superseded"
     # failures
     CONVERSION_FAILED = "ConversionFailed"
@@ -119,4 +121,5 @@ class Outcome(StrEnum):
     PROMOTED = "Promoted"
     ABORTED = "Aborted"
     SUPERSEDED = "Superseded"
+    REJECTED = "Rejected"
     CONVERSION_FAILED = "ConversionFailed"

@@ -17,6 +17,14 @@ class Strategy(StrEnum):
     CANARY = "Canary"
 
 
+class OnNewRevision(StrEnum):
+    """What becomes of a revision that the spec names while another one is rolled out."""
+
+    RESTART = "Restart"
+    QUEUE = "Queue"
+    REJECT = "Reject"
+
+
 class Pause(ApiModel):
     """Wait at the current weight: for a time, or until promoted when no duration is given."""
 
@@ -227,6 +235,11 @@ class Rollout(ApiModel):
             Step(pause=Pause(duration="5m")),
         ],
         description="Weights and pauses in order; after the last one the canary is promoted.",
+    )
+    on_new_revision: OnNewRevision = Field(
+        default=OnNewRevision.RESTART,
+        description="When the spec names another revision during a rollout. Restart: it replaces the one on trial."
+        " Queue: the newest one waits until the rollout is over. Reject: it is refused, then begun by retry only.",
     )
     paused: bool = Field(default=False, description="true: hold the rollout where it is; harm still aborts.")
     drain: Duration = Field(default="30s", description="How long a leaving revision must be idle before it stops.")

@@ -14,6 +14,7 @@ from visionmodel_contract.precision import ExportFormat, Goal, Precision
 from visionmodel_contract.report import CandidateRow, ExportInfo, GateResult, TensorSpec
 from visionmodel_operator.api.base import ApiModel
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
+from visionmodel_operator.api.rollout import OnNewRevision
 
 ShortText = Annotated[str, Field(max_length=1024)]
 Revision = Annotated[str, Field(max_length=63)]
@@ -259,6 +260,15 @@ class RolloutStatus(ApiModel):
         description="Frozen analysis.",
         json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
     )
+    on_new_revision: OnNewRevision = Field(
+        default=OnNewRevision.RESTART, description="Frozen: what becomes of a revision that the spec names meanwhile."
+    )
+    spec: dict[str, Any] = Field(
+        default={},
+        description="What the spec said of this revision; kept where another revision waits or is refused meanwhile.",
+        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    )
+    newer: Revision | None = Field(default=None, description="Revision of the spec that waits or was refused.")
     step: int = Field(default=0, description="Index of the step in the plan, from 0.")
     phase_started_at: datetime = Field(description="When the current phase or sub-state began.")
     step_started_at: datetime | None = Field(default=None, description="When the step's weight was in force.")

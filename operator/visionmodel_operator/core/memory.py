@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from visionmodel_operator.api.conditions import Outcome, Phase, Reason
-from visionmodel_operator.api.spec import Analysis
+from visionmodel_operator.api.spec import Analysis, OnNewRevision
 from visionmodel_operator.api.status import (
     ConversionStatus,
     DrainStatus,
@@ -44,6 +44,8 @@ class Frozen:
     plan: tuple[Any, ...]
     plan_digest: str
     analysis: dict[str, Any]
+    on_new_revision: OnNewRevision
+    spec: dict[str, Any]
 
 
 def evolve(
@@ -82,6 +84,8 @@ def begin(status: VisionModelStatus, revision: str, attempt: int, frozen: Frozen
         plan=list(frozen.plan),
         plan_digest=frozen.plan_digest,
         analysis=frozen.analysis,
+        on_new_revision=frozen.on_new_revision,
+        spec=frozen.spec,
     )
     return evolve(
         status,
@@ -145,11 +149,16 @@ def provision(status: VisionModelStatus, message: str, now: datetime) -> VisionM
 
 
 def failure_of(status: VisionModelStatus, revision: str) -> HistoryEntry | None:
-    """Return how the newest attempt at a revision was turned back, None unless it was found unfit."""
+    """Return how the newest attempt at a revision was turned back or refused, None unless that was for good."""
     newest = next((entry for entry in status.history if entry.revision == revision), None)
-    if newest is None or newest.outcome is not Outcome.ABORTED:
+    if newest is None or newest.outcome not in (Outcome.ABORTED, Outcome.REJECTED):
         return None
     return None if newest.reason in (Reason.REVERTED, Reason.SUSPENDED) else newest
+
+
+def next_attempt(status: VisionModelStatus, revision: str) -> int:
+    """Return the number of the attempt at a revision that would come next, as far as the history remembers."""
+    return max((entry.attempt for entry in status.history if entry.revision == revision), default=0) + 1
 
 
 def hold(status: VisionModelStatus, reason: Reason, message: str, now: datetime) -> VisionModelStatus:

@@ -7,6 +7,7 @@ from visionmodel_operator.core.effects import must_forget
 from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.revision import plan_digest
 from visionmodel_operator.core.view import View
+from visionmodel_operator.core.waiting import spec_to_keep
 from visionmodel_operator.core.weights import plan_from_steps
 
 
@@ -31,9 +32,14 @@ def idle(view: View) -> VisionModelStatus:
 
 def _begin(view: View) -> VisionModelStatus:
     rollout = view.spec.rollout
-    frozen = memory.Frozen(plan_from_steps(rollout.steps), plan_digest(rollout), rollout.analysis.to_wire())
-    earlier = [entry.attempt for entry in view.status.history if entry.revision == view.target]
-    return memory.begin(view.status, view.target, max(earlier, default=0) + 1, frozen, view.now)
+    frozen = memory.Frozen(
+        plan=plan_from_steps(rollout.steps),
+        plan_digest=plan_digest(rollout),
+        analysis=rollout.analysis.to_wire(),
+        on_new_revision=rollout.on_new_revision,
+        spec=spec_to_keep(view.spec),
+    )
+    return memory.begin(view.status, view.target, memory.next_attempt(view.status, view.target), frozen, view.now)
 
 
 def resting(view: View) -> VisionModelStatus:

@@ -177,12 +177,11 @@ def _without_defaults(value: Any, path: str) -> Any:
 
 
 def plan_digest(rollout: Rollout) -> str:
-    """Return a digest of the steps and the analysis, which a rollout freezes when it begins.
+    """Return a digest of what a rollout freezes when it begins: steps, analysis, what happens to newer revisions.
 
     Defaults are left out, so that a field that a newer operator adds is no change of plan. Pausing and the times
     of draining and routing may be edited while a rollout runs.
     """
-    plan = rollout.model_dump(
-        mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, include={"strategy", "steps", "analysis"}
-    )
+    frozen = {"strategy", "steps", "analysis", "on_new_revision"}
+    plan = rollout.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, include=frozen)
     return digest_of(plan)[:PLAN_HEX_DIGITS]

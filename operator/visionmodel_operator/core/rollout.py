@@ -9,7 +9,7 @@ status already says. Killed between the two, the next pass derives the same effe
                Degraded ◀──── Aborting ◀────────┘
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
@@ -28,6 +28,7 @@ from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.stepping import held, observing, promoting, routing
 from visionmodel_operator.core.timing import wake_after
 from visionmodel_operator.core.view import View
+from visionmodel_operator.core.waiting import newer_in_words, noticed, spec_on_trial
 
 CORRECTION_INTERVAL = "1m"
 """A foreign edit of the route is put right at most this often, so that two writers do not fight at full speed."""
@@ -56,8 +57,11 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
     """Return the move that is due, or the effects of what was decided before. Pure."""
     if snapshot.spec is None:
         return Decision(snapshot.status)
-    target = revision_of(snapshot.spec)
-    view = View(snapshot, snapshot.spec, snapshot.status, target, now)
+    named = revision_of(snapshot.spec)
+    status = noticed(snapshot.spec, named, snapshot.status, now)
+    spec = spec_on_trial(snapshot.spec, status)
+    target = named if spec is snapshot.spec else revision_of(spec)
+    view = View(replace(snapshot, spec=spec), spec, status, target, now)
     moved = _move(view)
     if _without_evidence(moved) != _without_evidence(snapshot.status):
         return Decision(moved, events=_announce(view, moved), wake_after=0.0)
@@ -76,6 +80,10 @@ def _announce(view: View, moved: VisionModelStatus) -> tuple[Event, ...]:
     if (moved.phase, moved.reason) != (before.phase, before.reason) and moved.phase is not None:
         text = f"{moved.phase}: {moved.message}"
         events.append(Event(moved.reason or moved.phase, text, moved.phase in WARNING_PHASES))
+    after, known = moved.rollout, before.rollout
+    if after is not None and after.newer is not None and (known is None or after.newer != known.newer):
+        reason, text = newer_in_words(after, after.newer)
+        events.append(Event(reason, text, reason is Reason.REJECTED))
     corrected = moved.traffic.corrected_at if moved.traffic else None
     if corrected is not None and (before.traffic is None or corrected != before.traffic.corrected_at):
         route = view.snapshot.route

@@ -4,7 +4,7 @@ Nothing here is read back by a decision; conditions follow kstatus (Reconciling 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from visionmodel_operator.api.conditions import ACTIVE_PHASES, ConditionType, Phase, Reason
@@ -20,10 +20,11 @@ from visionmodel_operator.core import memory, names
 from visionmodel_operator.core.conversion_report import goals_in_words
 from visionmodel_operator.core.conversions import STARTING, current_job
 from visionmodel_operator.core.judge import LatencyRatio, config_from_analysis, verdict_of
-from visionmodel_operator.core.revision import plan_digest
+from visionmodel_operator.core.revision import plan_digest, revision_of
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.verdict import Harm, NoData
 from visionmodel_operator.core.view import View
+from visionmodel_operator.core.waiting import newer_in_words, spec_on_trial
 from visionmodel_operator.core.weights import WHOLE
 
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
@@ -71,7 +72,9 @@ def project_status(
     if snapshot.spec is None:
         trouble = Trouble(Reason.INVALID_SPEC, snapshot.spec_error)
         return _with_conditions(snapshot, recorded, _trouble_only(recorded, trouble), now)
-    view = View(snapshot, snapshot.spec, recorded, target or "", now)
+    spec = spec_on_trial(snapshot.spec, recorded)
+    on_trial = target if spec is snapshot.spec else revision_of(spec)
+    view = View(replace(snapshot, spec=spec), spec, recorded, on_trial or "", now)
     status = recorded.model_copy(
         update={
             "target_revision": target,
@@ -351,6 +354,8 @@ def _canary_healthy(view: View) -> _Said:
 
 def _plan_change(view: View) -> _Said:
     rollout = view.status.rollout
+    if rollout is not None and rollout.newer is not None:
+        return _Said(TRUE, *newer_in_words(rollout, rollout.newer))
     if rollout is not None and rollout.plan_digest != plan_digest(view.spec.rollout):
         return _Said(TRUE, Reason.NEW_REVISION, "The edited plan applies to the next rollout.")
     return _Said(FALSE, Reason.NOT_APPLICABLE, "")

@@ -3,7 +3,8 @@
 import json
 
 from unit.core.simulated_cluster import Cluster
-from visionmodel_operator.api.conditions import ACTIVE_PHASES, ConditionType, Phase
+from visionmodel_operator.api.conditions import ACTIVE_PHASES, ConditionType, Phase, Reason
+from visionmodel_operator.api.spec import OnNewRevision
 from visionmodel_operator.api.status import ConditionStatus, VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_status
 from visionmodel_operator.core import memory
@@ -26,6 +27,7 @@ def check_pass(cluster: Cluster, snapshot: Snapshot, decision: Decision) -> None
     _check_split(snapshot, decision.status)
     _check_requests(cluster, snapshot, decision.status)
     _check_refused(snapshot, decision.status)
+    _check_policy(decision.status)
     _check_scale(cluster, snapshot, decision)
     _check_route_writes(cluster, decision)
     _check_waiting(decision)
@@ -55,6 +57,13 @@ def _check_refused(snapshot: Snapshot, status: VisionModelStatus) -> None:
     refused = memory.failure_of(snapshot.status, after.revision)
     asked = refused and f"retry={after.revision}/{refused.attempt}"
     assert not refused or asked in status.consumed_actions, f"{after.revision} was turned back before"
+
+
+def _check_policy(status: VisionModelStatus) -> None:
+    rollout = status.rollout
+    if rollout is None or rollout.on_new_revision is OnNewRevision.RESTART or rollout.previous is None:
+        return
+    assert rollout.ended != Reason.SUPERSEDED, "what was to be finished first is replaced"
 
 
 def _check_scale(cluster: Cluster, snapshot: Snapshot, decision: Decision) -> None:

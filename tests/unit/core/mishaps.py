@@ -126,6 +126,10 @@ PEOPLE: Mapping[str, Mishap] = {
     "do-not-apply": change(conversion={"autoApply": False}),
     "apply": change(conversion={"autoApply": True}),
     "abort-on-missing-metrics": change(rollout={"analysis": {"onMissingMetrics": "Abort"}}),
+    **{
+        f"on-new-revision-{policy.lower()}": change(rollout={"onNewRevision": policy})
+        for policy in ("Restart", "Queue", "Reject")
+    },
     "promote": ask("promote"),
     "promote-step": ask_for_this_step,
     "abort": ask("abort"),

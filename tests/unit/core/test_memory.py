@@ -6,6 +6,7 @@ import pytest
 
 from unit.core import builders
 from visionmodel_operator.api.conditions import Outcome, Phase, Reason
+from visionmodel_operator.api.spec import OnNewRevision
 from visionmodel_operator.api.status import (
     ConversionStatus,
     DrainStatus,
@@ -26,7 +27,7 @@ NOW = builders.START
 LATER = NOW + timedelta(seconds=90)
 PLAN = (PlanStep(weight_ppm=100_000, min_seconds=15), PlanStep(weight_ppm=500_000, min_seconds=15))
 ANALYSIS = builders.spec().rollout.analysis.to_wire()
-FROZEN = memory.Frozen(PLAN, "digest", ANALYSIS)
+FROZEN = memory.Frozen(PLAN, "digest", ANALYSIS, OnNewRevision.RESTART, {})
 STABLE = RevisionStatus(revision="a", since=NOW)
 
 

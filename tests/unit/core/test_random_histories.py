@@ -8,6 +8,7 @@ saw before; without it they are always the same.
 
 import os
 import random
+from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,7 +28,7 @@ MOST_EFFECTS = 6
 WAITS = [0, 1, 3, 8, 20, 70]
 PHASES = ["Provisioning", "Progressing", "Promoting", "Draining", "Aborting", "Healthy"]
 RESTING = ("Healthy", "Degraded", "Suspended")
-STARTS = {
+STARTS: Mapping[str, Callable[[], Cluster]] = {
     **scenarios.ON_TRIAL,
     "created": lambda: scenarios.new_cluster(1),
     "serving": scenarios.serving,
@@ -43,6 +44,8 @@ STARTS = {
     "not-built": walks.not_built,
     "with-engines": lambda: scenarios.with_candidate(**builders.TENSORRT),
     "suspended": walks.suspended,
+    "queue": lambda: scenarios.with_candidate(rollout={"onNewRevision": "Queue"}),
+    "reject": lambda: scenarios.with_candidate(rollout={"onNewRevision": "Reject"}),
 }
 
 

@@ -12,6 +12,7 @@ from unit.core.walks import (
     HARMFUL,
     PROMOTED,
     REJECTED,
+    REJECTED_REVISION,
     ROUTING,
     SERVING,
     SUSPENDED,
@@ -36,6 +37,7 @@ from unit.core.walks import (
     lose_config,
     lose_route,
     lose_stable,
+    meanwhile,
     mend_stable,
     models,
     not_built,
@@ -287,6 +289,55 @@ ABORTING: Mapping[str, Walk] = {
     "harm-then-new": Walk(candidate(HARMFUL), after(until("Aborting"), to_model(3), until(HARM)), PROMOTED),
 }
 
+
+NEWER: Mapping[str, Walk] = {
+    "queued-after-promotion": Walk(
+        meanwhile("Queue", to_model(3)), at_once(until(PROMOTED), until(CONVERTING)), PROMOTED
+    ),
+    "queued-after-harm": Walk(
+        meanwhile("Queue", to_model(3), HARMFUL), at_once(until(HARM), until(CONVERTING)), PROMOTED
+    ),
+    "queued-only-the-newest": Walk(
+        meanwhile("Queue", at_once(to_model(4), to_model(3))), at_once(until(PROMOTED), until(CONVERTING)), PROMOTED
+    ),
+    "queued-then-stable-again": Walk(meanwhile("Queue", to_model(3)), revert, SERVING),
+    "queued-then-the-same-again": Walk(meanwhile("Queue", to_model(3)), to_model(2), PROMOTED),
+    "queued-while-converting-engines": Walk(
+        lambda: s.with_candidate(Model(converts_in=8.0), **builders.TENSORRT, rollout={"onNewRevision": "Queue"}),
+        at_once(until("Converting"), to_model(3), until(PROMOTED), until(CONVERTING)),
+        PROMOTED,
+    ),
+    "queued-artifact-lost": Walk(
+        candidate(rollout={"onNewRevision": "Queue"}),
+        at_once(until("Provisioning"), to_model(3), forget_artifacts, until("Converting"), until(PROMOTED)),
+        PROMOTED,
+    ),
+    "queued-behind-the-first": Walk(
+        lambda: s.new_cluster(rollout={"onNewRevision": "Queue"}), at_once(until("Converting"), to_model(2)), SERVING
+    ),
+    "rejected": Walk(meanwhile("Reject", to_model(3)), until(PROMOTED), REJECTED_REVISION),
+    "rejected-after-harm": Walk(meanwhile("Reject", to_model(3), HARMFUL), until(HARM), REJECTED_REVISION),
+    "rejected-retried": Walk(
+        meanwhile("Reject", to_model(3)), at_once(until(REJECTED_REVISION), ask("retry"), until(CONVERTING)), PROMOTED
+    ),
+    "rejected-then-another": Walk(
+        meanwhile("Reject", to_model(3)), at_once(until(REJECTED_REVISION), to_model(4)), PROMOTED
+    ),
+    "rejected-then-stable-and-named-anew": Walk(
+        meanwhile("Reject", to_model(3)),
+        at_once(until(REJECTED_REVISION), to_model(2), until(SERVING), to_model(3), until(CONVERTING)),
+        PROMOTED,
+    ),
+    "rejected-while-draining": Walk(
+        candidate(rollout={"onNewRevision": "Reject"}), at_once(until("Draining"), to_model(3)), REJECTED_REVISION
+    ),
+    "rejected-then-suspended-and-resumed": Walk(
+        meanwhile("Reject", to_model(3)),
+        at_once(until(REJECTED_REVISION), suspend, until(SUSPENDED), resume),
+        REJECTED_REVISION,
+    ),
+}
+
 WALKS: Mapping[str, Walk] = {
     f"{group}-{name}": walk
     for group, walks in (
@@ -295,6 +346,7 @@ WALKS: Mapping[str, Walk] = {
         ("step", STEPS),
         ("harm", HARM_WALKS),
         ("aborting", ABORTING),
+        ("newer", NEWER),
     )
     for name, walk in walks.items()
 }

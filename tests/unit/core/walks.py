@@ -232,6 +232,19 @@ def aborting_with_refused_model_3(end: Callable[[Cluster], object]) -> Callable[
     return start
 
 
+def meanwhile(policy: str, then: Callable[[Cluster], object], model: Model | None = None) -> Callable[[], Cluster]:
+    """A candidate has just got pods when something else happens, under a policy for newer revisions."""
+
+    def start() -> Cluster:
+        cluster = s.with_candidate(model, rollout={"onNewRevision": policy})
+        cluster.advance_to("Provisioning")
+        then(cluster)
+        cluster.advance(2)
+        return cluster
+
+    return start
+
+
 def to_model(number: int) -> Callable[[Cluster], None]:
     return lambda cluster: cluster.use_model(number)
 
@@ -316,6 +329,7 @@ def pods_slow(cluster: Cluster) -> None:
 ROUTING = ("Pending", "Routing")
 REJECTED = ("Degraded", "RouteRejected")
 CONVERTING = ("Converting", "NewRevision")
+REJECTED_REVISION = ("Degraded", "Rejected")
 SUSPENDED = ("Suspended", "Suspended")
 SERVING = ("Healthy", "Serving")
 PROMOTED = ("Healthy", "Promoted")
