@@ -35,7 +35,8 @@ IDENTICAL = """## False rollback of a canary identical to stable
 
 120 ticks of 15 s, 100 requests/s. Percent of the rollouts; in brackets the design's figure, with the deviation in
 standard errors of the difference where it is above 3. The z-test is one-sided and pooled over all requests so far, and
-is first looked at with 5 errors.
+is first looked at with 5 errors. That, and the period of the swing (ten minutes), are not in the design's text: they
+were chosen, before the seed's run, because they meet its z columns.
 """
 
 OWN = """## Noise of each group's own
