@@ -110,6 +110,20 @@ class Cluster:
         items: list[dict[str, Any]] = self._api.sanitize_for_serialization(found.items)
         return items
 
+    def nodes_and_pods(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return all nodes of the cluster and the pods of all its namespaces."""
+        core = client.CoreV1Api(self._api)
+        try:
+            found = [
+                self._api.sanitize_for_serialization(ask(_request_timeout=TIMEOUT_SECONDS).items)
+                for ask in (core.list_node, core.list_pod_for_all_namespaces)
+            ]
+        except ApiException as error:
+            raise _refused(error, "the list of nodes and pods") from error
+        except HTTPError as error:
+            raise _unreachable(self._api, error) from error
+        return found[0], found[1]
+
     def candidates(self, name: str) -> tuple[CandidateRow, ...]:
         """Return what several precisions measured in the newest conversion."""
         conversion = self.visionmodel(name).get("status", {}).get("conversion", {})

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from visionmodel_cli import file_commands, rollout_commands
+from visionmodel_cli import file_commands, plan_command, rollout_commands
 from visionmodel_cli.cluster import connect
 from visionmodel_cli.comparison import comparison_table
 from visionmodel_cli.reports import report_view
@@ -33,6 +33,7 @@ app = typer.Typer(
 
 app.add_typer(rollout_commands.app)
 app.add_typer(file_commands.app)
+app.add_typer(plan_command.app)
 
 Images = Annotated[Path | None, typer.Option(help="Folder to save pictures of the worst samples in.", file_okay=False)]
 Revision = Annotated[str | None, typer.Option(help="Revision; the stable one when unset.")]
