@@ -1,7 +1,7 @@
 """The commands. Each reads the cluster, turns what it found into a document or a table, and prints that.
 
 Exit codes, for scripts: 0 as asked, 1 what was asked for does not exist or failed, 2 the words of the call are wrong;
-`status --watch` has more of them (docs/cli.md).
+`status --watch` (docs/cli.md) and `judge` (docs/judge.md) have more of them.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from visionmodel_cli import file_commands, plan_command, rollout_commands
+from visionmodel_cli import file_commands, judge_command, plan_command, rollout_commands
 from visionmodel_cli.cluster import connect
 from visionmodel_cli.comparison import comparison_table
 from visionmodel_cli.reports import report_view
@@ -33,6 +33,7 @@ app = typer.Typer(
 
 app.add_typer(rollout_commands.app)
 app.add_typer(file_commands.app)
+app.add_typer(judge_command.app)
 app.add_typer(plan_command.app)
 
 Images = Annotated[Path | None, typer.Option(help="Folder to save pictures of the worst samples in.", file_okay=False)]

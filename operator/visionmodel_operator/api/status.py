@@ -301,6 +301,11 @@ class HistoryEntry(ApiModel):
     finished_at: datetime = Field(description="When it ended.")
     requests: int = Field(default=0, description="Canary requests that were judged.")
     evidence: float = Field(default=0, description="Largest log evidence of harm over the gating metrics.")
+    previous: Revision | None = Field(default=None, description="The stable revision when it began.")
+    slot: int | None = Field(default=None, description="Its backend slot; with the next three it is judged again.")
+    baseline_at: datetime | None = Field(default=None, description="When its weight left 0.")
+    judged_to: datetime | None = Field(default=None, description="End of the last tick that was judged.")
+    plan_digest: ShortText | None = Field(default=None, description="Digest of the steps and analysis it had.")
 
 
 class KnownRevision(ApiModel):

@@ -279,10 +279,25 @@ def finish(
         finished_at=now,
         requests=judged.canary_requests if judged else 0,
         evidence=round(_evidence_of(rollout, judged), 3) if judged else 0.0,
+        previous=rollout.previous,
+        **_judged_range(status, rollout, judged),
     )
     return status.model_copy(
         update={"rollout": None, "canary": None, "history": [entry, *status.history][:HISTORY_LIMIT]}
     )
+
+
+def _judged_range(status: VisionModelStatus, rollout: RolloutStatus, judged: JudgeState | None) -> dict[str, Any]:
+    """Return what it takes to judge the rollout again from the same samples; nothing where nothing was judged."""
+    slots = traffic_of(status).slots
+    if judged is None or judged.last_tick is None or rollout.revision not in slots:
+        return {}
+    return {
+        "slot": slots.index(rollout.revision),
+        "baseline_at": rollout.baseline_at,
+        "judged_to": datetime.fromtimestamp(judged.last_tick, rollout.started_at.tzinfo),
+        "plan_digest": rollout.plan_digest or None,
+    }
 
 
 def _evidence_of(rollout: RolloutStatus, judged: JudgeState) -> float:

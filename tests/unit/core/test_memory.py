@@ -1,5 +1,6 @@
 """Moves on the status, one by one, as whole values."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -21,6 +22,7 @@ from visionmodel_operator.api.status import (
     VisionModelStatus,
 )
 from visionmodel_operator.core import memory
+from visionmodel_operator.core.judge_state import initial_state, state_to_dict
 from visionmodel_operator.core.weights import TRACE, WHOLE
 
 NOW = builders.START
@@ -157,6 +159,7 @@ def test_fail_remembers_the_attempt() -> None:
             message="worse",
             started_at=NOW,
             finished_at=LATER,
+            previous="a",
         )
     ]
 
@@ -185,3 +188,12 @@ FAILURES = {
 def test_failure_of(history: list[HistoryEntry], index: int | None) -> None:
     expected = None if index is None else history[index]
     assert memory.failure_of(VisionModelStatus(history=history), "b") == expected
+
+
+def test_a_rollout_that_was_judged_leaves_what_it_takes_to_judge_it_again() -> None:
+    judged = replace(initial_state(NOW.timestamp()), last_tick=LATER.timestamp())
+    trial = on_trial(judge=state_to_dict(judged), baseline_at=NOW, plan_digest="abc")
+    (entry,) = memory.finish(trial, Outcome.PROMOTED, Reason.PROMOTED, "", LATER).history
+    assert (entry.slot, entry.baseline_at, entry.judged_to, entry.plan_digest) == (1, NOW, LATER, "abc")
+    gone = trial.model_copy(update={"traffic": None})
+    assert memory.finish(gone, Outcome.PROMOTED, Reason.PROMOTED, "", LATER).history[0].slot is None
