@@ -15,7 +15,7 @@ from bench.judge.traffic import Arms, Counts, Flags, Floats, Traffic
 from visionmodel_operator.core.sequential import certificate as safety
 from visionmodel_operator.core.sequential import dispersion
 from visionmodel_operator.core.sequential.graded import MAX_STAKE
-from visionmodel_operator.core.sequential.logarithms import DECIMALS, log_threshold
+from visionmodel_operator.core.sequential.logarithms import DECIMALS, SHORT_DECIMALS, log_threshold
 from visionmodel_operator.core.sequential.ratio import GRID, GRID_SIZE
 from visionmodel_operator.core.sequential.sign import FIRST_MEAN, STAKES
 
@@ -42,7 +42,7 @@ def with_late_faults(arms: Arms, planned_ticks: int) -> Floats:
     evidence = np.empty((runs, ticks))
     for tick, factors in enumerate(_factors(arms, GRID, 1.0)):
         running = np.logaddexp(sums, 0.0) if tick < planned_ticks else sums
-        sums = np.round(running + factors, DECIMALS)
+        sums = np.round(running + factors, SHORT_DECIMALS)
         started = log_sum_exp(sums) - np.log(GRID_SIZE)
         waiting = planned_ticks - tick - 1
         mixed = np.logaddexp(started, np.log(waiting)) if waiting > 0 else started
@@ -108,7 +108,7 @@ def certificate(arms: Arms, max_ratio: float) -> Floats:
     sums = np.zeros((runs, len(multiples)))
     evidence = np.empty((runs, ticks))
     for tick, factors in enumerate(_factors(arms, multiples, max_ratio)):
-        sums = np.round(sums + factors, DECIMALS)
+        sums = np.round(sums + factors, SHORT_DECIMALS)
         evidence[:, tick] = log_sum_exp(sums) - np.log(len(multiples))
     return evidence
 

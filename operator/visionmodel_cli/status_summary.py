@@ -18,15 +18,16 @@ from visionmodel_operator.core.judge import (
     ErrorRate,
     JudgeConfig,
     LatencyRatio,
+    LatencyTail,
     Threshold,
     alpha_per_test,
     config_from_analysis,
+    log_evidence_of,
     verdict_of,
 )
 from visionmodel_operator.core.judge_config import Metric
 from visionmodel_operator.core.judge_state import MetricState
 from visionmodel_operator.core.sequential.logarithms import log_threshold
-from visionmodel_operator.core.sequential.ratio import log_evidence, no_evidence
 from visionmodel_operator.core.weights import WHOLE
 
 
@@ -229,8 +230,8 @@ def _metrics(rollout: RolloutStatus | None) -> tuple[MetricLine, ...]:
 
 def _distance(metric: Metric, known: MetricState, config: JudgeConfig) -> tuple[float, float, str]:
     match metric:
-        case ErrorRate():
-            return log_evidence(known.ratio or no_evidence()), log_threshold(alpha_per_test(config)), EVIDENCE
+        case ErrorRate() | LatencyTail():
+            return log_evidence_of(metric, known) or 0.0, log_threshold(alpha_per_test(config)), EVIDENCE
         case LatencyRatio() | Threshold():
             return float(known.streak), float(metric.failure_limit), "bad ticks"
         case _:

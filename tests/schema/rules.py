@@ -9,6 +9,7 @@ _RANGE = ("rollout", "analysis", "metrics", 2, "thresholdRange")
 _ENV = ("serving", "pod", "env", 0, "name")
 _STEP = ("rollout", "steps", 0)
 _INTERVAL = ("rollout", "analysis", "interval")
+_METHOD = ("rollout", "analysis", "method")
 _TASK = ("task",)
 _INPUT = ("task", "input")
 _DECODERS = {
@@ -311,6 +312,16 @@ RULES: dict[str, RuleCases] = {
             "no range": edited(_METRIC, {"name": "m", "type": "Threshold", "query": "up"}),
             "no query": edited(_METRIC, {"name": "m", "type": "Threshold", "thresholdRange": {"min": 1}}),
         },
+    ),
+    "methods Auto and Paired compare equal numbers of requests: a tolerateRatio needs Counts or Tempered": RuleCases(
+        {
+            "paired, a ratio of 1": edited(_METHOD, "Paired"),
+            "tempered, a ratio above 1": edited((*_METRIC, "tolerateRatio"), 1.5),
+            "paired, another metric's ratio": edited(
+                _METHOD, "Paired", edited(_METRIC, {"name": "m", "type": "LatencyTail", "tolerateRatio": 1.1})
+            ),
+        },
+        {name: edited(_METHOD, name, edited((*_METRIC, "tolerateRatio"), 1.5)) for name in ("Auto", "Paired")},
     ),
     "query belongs to Threshold metrics only": RuleCases(
         {"without": edited(_METRIC, {"name": "m", "type": "LatencyRatio"})},

@@ -119,6 +119,9 @@ FULL: Json = {
         "analysis": {
             "interval": "5s",
             "falseRollbackRate": 0.05,
+            "method": "Tempered",
+            "gate": "Certificate",
+            "falsePromotionRate": 0.1,
             "minSamples": 50,
             "warmup": "10s",
             "metricsGrace": "1m",
@@ -132,7 +135,7 @@ FULL: Json = {
                     "name": "errors",
                     "type": "ErrorRate",
                     "gating": True,
-                    "tolerateRatio": 1.5,
+                    "tolerateRatio": 1,
                     "sloMax": 0.02,
                     "failureLimit": 2,
                 },

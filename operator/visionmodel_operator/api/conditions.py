@@ -107,6 +107,7 @@ class Reason(StrEnum):
     VERIFIED = "Verified"
     AVAILABLE = "Available"
     METRIC_SILENT = "MetricSilent"
+    NO_USABLE_BUCKETS = "NoUsableBuckets"
     # events alone: news about a conversion beside those of its phase
     CONVERSION_STARTED = "ConversionStarted"
     CONVERSION_STAGE = "ConversionStage"

@@ -60,6 +60,7 @@ class MetricType(StrEnum):
 
     ERROR_RATE = "ErrorRate"
     LATENCY_RATIO = "LatencyRatio"
+    LATENCY_TAIL = "LatencyTail"
     THRESHOLD = "Threshold"
 
 
@@ -109,20 +110,26 @@ class Metric(ApiModel):
     )
     type: MetricType = Field(
         description="ErrorRate: canary against stable by an always-valid test. LatencyRatio: a quantile against"
-        " stable's, no guarantee claimed. Threshold: any PromQL against a range, no guarantee claimed."
+        " stable's, no guarantee claimed. LatencyTail: the share of slow requests against stable's by an always-valid"
+        " test on the gateway's histogram. Threshold: any PromQL against a range, no guarantee claimed."
     )
     gating: bool = Field(default=True, description="false: judged and reported, never acted on.")
     tolerate_ratio: Annotated[float, Field(ge=1, le=100)] = Field(
-        default=1.0, description="ErrorRate: risk ratio canary/stable that is still fine."
+        default=1.0,
+        description="ErrorRate: risk ratio canary/stable that is still fine. LatencyTail: how many times slower is"
+        " still fine, rounded up to the histogram's next bucket.",
     )
     slo_max: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="ErrorRate: absolute error share that the canary must not exceed."
     )
     quantile: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.9, description="LatencyRatio: the quantile that is compared."
+        default=0.9,
+        description="LatencyRatio: the quantile that is compared. LatencyTail: bucket edges near it are judged.",
     )
     max_ratio: Annotated[float, Field(gt=1, le=1000)] = Field(
-        default=3.0, description="LatencyRatio: canary's quantile may be this many times stable's."
+        default=3.0,
+        description="LatencyRatio: canary's quantile may be this many times stable's. ErrorRate: with gate Certificate"
+        " the canary must be proven to fail less than this many times as often as stable.",
     )
     floor: Duration = Field(default="10ms", description="LatencyRatio: a canary faster than this is never slow.")
     query: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
@@ -144,6 +151,22 @@ class Metric(ApiModel):
         return self
 
 
+class Method(StrEnum):
+    """How the errors of canary and stable are compared."""
+
+    AUTO = "Auto"
+    COUNTS = "Counts"
+    TEMPERED = "Tempered"
+    PAIRED = "Paired"
+
+
+class Gate(StrEnum):
+    """What a step needs to pass."""
+
+    NO_HARM = "NoHarm"
+    CERTIFICATE = "Certificate"
+
+
 class OnInconclusive(StrEnum):
     """What to do when a step's longest time passes without enough evidence."""
 
@@ -158,6 +181,8 @@ class OnMissingMetrics(StrEnum):
     HOLD = "Hold"
     ABORT = "Abort"
 
+
+UNPAIRED_MESSAGE = "methods Auto and Paired compare equal numbers of requests: a tolerateRatio needs Counts or Tempered"
 
 DEFAULT_METRICS: list[Any] = [
     {"name": "errors", "type": "ErrorRate"},
@@ -184,9 +209,38 @@ Interval = Annotated[
 class Analysis(ApiModel):
     """How the canary is judged."""
 
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!has(self.method) || !(self.method in ['Auto', 'Paired']) || !has(self.metrics)"
+                    " || self.metrics.all(m, m.type != 'ErrorRate' || !has(m.tolerateRatio) || m.tolerateRatio == 1.0)",
+                    UNPAIRED_MESSAGE,
+                )
+            ]
+        },
+    )
+
     interval: Interval = Field(default="15s", description="Length of one tick of evidence.")
     false_rollback_rate: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.01, description="Chance, over the whole rollout, that an equally good canary is sent back."
+    )
+    method: Method = Field(
+        default=Method.COUNTS,
+        description="How ErrorRate metrics are compared. Counts: every request counts alone; finds faults soonest."
+        " Tempered: the same, divided by the noise seen between canary and stable, with an eye for faults that begin"
+        " late. Paired: only which side has more errors in equal numbers of requests; holds its rate under bursts,"
+        " needs more requests. Auto: Paired, because no second group of stable pods exists whose noise could be"
+        " measured.",
+    )
+    gate: Gate = Field(
+        default=Gate.NO_HARM,
+        description="What a step needs to pass. NoHarm: enough requests and no harm found. Certificate: also a proof,"
+        " per gating ErrorRate metric, that the canary fails less than maxRatio times as often as stable.",
+    )
+    false_promotion_rate: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=0.05, description="Certificate: chance that a canary at maxRatio or worse is ever proven safe."
     )
     min_samples: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
         default=100, description="Canary requests that a step needs before it may end."
@@ -219,6 +273,13 @@ class Analysis(ApiModel):
         default=[Metric.model_validate(m) for m in DEFAULT_METRICS],
         description="Reasons to go back; default: errors and latency against the stable revision.",
     )
+
+    @model_validator(mode="after")
+    def _equal_sides(self) -> Self:
+        is_paired = self.method in (Method.AUTO, Method.PAIRED)
+        if is_paired and any(m.type is MetricType.ERROR_RATE and m.tolerate_ratio != 1 for m in self.metrics):
+            raise ValueError(UNPAIRED_MESSAGE)
+        return self
 
 
 class Rollout(ApiModel):

@@ -4,9 +4,9 @@ Each tick is used once, in time order, keyed by its end, and the verdict is a fu
 it does not matter whether ticks arrive one by one, all at once after a restart, or twice. The judge has no
 clock: whoever calls it compares `totals.last_used` with the time to know how old the evidence is.
 
-Only ErrorRate carries a guarantee: while the canary is no worse than tolerated, the chance that its tests
-ever fire is at most the false-rollback rate, however long the rollout is watched. That rate is split equally
-over the tests that make the claim (one per gating ErrorRate, one more per sloMax). LatencyRatio and Threshold
+ErrorRate and LatencyTail carry a guarantee: while the canary is no worse than tolerated, the chance that their tests
+ever fire is at most the false-rollback rate, however long the rollout is watched. That rate is split equally over the
+tests that make the claim (one per gating metric of these, one more per sloMax). LatencyRatio and Threshold
 compare numbers tick by tick, claim nothing and take no share.
 """
 
@@ -20,15 +20,25 @@ from visionmodel_operator.core.judge_config import (
     ErrorRate,
     JudgeConfig,
     LatencyRatio,
+    LatencyTail,
     Metric,
     Threshold,
     alpha_per_test,
     config_from_analysis,
     min_samples,
 )
+from visionmodel_operator.core.judge_errors import (
+    after_errors,
+    is_above_slo,
+    is_stable_above_slo,
+    log_harm,
+    ratio_message,
+    slo_message,
+    unproven,
+)
+from visionmodel_operator.core.judge_messages import finding
 from visionmodel_operator.core.judge_state import (
     MAX_TEXT,
-    Finding,
     JudgeState,
     MetricState,
     counted_skip,
@@ -37,15 +47,14 @@ from visionmodel_operator.core.judge_state import (
     state_from_dict,
     state_to_dict,
 )
-from visionmodel_operator.core.sequential import ratio
+from visionmodel_operator.core.judge_tail import after_tail, blindness
+from visionmodel_operator.core.sequential import latency
 from visionmodel_operator.core.sequential.logarithms import log_threshold
-from visionmodel_operator.core.sequential.proportion import log_floor_evidence
 from visionmodel_operator.core.verdict import (
-    CANARY_ERRORS_HIGHER,
     CANARY_SLOWER,
-    ERROR_RATE_ABOVE_SLO,
     METRIC_SILENT,
     NO_TICKS,
+    NOT_PROVEN_SAFE,
     OUT_OF_RANGE,
     TOO_FEW_REQUESTS,
     UNKNOWN,
@@ -66,6 +75,7 @@ __all__ = [
     "JudgeConfig",
     "JudgeState",
     "LatencyRatio",
+    "LatencyTail",
     "MetricReport",
     "NoData",
     "Pass",
@@ -76,6 +86,7 @@ __all__ = [
     "config_from_analysis",
     "initial_state",
     "judge",
+    "log_evidence_of",
     "min_samples",
     "quantile_ms",
     "start_step",
@@ -111,31 +122,42 @@ def verdict_of(state: JudgeState, config: JudgeConfig, dropped: int = 0) -> Verd
     gating = [(metric, known) for metric, known in zip(config.metrics, states, strict=True) if metric.gating]
     found = [(known.finding, metric) for metric, known in gating if known.finding is not None]
     if found:
-        finding, metric = min(found, key=lambda pair: pair[0].tick)
-        return Harm(metric.name, finding.reason, finding.message, finding.tick, totals)
+        first, metric = min(found, key=lambda pair: pair[0].tick)
+        return Harm(metric.name, first.reason, first.message, first.tick, totals)
     if state.last_tick is None:
         return NoData(NO_TICKS, state.started, totals)
     if state.last_used != state.last_tick:
         since = state.started if state.last_used is None else state.last_used
         return NoData(state.last_reason, since, totals)
     for metric, _ in gating:
-        if (
-            isinstance(metric, ErrorRate)
-            and _is_above_slo(state, metric, config)
-            and _is_stable_above_slo(state, metric)
-        ):
-            return Inconclusive(UPSTREAM_INCIDENT, _slo_message(state, metric, config), totals)
+        if isinstance(metric, ErrorRate) and is_above_slo(state, metric, config) and is_stable_above_slo(state, metric):
+            return Inconclusive(UPSTREAM_INCIDENT, slo_message(state, metric, config), totals)
     if state.step_requests < min_samples(config):
         message = f"{state.step_requests} of {min_samples(config)} canary requests in this step"
         return Inconclusive(TOO_FEW_REQUESTS, message, totals)
     silent = [metric.name for metric, known in gating if known.judged == 0]
     if silent:
         return Inconclusive(METRIC_SILENT, f"nothing to judge yet in this step: {', '.join(silent)}", totals)
+    doubts = [
+        doubt
+        for metric, known in gating
+        if isinstance(metric, ErrorRate) and (doubt := unproven(known, metric, config)) is not None
+    ]
+    if doubts:
+        return Inconclusive(NOT_PROVEN_SAFE, "; ".join(doubts), totals)
     return Pass(
         f"no harm in {state.step_requests} canary requests of this step"
         f" (evidence {totals.evidence:.1f} of {totals.threshold:.1f})",
         totals,
     )
+
+
+def log_evidence_of(metric: Metric, known: MetricState) -> float | None:
+    """Return the evidence of a metric whose test claims a rate, None for the others and before its first tick."""
+    if isinstance(metric, ErrorRate):
+        return log_harm(known) if known.ratio is not None or known.sign is not None else None
+    tail = known.tail
+    return latency.log_evidence(tail.evidence) if tail is not None and tail.evidence is not None else None
 
 
 def quantile_ms(buckets: Sequence[tuple[float, int]], quantile: float) -> float | None:
@@ -183,7 +205,10 @@ def _after_tick(state: JudgeState, tick: Tick, config: JudgeConfig, values: Mapp
                 known = _after_value(known, metric, values.get(metric.name), tick.end)
             case ErrorRate():
                 if canary is not None and stable is not None:
-                    known = _after_errors(known, metric, (canary, stable), state, config)
+                    known = after_errors(known, metric, (canary, stable), state, config)
+            case LatencyTail():
+                if canary is not None and stable is not None:
+                    known = after_tail(known, metric, (canary, stable), state, config)
             case LatencyRatio():
                 if canary is not None and stable is not None:
                     known = _after_latency(known, metric, (canary, stable), tick.end)
@@ -197,35 +222,6 @@ def _metric_states(state: JudgeState, config: JudgeConfig) -> tuple[MetricState,
     """Return the memory of each metric of the config, in its order."""
     known = {metric.name: metric for metric in state.metrics}
     return tuple(known.get(metric.name, MetricState(metric.name)) for metric in config.metrics)
-
-
-def _after_errors(
-    known: MetricState,
-    metric: ErrorRate,
-    sides: tuple[Counts, Counts],
-    totals: JudgeState,
-    config: JudgeConfig,
-) -> MetricState:
-    canary, stable = sides
-    evidence = ratio.update(
-        known.ratio or ratio.no_evidence(),
-        canary.requests,
-        canary.errors,
-        stable.requests,
-        stable.errors,
-        tolerate_ratio=metric.tolerate_ratio,
-    )
-    has_spoken = canary.requests > 0 and (stable.requests > 0 or metric.slo_max is not None)
-    known = replace(known, ratio=evidence, judged=known.judged + has_spoken)
-    if known.finding is not None or totals.last_used is None:
-        return known
-    if ratio.log_evidence(evidence) >= log_threshold(alpha_per_test(config)):
-        message = _ratio_message(totals, metric, known, config)
-        return replace(known, finding=_finding(totals.last_used, CANARY_ERRORS_HIGHER, message))
-    if _is_above_slo(totals, metric, config) and not _is_stable_above_slo(totals, metric):
-        message = _slo_message(totals, metric, config)
-        return replace(known, finding=_finding(totals.last_used, ERROR_RATE_ABOVE_SLO, message))
-    return known
 
 
 def _after_latency(known: MetricState, metric: LatencyRatio, sides: tuple[Counts, Counts], end: float) -> MetricState:
@@ -252,44 +248,21 @@ def _after_value(known: MetricState, metric: Threshold, value: float | None, end
     return _after_comparison(known, is_bad, metric.failure_limit, (end, OUT_OF_RANGE, message))
 
 
-def _after_comparison(known: MetricState, is_bad: bool, limit: int, finding: tuple[float, str, str]) -> MetricState:
+def _after_comparison(known: MetricState, is_bad: bool, limit: int, found: tuple[float, str, str]) -> MetricState:
     """Count a good or bad tick; harm after `limit` bad ones in a row, silent ticks in between or not."""
-    end, reason, message = finding
+    end, reason, message = found
     streak = known.streak + 1 if is_bad else 0
     known = replace(known, streak=streak, judged=known.judged + 1, note=message[:MAX_TEXT])
     if known.finding is None and streak >= limit:
-        return replace(known, finding=_finding(end, reason, f"{message}; {streak} ticks in a row"))
+        return replace(known, finding=finding(end, reason, f"{message}; {streak} ticks in a row"))
     return known
-
-
-def _finding(tick: float, reason: str, message: str) -> Finding:
-    return Finding(tick, reason, message[:MAX_TEXT])
-
-
-def _slo_evidence(state: JudgeState, slo_max: float) -> float:
-    return log_floor_evidence(state.canary_requests, state.canary_errors, slo_max)
-
-
-def _is_above_slo(state: JudgeState, metric: ErrorRate, config: JudgeConfig) -> bool:
-    """Return whether the canary is proven above the floor."""
-    if metric.slo_max is None:
-        return False
-    return _slo_evidence(state, metric.slo_max) >= log_threshold(alpha_per_test(config))
-
-
-def _is_stable_above_slo(state: JudgeState, metric: ErrorRate) -> bool:
-    """Return whether stable misses the floor over the same ticks: then something upstream is broken.
-
-    Its plain share is compared, not a proof: with both sides above the floor, doubt protects the canary.
-    """
-    return metric.slo_max is not None and state.stable_errors > metric.slo_max * state.stable_requests
 
 
 def _totals(state: JudgeState, states: Sequence[MetricState], config: JudgeConfig, dropped: int) -> Totals:
     evidence = [
-        ratio.log_evidence(known.ratio)
+        known_evidence
         for metric, known in zip(config.metrics, states, strict=True)
-        if metric.gating and known.ratio is not None
+        if metric.gating and (known_evidence := log_evidence_of(metric, known)) is not None
     ]
     return Totals(
         canary_requests=state.canary_requests,
@@ -314,45 +287,9 @@ def _report(state: JudgeState, metric: Metric, known: MetricState, config: Judge
     if known.finding is not None:
         message = known.finding.message
     elif isinstance(metric, ErrorRate):
-        message = _ratio_message(state, metric, known, config)
+        message = ratio_message(state, metric, known, config)
+    elif isinstance(metric, LatencyTail) and (blind := blindness(known, metric)) is not None:
+        message = blind
     else:
         message = known.note or f"{metric.name}: nothing to judge yet"
     return MetricReport(metric.name, metric.gating, known.finding is not None, message)
-
-
-def _ratio_message(state: JudgeState, metric: ErrorRate, known: MetricState, config: JudgeConfig) -> str:
-    tolerated = "" if metric.tolerate_ratio == 1 else f", ratio {metric.tolerate_ratio:g} tolerated"
-    evidence = ratio.log_evidence(known.ratio or ratio.no_evidence())
-    return (
-        f"{metric.name}: canary {_share(state.canary_errors, state.canary_requests)},"
-        f" stable {_share(state.stable_errors, state.stable_requests)}{tolerated};"
-        f" {_comparison(evidence, config)}"
-    )
-
-
-def _slo_message(state: JudgeState, metric: ErrorRate, config: JudgeConfig) -> str:
-    slo_max = metric.slo_max or 0.0
-    return (
-        f"{metric.name}: canary {_share(state.canary_errors, state.canary_requests)} above the limit of"
-        f" {100 * slo_max:g} %, stable {_share(state.stable_errors, state.stable_requests)};"
-        f" {_comparison(_slo_evidence(state, slo_max), config)}"
-    )
-
-
-def _comparison(evidence: float, config: JudgeConfig) -> str:
-    threshold = log_threshold(alpha_per_test(config))
-    sign = ">=" if evidence >= threshold else "of"
-    return (
-        f"evidence {max(0.0, evidence):.1f} {sign} {threshold:.1f}"
-        f" ({100 * config.false_rollback_rate:g} % false-rollback rate)"
-    )
-
-
-def _share(errors: int, requests: int) -> str:
-    return f"{errors} of {requests}" + (f" ({_percent(errors / requests)})" if requests else "")
-
-
-def _percent(share: float) -> str:
-    """Return a measured share as percent with two digits: 12 %, 5.0 %, 0.14 %."""
-    percent = 100 * share
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"

@@ -1,15 +1,17 @@
 """What the judge is asked: the metrics of one rollout with their limits, frozen when the rollout starts."""
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, assert_never
 
 from visionmodel_operator.api.base import duration_seconds
-from visionmodel_operator.api.spec import Analysis, MetricType
+from visionmodel_operator.api.spec import Analysis, Gate, Method, MetricType
 from visionmodel_operator.api.spec import Metric as MetricSpec
 from visionmodel_operator.core.sequential import budget
 
 DEFAULT_MIN_SAMPLES: Final = 100
 DEFAULT_INTERVAL: Final = 15.0
+DEFAULT_PLANNED_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,14 @@ class ErrorRate:
         tolerate_ratio: risk ratio canary / stable that is still fine.
         slo_max: error share that the canary must not exceed whatever stable does, in (0, 1); None: no floor.
         gating: False reports and never acts.
+        max_ratio: risk ratio that a certificate of safety must exclude, above 1.
     """
 
     name: str
     tolerate_ratio: float = 1.0
     slo_max: float | None = None
     gating: bool = True
+    max_ratio: float = 3.0
 
     def __post_init__(self) -> None:
         """Refuse limits that no test can judge: ValueError."""
@@ -55,6 +59,22 @@ class LatencyRatio:
 
 
 @dataclass(frozen=True)
+class LatencyTail:
+    """The canary's share of slow requests against stable's, at edges of the gateway's buckets, by an always-valid test.
+
+    Attributes:
+        quantile: in (0, 1); edges near it are judged.
+        tolerate_ratio: how many times slower is still fine, at least 1.
+        gating: False reports and never acts.
+    """
+
+    name: str
+    quantile: float = 0.9
+    tolerate_ratio: float = 1.0
+    gating: bool = True
+
+
+@dataclass(frozen=True)
 class Threshold:
     """The value of a user's query against a closed range; no guarantee claimed.
 
@@ -71,7 +91,7 @@ class Threshold:
     gating: bool = True
 
 
-Metric = ErrorRate | LatencyRatio | Threshold
+Metric = ErrorRate | LatencyRatio | LatencyTail | Threshold
 
 
 @dataclass(frozen=True)
@@ -83,12 +103,20 @@ class JudgeConfig:
         false_rollback_rate: chance over the whole rollout that an equally good canary is found worse.
         min_requests: canary requests a step needs before it may pass; None: the default of 100.
         interval: length of a tick in seconds.
+        method: how ErrorRate metrics are compared.
+        gate: what a step needs to pass.
+        false_promotion_rate: chance that a canary at `max_ratio` or worse is ever proven safe.
+        planned_seconds: how long faults may begin anew, for the test of late faults.
     """
 
     metrics: tuple[Metric, ...]
     false_rollback_rate: float = 0.01
     min_requests: int | None = None
     interval: float = DEFAULT_INTERVAL
+    method: Method = Method.COUNTS
+    gate: Gate = Gate.NO_HARM
+    false_promotion_rate: float = 0.05
+    planned_seconds: float = DEFAULT_PLANNED_SECONDS
 
     def __post_init__(self) -> None:
         """Refuse two metrics of one name: ValueError."""
@@ -102,10 +130,16 @@ def min_samples(config: JudgeConfig) -> int:
 
 
 def alpha_per_test(config: JudgeConfig) -> float:
-    """Return each test's share of the false-rollback rate: one per gating ErrorRate and one per its sloMax."""
+    """Return each test's share of the false-rollback rate: one per gating ErrorRate, its sloMax, and LatencyTail."""
     rates = [metric for metric in config.metrics if isinstance(metric, ErrorRate) and metric.gating]
-    tests = len(rates) + sum(metric.slo_max is not None for metric in rates)
+    tails = sum(isinstance(metric, LatencyTail) and metric.gating for metric in config.metrics)
+    tests = len(rates) + sum(metric.slo_max is not None for metric in rates) + tails
     return budget.alpha_per_test(config.false_rollback_rate, tests)
+
+
+def planned_ticks(config: JudgeConfig) -> int:
+    """Return how many ticks the rollout is meant to be judged for, at least one."""
+    return max(1, ceil(config.planned_seconds / config.interval))
 
 
 def config_from_analysis(analysis: Analysis) -> JudgeConfig:
@@ -115,6 +149,9 @@ def config_from_analysis(analysis: Analysis) -> JudgeConfig:
         analysis.false_rollback_rate,
         analysis.min_samples,
         duration_seconds(analysis.interval),
+        analysis.method,
+        analysis.gate,
+        analysis.false_promotion_rate,
     )
 
 
@@ -122,7 +159,7 @@ def _metric_from_spec(spec: MetricSpec) -> Metric:
     match spec.type:
         case MetricType.ERROR_RATE:
             slo_max = spec.slo_max if spec.slo_max is not None and spec.slo_max < 1 else None
-            return ErrorRate(spec.name, spec.tolerate_ratio, slo_max, spec.gating)
+            return ErrorRate(spec.name, spec.tolerate_ratio, slo_max, spec.gating, spec.max_ratio)
         case MetricType.LATENCY_RATIO:
             return LatencyRatio(
                 spec.name,
@@ -132,6 +169,8 @@ def _metric_from_spec(spec: MetricSpec) -> Metric:
                 failure_limit=spec.failure_limit,
                 gating=spec.gating,
             )
+        case MetricType.LATENCY_TAIL:
+            return LatencyTail(spec.name, spec.quantile, spec.tolerate_ratio, spec.gating)
         case MetricType.THRESHOLD:
             limits = spec.threshold_range
             return Threshold(

@@ -1,10 +1,16 @@
 """The judge's memory: what status keeps between ticks, JSON both ways without loss, under 4 KiB for 5 metrics."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from visionmodel_operator.core.sequential.certificate import SafetyEvidence
+from visionmodel_operator.core.sequential.dispersion import Dispersion
+from visionmodel_operator.core.sequential.late_fault import LateFaultEvidence
+from visionmodel_operator.core.sequential.latency import EdgePair, TailEvidence
 from visionmodel_operator.core.sequential.ratio import RatioEvidence
+from visionmodel_operator.core.sequential.sign import SignEvidence
 
 MAX_TEXT: Final = 200
 """Characters kept of a message."""
@@ -23,11 +29,23 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class TailMemory:
+    """What a LatencyTail remembers: stable's buckets until its edges are chosen, then the evidence."""
+
+    seen: tuple[tuple[float, int], ...] = ()
+    evidence: TailEvidence | None = None
+
+
+@dataclass(frozen=True)
 class MetricState:
     """What one metric remembers.
 
     Attributes:
-        ratio: evidence of an ErrorRate, None for the other kinds and before its first tick.
+        ratio: evidence of an ErrorRate by counts, plain or tempered; None for the others and before its first tick.
+        late, noise: what method Tempered adds.
+        sign: evidence of an ErrorRate by method Paired.
+        safety: evidence of an ErrorRate for its certificate.
+        tail: memory of a LatencyTail.
         streak: bad ticks in a row; a silent tick neither adds to it nor ends it.
         judged: ticks of this step about which the metric had something to say.
         note: the newest of those in words.
@@ -40,6 +58,11 @@ class MetricState:
     judged: int = 0
     note: str = ""
     finding: Finding | None = None
+    late: LateFaultEvidence | None = None
+    noise: Dispersion | None = None
+    sign: SignEvidence | None = None
+    safety: SafetyEvidence | None = None
+    tail: TailMemory | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +170,7 @@ def _metric_to_dict(metric: MetricState) -> dict[str, Any]:
         document["note"] = metric.note
     if metric.ratio is not None:
         document["logWeights"] = list(metric.ratio.log_weights)
+    document |= _methods_to_dict(metric)
     if metric.finding is not None:
         found = metric.finding
         document["finding"] = {"tick": found.tick, "reason": found.reason, "message": found.message}
@@ -154,12 +178,79 @@ def _metric_to_dict(metric: MetricState) -> dict[str, Any]:
 
 
 def _metric_from_dict(document: Mapping[str, Any]) -> MetricState:
-    weights, found = document.get("logWeights"), document.get("finding")
+    found = document.get("finding")
     return MetricState(
         name=str(document["name"]),
-        ratio=None if weights is None else RatioEvidence(tuple(float(weight) for weight in weights)),
+        ratio=None if "logWeights" not in document else RatioEvidence(_floats(document["logWeights"])),
         streak=int(document["streak"]),
         judged=int(document["judged"]),
         note=str(document.get("note", "")),
         finding=None if found is None else Finding(float(found["tick"]), str(found["reason"]), str(found["message"])),
+        **_methods_from_dict(document),
     )
+
+
+def _methods_to_dict(metric: MetricState) -> dict[str, Any]:
+    """Return what the methods beside plain counts remember."""
+    document: dict[str, Any] = {}
+    if metric.late is not None:
+        late = metric.late
+        document["late"] = {"plannedTicks": late.planned_ticks, "ticks": late.ticks, "logSums": list(late.log_sums)}
+    if metric.noise is not None:
+        document["noise"] = {"ticks": metric.noise.ticks, "total": metric.noise.total}
+    if metric.sign is not None:
+        document["sign"] = _sign_to_dict(metric.sign)
+    if metric.safety is not None:
+        document["safety"] = {"maxRatio": metric.safety.max_ratio, "logFactors": list(metric.safety.log_factors)}
+    if metric.tail is not None:
+        document["tail"] = _tail_to_dict(metric.tail)
+    return document
+
+
+def _methods_from_dict(document: Mapping[str, Any]) -> dict[str, Any]:
+    late, noise, safety = (document.get(key) for key in ("late", "noise", "safety"))
+    return {
+        "late": late and LateFaultEvidence(int(late["plannedTicks"]), int(late["ticks"]), _floats(late["logSums"])),
+        "noise": noise and Dispersion(int(noise["ticks"]), float(noise["total"])),
+        "sign": None if "sign" not in document else _sign_from_dict(document["sign"]),
+        "safety": safety and SafetyEvidence(float(safety["maxRatio"]), _floats(safety["logFactors"])),
+        "tail": None if "tail" not in document else _tail_from_dict(document["tail"]),
+    }
+
+
+def _sign_to_dict(state: SignEvidence) -> dict[str, Any]:
+    return {
+        "seed": state.seed,
+        "ticks": state.ticks,
+        "differences": state.differences,
+        "logWealth": list(state.log_wealth),
+    }
+
+
+def _sign_from_dict(document: Mapping[str, Any]) -> SignEvidence:
+    return SignEvidence(
+        int(document["seed"]), int(document["ticks"]), int(document["differences"]), _floats(document["logWealth"])
+    )
+
+
+def _tail_to_dict(tail: TailMemory) -> dict[str, Any]:
+    """JSON has no infinity: the last bucket is the number of requests."""
+    if tail.evidence is None:
+        *finite, (_, requests) = tail.seen or ((math.inf, 0),)
+        return {"requests": requests, "below": [list(bucket) for bucket in finite]}
+    return {
+        "edges": [[pair.stable, pair.canary] for pair in tail.evidence.edges],
+        "signs": [_sign_to_dict(known) for known in tail.evidence.evidence if isinstance(known, SignEvidence)],
+    }
+
+
+def _tail_from_dict(document: Mapping[str, Any]) -> TailMemory:
+    if "edges" not in document:
+        below = tuple((float(edge), int(count)) for edge, count in document["below"])
+        return TailMemory((*below, (math.inf, int(document["requests"]))))
+    edges = tuple(EdgePair(float(stable), float(canary)) for stable, canary in document["edges"])
+    return TailMemory(evidence=TailEvidence(edges, tuple(map(_sign_from_dict, document["signs"]))))
+
+
+def _floats(values: Iterable[Any]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from visionmodel_operator.api.conditions import ACTIVE_PHASES, ConditionType, Phase, Reason
+from visionmodel_operator.api.spec import Method
 from visionmodel_operator.api.status import (
     CanaryStatus,
     Condition,
@@ -19,7 +20,9 @@ from visionmodel_operator.api.status import (
 from visionmodel_operator.core import memory, names
 from visionmodel_operator.core.conversion_report import goals_in_words
 from visionmodel_operator.core.conversions import STARTING, current_job
-from visionmodel_operator.core.judge import LatencyRatio, config_from_analysis, verdict_of
+from visionmodel_operator.core.judge import config_from_analysis, verdict_of
+from visionmodel_operator.core.judge_errors import AUTO_IS_PAIRED
+from visionmodel_operator.core.judgeable import latency_judgeable
 from visionmodel_operator.core.revision import plan_digest, revision_of
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.verdict import Harm, NoData
@@ -319,7 +322,8 @@ def _metrics(view: View) -> _Said:
         return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "Nothing is judged.")
     if state.last_used != state.last_tick:
         return _Said(FALSE, Reason.METRICS_UNAVAILABLE, f"The newest tick has no data: {state.last_reason}.")
-    return _Said(TRUE, Reason.AVAILABLE, "The newest tick has data.")
+    note = f" {AUTO_IS_PAIRED}" if view.analysis.method is Method.AUTO else ""
+    return _Said(TRUE, Reason.AVAILABLE, f"The newest tick has data.{note}")
 
 
 def _latency(view: View) -> _Said:
@@ -327,18 +331,7 @@ def _latency(view: View) -> _Said:
     state = memory.judge_state(rollout) if rollout else None
     if state is None:
         return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "Nothing is judged.")
-    asked = [m for m in config_from_analysis(view.analysis).metrics if isinstance(m, LatencyRatio)]
-    if not asked:
-        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No metric compares latencies.")
-    compared = {known.name for known in state.metrics if known.judged}
-    silent = [metric for metric in asked if metric.name not in compared]
-    if not silent:
-        return _Said(TRUE, Reason.AVAILABLE, "Canary and stable have latency histograms.")
-    if state.step_requests == 0:
-        return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No request was counted in this step yet.")
-    who, least = ", ".join(metric.name for metric in silent), max(metric.min_tick_requests for metric in silent)
-    message = f"{who}: no tick of this step had {least} requests and a whole histogram on both sides."
-    return _Said(FALSE, Reason.METRIC_SILENT, message)
+    return _Said(*latency_judgeable(state, config_from_analysis(view.analysis).metrics))
 
 
 def _canary_healthy(view: View) -> _Said:

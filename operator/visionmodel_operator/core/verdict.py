@@ -10,6 +10,7 @@ OUT_OF_RANGE: Final = "OutOfRange"
 """Reasons of Harm."""
 
 TOO_FEW_REQUESTS: Final = "TooFewRequests"
+NOT_PROVEN_SAFE: Final = "NotProvenSafe"
 METRIC_SILENT: Final = "MetricSilent"
 UPSTREAM_INCIDENT: Final = "UpstreamIncident"
 """Reasons of Inconclusive."""
@@ -34,7 +35,7 @@ class Totals:
     """What was judged so far, from the start of the rollout.
 
     Attributes:
-        evidence: largest log evidence of the gating ErrorRate metrics, 0 without one.
+        evidence: largest log evidence of the gating ErrorRate and LatencyTail metrics, 0 without one.
         threshold: log evidence at which they find harm.
         step_requests: canary requests in the current step; `needed_requests` are asked for.
         skipped: (reason, ticks) that could not be used.

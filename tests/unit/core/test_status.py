@@ -190,6 +190,7 @@ SLOW_AND_SLOWER: list[dict[str, Any]] = [
     {"name": "slow", "type": "LatencyRatio"},
     {"name": "slower", "type": "LatencyRatio", "quantile": 0.99, "gating": False},
 ]
+TAIL_ONLY: list[dict[str, Any]] = [{"name": "p99", "type": "LatencyTail", "quantile": 0.99}]
 JUDGEABLE: Mapping[str, tuple[list[dict[str, Any]] | None, float, str, str]] = {
     "compared": (None, 20.0, "True Available", "Canary and stable have latency histograms."),
     "no-latency-is-asked-for": (ERRORS_ONLY, 20.0, "Unknown NotApplicable", "No metric compares latencies."),
@@ -198,6 +199,19 @@ JUDGEABLE: Mapping[str, tuple[list[dict[str, Any]] | None, float, str, str]] = {
         5.0,
         "False MetricSilent",
         "slow, slower: no tick of this step had 5 requests and a whole histogram on both sides.",
+    ),
+    "edges-are-being-chosen": (
+        TAIL_ONLY,
+        20.0,
+        "Unknown Observing",
+        "p99: 90 of 1000 requests of stable seen to choose bucket edges from",
+    ),
+    "no-edge-can-judge": (
+        TAIL_ONLY,
+        500.0,
+        "False NoUsableBuckets",
+        "p99: no edge of the gateway's histogram (1, 5, 10, 25, 50, 100, 250, 500 ms) has 0.2 to 20 % of stable's 2250"
+        " requests beyond it",
     ),
     "no-requests": (None, 0.0, "Unknown NotApplicable", "No request was counted in this step yet."),
 }
@@ -214,6 +228,17 @@ def test_latency_is_judgeable_where_it_was_compared(
     said = {c.type: c.message for c in cluster.recorded.conditions}
     assert conditions(cluster.recorded)["LatencyJudgeable"] == expected
     assert said[ConditionType.LATENCY_JUDGEABLE] == message
+
+
+def test_the_method_behind_auto_is_named() -> None:
+    cluster = scenarios.with_candidate(rollout={"analysis": {"method": "Auto"}})
+    cluster.advance_to(("Progressing", "Observing"))
+    cluster.advance(17)
+    said = {c.type: c.message for c in cluster.recorded.conditions}
+    assert said[ConditionType.METRICS_AVAILABLE] == (
+        "The newest tick has data. Method Auto compares errors by Paired: stable's pods have one counter, so their own"
+        " noise cannot be measured."
+    )
 
 
 def test_numbers_of_a_canary() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from visionmodel_operator.core.sequential import ratio
-from visionmodel_operator.core.sequential.logarithms import log_mean_exp, rounded
+from visionmodel_operator.core.sequential.logarithms import log_mean_exp, shortened
 
 SAFE_RATIOS: Final = (0.5, 0.7, 0.85, 1.0, 1.15)
 """Risk ratios bet on; those below `max_ratio` take part."""
@@ -57,7 +57,7 @@ def update(
     factors = ratio.log_factors(multiples, state.max_ratio, *counts)
     return SafetyEvidence(
         state.max_ratio,
-        tuple(rounded(before + factor) for before, factor in zip(state.log_factors, factors, strict=True)),
+        tuple(shortened(before + factor) for before, factor in zip(state.log_factors, factors, strict=True)),
     )
 
 

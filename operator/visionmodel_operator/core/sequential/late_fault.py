@@ -20,7 +20,7 @@ import math
 from dataclasses import dataclass
 
 from visionmodel_operator.core.sequential import ratio
-from visionmodel_operator.core.sequential.logarithms import log_mean_exp, log_sum_exp, rounded
+from visionmodel_operator.core.sequential.logarithms import log_mean_exp, log_sum_exp, shortened
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,12 @@ def update(
     tolerate_ratio: float = 1.0,
     exponent: float = 1.0,
 ) -> LateFaultEvidence:
-    """Add one tick's counts, one in which nothing failed too; arguments and errors as in `ratio.update`."""
-    if not 0 < exponent <= 1:
-        raise ValueError(f"the exponent must lie in (0, 1], got {exponent!r}")
+    """Add one tick's counts, one in which nothing failed too; arguments and errors as in `ratio.update`.
+
+    An exponent of 0 bets nothing on this tick, for a metric that was not quiet before it.
+    """
+    if not 0 <= exponent <= 1:
+        raise ValueError(f"the exponent must lie in [0, 1], got {exponent!r}")
     counts = (canary_requests, canary_errors, stable_requests, stable_errors)
     factors = ratio.log_factors(ratio.GRID, tolerate_ratio, *counts)
     starts = state.ticks < state.planned_ticks
@@ -72,7 +75,7 @@ def update(
         state.planned_ticks,
         state.ticks + 1,
         tuple(
-            rounded(_log_running(before, starts) + exponent * factor)
+            shortened(_log_running(before, starts) + exponent * factor)
             for before, factor in zip(sums, factors, strict=True)
         ),
     )

@@ -1,10 +1,10 @@
 """Is the canary's latency tail heavier? Judged on histogram buckets, edge by edge; quantiles are for reporting only.
 
-Every bucket edge b is a yes/no question, "slower than b?", so the test of `ratio` runs per usable edge with slow
-requests in the place of errors, and the edges' e-processes are averaged. Null hypothesis: at each of these edges the
-canary's share of slow requests is no larger than stable's; the question of Lindon, Sanden and Shirikian, "Rapid
-regression detection in software deployments through sequential testing" (KDD 2022, arXiv 2205.14762), which sees raw
-values where buckets lose resolution.
+Every bucket edge b is a yes/no question, "slower than b?", so the test of `ratio` (or of `sign`, where latencies come
+in bursts) runs per usable edge with slow requests in the place of errors, and the edges' e-processes are averaged. Null
+hypothesis: at each of these edges the canary's share of slow requests is no larger than stable's; the question of
+Lindon, Sanden and Shirikian, "Rapid regression detection in software deployments through sequential testing" (KDD 2022,
+arXiv 2205.14762), which sees raw values where buckets lose resolution.
 
 An edge is usable while between 0.2 % and 20 % of stable's requests lie above it. "10 % slower is fine" compares the
 canary's count above the first edge at or beyond 1.1 b with stable's count above b. Choose the edges before the first
@@ -25,7 +25,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from visionmodel_operator.core.sequential import ratio
+from visionmodel_operator.core.sequential import ratio, sign
 from visionmodel_operator.core.sequential.logarithms import log_mean_exp, log_threshold
 
 Buckets = Sequence[tuple[float, int]]
@@ -33,7 +33,7 @@ Buckets = Sequence[tuple[float, int]]
 SMALLEST_TAIL: Final = 0.002
 LARGEST_TAIL: Final = 0.2
 MOST_EDGES: Final = 4
-"""Edges judged at once; each costs 13 numbers in status."""
+"""Edges judged at once; each costs numbers in status."""
 
 DKW_SCALE: Final = 0.85
 TUNED_FOR: Final = 10_000
@@ -55,10 +55,10 @@ class EdgePair:
 
 @dataclass(frozen=True)
 class TailEvidence:
-    """One ratio test per pair of edges, in the same order; at least one."""
+    """One test per pair of edges, in the same order, all of one kind; at least one."""
 
     edges: tuple[EdgePair, ...]
-    evidence: tuple[ratio.RatioEvidence, ...]
+    evidence: tuple[ratio.RatioEvidence, ...] | tuple[sign.SignEvidence, ...]
 
     def __post_init__(self) -> None:
         """Refuse tests without an edge and edges without a test: ValueError."""
@@ -90,8 +90,13 @@ def usable_edges(
 
 
 def no_evidence(edges: Sequence[EdgePair]) -> TailEvidence:
-    """Return the state before the first tick; ValueError without an edge."""
+    """Return the state of ratio tests before the first tick; ValueError without an edge."""
     return TailEvidence(tuple(edges), (ratio.no_evidence(),) * len(edges))
+
+
+def no_paired_evidence(edges: Sequence[EdgePair], seed: int) -> TailEvidence:
+    """Return the state of sign betting per edge, for latencies that come in bursts; `seed` as in `sign`."""
+    return TailEvidence(tuple(edges), (sign.no_evidence(seed),) * len(edges))
 
 
 def can_judge(state: TailEvidence, buckets: Buckets) -> bool:
@@ -105,30 +110,32 @@ def update(
 ) -> TailEvidence:
     """Add one tick's buckets of both sides.
 
-    `tolerate_ratio` here is a ratio of tail shares, as in `ratio.update`; the one for latency is in the edges.
-    Raises ValueError where an edge is missing (ask `can_judge` first) or buckets do not accumulate.
+    `tolerate_ratio` here is a ratio of tail shares and with `exponent` belongs to ratio tests (`ratio.update`); the
+    tolerance for latency is in the edges. Raises ValueError for sign betting with either of them, where an edge is
+    missing (ask `can_judge` first) or where buckets do not accumulate.
     """
-    canary_requests, stable_requests = _requests(canary), _requests(stable)
+    counts = [(*_slow(canary, pair.canary), *_slow(stable, pair.stable)) for pair in state.edges]
+    ratios = tuple(known for known in state.evidence if isinstance(known, ratio.RatioEvidence))
+    signs = tuple(known for known in state.evidence if isinstance(known, sign.SignEvidence))
+    if ratios:
+        ratios = tuple(
+            ratio.update(known, *tick, tolerate_ratio=tolerate_ratio, exponent=exponent)
+            for known, tick in zip(ratios, counts, strict=True)
+        )
+        return TailEvidence(state.edges, ratios)
+    if (tolerate_ratio, exponent) != (1.0, 1.0):
+        raise ValueError("sign betting needs a tolerated ratio and an exponent of 1")
     return TailEvidence(
-        state.edges,
-        tuple(
-            ratio.update(
-                evidence,
-                canary_requests,
-                canary_requests - _below(canary, pair.canary),
-                stable_requests,
-                stable_requests - _below(stable, pair.stable),
-                tolerate_ratio=tolerate_ratio,
-                exponent=exponent,
-            )
-            for pair, evidence in zip(state.edges, state.evidence, strict=True)
-        ),
+        state.edges, tuple(sign.update(known, *tick) for known, tick in zip(signs, counts, strict=True))
     )
 
 
 def log_evidence(state: TailEvidence) -> float:
     """Return ln of the average of the edges' e-processes."""
-    return log_mean_exp(ratio.log_evidence(evidence) for evidence in state.evidence)
+    return log_mean_exp(
+        ratio.log_evidence(known) if isinstance(known, ratio.RatioEvidence) else sign.log_evidence(known)
+        for known in state.evidence
+    )
 
 
 def quantile_interval(
@@ -227,6 +234,12 @@ def _requests(buckets: Buckets) -> int:
     if not rises or buckets[-1][0] != math.inf or buckets[0][1] < 0:
         raise ValueError(f"expected cumulative counts up to infinity, got {buckets!r}")
     return buckets[-1][1]
+
+
+def _slow(buckets: Buckets, edge: float) -> tuple[int, int]:
+    """Return (requests, those slower than the edge)."""
+    requests = _requests(buckets)
+    return requests, requests - _below(buckets, edge)
 
 
 def _below(buckets: Buckets, edge: float) -> int:

@@ -140,7 +140,15 @@ def test_band_by_hand_and_never_wider_than_everything() -> None:
     assert latency.dkw_radius(1, 0.05) == 1.0
 
 
+def test_sign_betting_per_edge() -> None:
+    state = latency.update(latency.no_paired_evidence(pairs((10, 10), (25, 25)), 3), tick(100, 5), tick(100, 3))
+    assert math.exp(latency.log_evidence(state)) == pytest.approx((1.51 + 1) / 2)
+
+
 NONSENSE: dict[str, Callable[[], object]] = {
+    "sign betting with a tolerance": lambda: latency.update(
+        latency.no_paired_evidence(pairs((10, 10)), 3), tick(9, 1), tick(9, 1), tolerate_ratio=2.0
+    ),
     "quantile 1": lambda: latency.usable_edges(STABLE, 1.0),
     "tolerance below 1": lambda: latency.usable_edges(STABLE, 0.9, 0.9),
     "no edge": lambda: latency.no_evidence(()),
