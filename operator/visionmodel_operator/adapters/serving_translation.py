@@ -65,6 +65,7 @@ def _pod_state(pod: Raw, revision: str) -> PodState:
     conditions = field_of(pod, "status", "conditions", default=[])
     ready = is_true(conditions, "Ready")
     containers = field_of(pod, "status", "containerStatuses", default=[])
+    wait = wait_of(pod)
     return PodState(
         name=name_of(pod),
         revision=revision,
@@ -72,7 +73,8 @@ def _pod_state(pod: Raw, revision: str) -> PodState:
         ready=ready,
         restarts=sum(int(c.get("restartCount") or 0) for c in containers),
         terminating=field_of(pod, "metadata", "deletionTimestamp") is not None,
-        waiting=wait_of(pod).reason,
+        waiting=wait.reason,
+        waiting_message=wait.message,
     )
 
 

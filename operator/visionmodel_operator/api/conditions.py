@@ -71,6 +71,7 @@ class Reason(StrEnum):
     RETRYING = "Retrying"  # something outside was not ready for an effect; it is tried again
     # holds
     PAUSED = "Paused"
+    NO_CAPACITY = "NoCapacity"  # no free accelerator for the canary's pods
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     SPLIT_MISMATCH = "SplitMismatch"
     INCONCLUSIVE = "Inconclusive"

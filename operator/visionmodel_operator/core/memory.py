@@ -148,6 +148,11 @@ def provision(status: VisionModelStatus, message: str, now: datetime) -> VisionM
     return evolve(fresh, Phase.PROVISIONING, Reason.WAITING_FOR_PODS, message)
 
 
+def go_on_waiting(status: VisionModelStatus, message: str) -> VisionModelStatus:
+    """Wait for the candidate's pods again after a hold that did not stop the deadline."""
+    return evolve(with_rollout(status, hold=None), Phase.PROVISIONING, Reason.WAITING_FOR_PODS, message)
+
+
 def failure_of(status: VisionModelStatus, revision: str) -> HistoryEntry | None:
     """Return how the newest attempt at a revision was turned back or refused, None unless that was for good."""
     newest = next((entry for entry in status.history if entry.revision == revision), None)

@@ -1,5 +1,8 @@
 """Before a candidate has traffic: its artifact, then its pods."""
 
+import re
+from collections.abc import Set
+
 from visionmodel_operator.api.conditions import Outcome, Phase, Reason
 from visionmodel_operator.api.status import ConversionStatus, VisionModelStatus
 from visionmodel_operator.core import memory
@@ -19,6 +22,9 @@ from visionmodel_operator.core.resting import resting
 from visionmodel_operator.core.stepping import is_paused, pause_message, promote
 from visionmodel_operator.core.view import View
 from visionmodel_operator.core.weights import WHOLE
+
+UNSCHEDULABLE = "Unschedulable"
+"""Reason of a pod's condition PodScheduled when no node takes it."""
 
 
 def converting(view: View) -> VisionModelStatus:
@@ -71,12 +77,45 @@ def provisioning(view: View) -> VisionModelStatus:
     elif view.ready(rollout.revision) >= view.step_replicas:
         return _provisioned(view)
     if view.is_past_deadline() and status.phase is Phase.PROVISIONING:
-        waiting = "; ".join(sorted({pod.waiting for pod in view.pods(rollout.revision) if pod.waiting}))
-        message = f"Not ready within {view.spec.progress_deadline_seconds} s. {waiting}".strip()
+        message = _not_ready(view)
         if view.stable is None:
             return memory.evolve(status, Phase.DEGRADED, Reason.PROGRESS_DEADLINE, message)
         return memory.turn_back(status, Reason.PROGRESS_DEADLINE, message, now)
-    return status
+    lack = missing_capacity(view) if view.stable is not None else None
+    return status if lack is None else memory.hold(status, Reason.NO_CAPACITY, lack, now)
+
+
+def without_capacity(view: View) -> VisionModelStatus:
+    """Hold until the candidate's pods have devices; the deadline goes on, so that nothing waits for ever."""
+    status, hold = view.status, view.rollout.hold
+    assert hold is not None
+    if view.is_past_deadline():
+        return memory.turn_back(status, Reason.PROGRESS_DEADLINE, _not_ready(view), view.now)
+    lack = missing_capacity(view)
+    if lack is None or view.ready(view.rollout.revision) >= view.step_replicas:
+        return memory.go_on_waiting(status, "Waiting for its pods.")
+    return status if lack == hold.message else memory.hold(status, Reason.NO_CAPACITY, lack, view.now)
+
+
+def _not_ready(view: View) -> str:
+    waiting = sorted({pod.waiting_message or pod.waiting for pod in view.pods(view.rollout.revision) if pod.waiting})
+    return f"Not ready within {view.spec.progress_deadline_seconds} s. {'; '.join(waiting)}".strip()
+
+
+def missing_capacity(view: View) -> str | None:
+    """Return how many of the candidate's pods find no free device, in numbers; None when that keeps none waiting."""
+    pods = [pod for pod in view.pods(view.rollout.revision) if not pod.terminating]
+    resources = {accelerator.resource_name for accelerator in view.spec.accelerators}
+    lacking = [pod for pod in pods if pod.waiting == UNSCHEDULABLE and _names_one(resources, pod.waiting_message)]
+    if not lacking:
+        return None
+    said = min(pod.waiting_message for pod in lacking)
+    return f"{len(lacking)} of {len(pods)} canary pods find no free {' or '.join(sorted(resources))}: {said}"
+
+
+def _names_one(resources: Set[str], message: str) -> bool:
+    """Whether the scheduler says "Insufficient <resource>", as its NodeResourcesFit plugin words it."""
+    return any(re.search(rf"Insufficient {re.escape(resource)}(?![\w/-]|\.\w)", message) for resource in resources)
 
 
 def _convert_again(view: View) -> VisionModelStatus:

@@ -20,7 +20,7 @@ from visionmodel_operator.core.actions import Action
 from visionmodel_operator.core.effects import effects_of
 from visionmodel_operator.core.judge import Harm
 from visionmodel_operator.core.operations import Event
-from visionmodel_operator.core.preparing import converting, provisioning
+from visionmodel_operator.core.preparing import converting, provisioning, without_capacity
 from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.resting import idle
 from visionmodel_operator.core.revision import revision_of
@@ -143,6 +143,8 @@ def _active(view: View) -> VisionModelStatus:
             return provisioning(view)
         case Phase.PROGRESSING:
             return routing(view) if view.rollout.step_started_at is None else observing(view, verdict)
+        case Phase.HELD if view.status.reason == Reason.NO_CAPACITY:
+            return without_capacity(view)
         case Phase.HELD:
             return held(view, verdict)
         case Phase.PROMOTING:

@@ -84,7 +84,12 @@ class JobState:
 
 @dataclass(frozen=True)
 class PodState:
-    """One serving pod."""
+    """One serving pod.
+
+    Attributes:
+        waiting: why it does not start, e.g. Unschedulable, ImagePullBackOff.
+        waiting_message: the same in the words of the scheduler or the kubelet.
+    """
 
     name: str
     revision: str
@@ -93,6 +98,7 @@ class PodState:
     restarts: int = 0
     terminating: bool = False
     waiting: str = ""
+    waiting_message: str = ""
     finished_requests: float | None = None
     """Triton's success + failure counters over all models, read directly; None where it was not asked or not had."""
     pending_requests: float | None = None

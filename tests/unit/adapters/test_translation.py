@@ -235,6 +235,13 @@ def test_pod_states() -> None:
     }
 
 
+def test_pod_without_a_node_says_why_in_the_words_of_the_scheduler() -> None:
+    said = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}
+    (pod,) = pod_states([serving_pod("a", phase="Pending", conditions=[scheduled])])["r1"]
+    assert (pod.waiting, pod.waiting_message) == ("Unschedulable", said)
+
+
 def route(parents: list[dict[str, Any]], references: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     wanted = references if references is not None else [{"name": "gw", "sectionName": "http"}]
     return {

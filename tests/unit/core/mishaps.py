@@ -1,6 +1,7 @@
 """What people and the outside may do to a VisionModel at any moment, by name."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from unit.core import builders
 from unit.core.simulated_cluster import Cluster, Model
@@ -100,6 +101,14 @@ def accepts_in(seconds: float | None) -> Mishap:
     return lambda cluster: setattr(cluster, "accepts_in", seconds)
 
 
+def devices(number: int | None) -> Mishap:
+    def run(cluster: Cluster) -> None:
+        for model, how in cluster.models.items():
+            cluster.models[model] = replace(how, devices=None if model == 1 else number)
+
+    return run
+
+
 def rate(requests: float) -> Mishap:
     return lambda cluster: setattr(cluster.traffic, "rate", requests)
 
@@ -160,6 +169,9 @@ OUTSIDE: Mapping[str, Mishap] = {
     "stable-deployment-lost": lose_deployment(stable),
     "stable-unready": unready,
     "pods-ready-again": ready_again,
+    "no-device-is-free": devices(0),
+    "one-device-is-free": devices(1),
+    "devices-are-free": devices(None),
     "jobs-lost": lambda cluster: cluster.jobs.clear(),
     "artifacts-lost": lambda cluster: cluster.artifacts.clear(),
     "no-requests": rate(0.0),

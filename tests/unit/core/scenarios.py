@@ -65,6 +65,13 @@ def provisioning() -> Cluster:
 
 
 @starting_point
+def without_a_device() -> Cluster:
+    cluster = with_candidate(Model(devices=0), accelerators=[{"product": "NVIDIA-L4"}])
+    cluster.advance_to(("Held", "NoCapacity"))
+    return cluster
+
+
+@starting_point
 def routing() -> Cluster:
     cluster = with_candidate()
     cluster.advance_to(("Progressing", "Routing"))
@@ -169,6 +176,7 @@ ON_TRIAL: Mapping[str, Callable[[], Cluster]] = {
     "converting": converting,
     "awaiting-apply": awaiting_apply,
     "provisioning": provisioning,
+    "without-a-device": without_a_device,
     "routing": routing,
     "observing": observing,
     "routing-second-step": routing_second_step,

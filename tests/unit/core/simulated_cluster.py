@@ -23,6 +23,8 @@ from visionmodel_operator.render.traffic import with_route_compared
 
 __all__ = ["Cluster", "Model", "State"]
 
+NO_DEVICE = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+
 QUANTUM = 1.0
 """Seconds between two looks at the simulated controllers."""
 
@@ -90,7 +92,9 @@ class Cluster(World):
                     name=pod.name,
                     revision=revision,
                     ip="10.0.0.1",
-                    ready=self.is_ready(pod),
+                    ready=self.is_ready(pod) and self.is_placed(revision, pod),
+                    waiting="" if self.is_placed(revision, pod) else "Unschedulable",
+                    waiting_message="" if self.is_placed(revision, pod) else NO_DEVICE,
                     restarts=pod.restarts,
                     finished_requests=pod.finished,
                     pending_requests=0.0,

@@ -52,6 +52,7 @@ class Model:
         ready_in: seconds until a pod is Ready, None: never.
         errors: share of failed requests.
         latency_ms: of every request.
+        devices: pods that find a free device, None: all do.
     """
 
     exit_code: ExitCode = ExitCode.OK
@@ -60,6 +61,7 @@ class Model:
     ready_in: float | None = 4.0
     errors: float = 0.0
     latency_ms: float = 8.0
+    devices: int | None = None
 
 
 @dataclass
@@ -257,9 +259,15 @@ class World:
     def is_ready(self, pod: Pod) -> bool:
         return pod.ready_at is not None and pod.ready_at <= self.now
 
+    def is_placed(self, revision: str, pod: Pod) -> bool:
+        """Whether a node took the pod."""
+        devices = self._model(revision).devices
+        return devices is None or self.workloads[revision].pods.index(pod) < devices
+
     def ready(self, revision: str) -> int:
         """Return how many pods of a revision are ready."""
-        return sum(self.is_ready(pod) for pod in self.workloads.get(revision, Workload()).pods)
+        pods = self.workloads.get(revision, Workload()).pods
+        return sum(self.is_ready(pod) and self.is_placed(revision, pod) for pod in pods)
 
     # effects
 

@@ -103,6 +103,7 @@ class History:
         cluster.traffic.start_prometheus(cluster.now.timestamp())
         cluster.models[1].ready_in = 4.0
         mishaps.ready_again(cluster)
+        mishaps.devices(None)(cluster)
         cluster.annotations.clear()
         cluster.change(suspend=False, rollout={"paused": False}, conversion={"autoApply": True})
 

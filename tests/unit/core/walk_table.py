@@ -27,6 +27,7 @@ from unit.core.walks import (
     contest,
     crash,
     crashed_and_converting_again,
+    devices,
     edit_gates,
     first_not_routed,
     first_refused,
@@ -43,6 +44,7 @@ from unit.core.walks import (
     not_built,
     not_converted,
     nothing,
+    one_pod_more,
     pods_never_ready,
     pods_slow,
     promote_step,
@@ -170,6 +172,13 @@ BEFORE_TRAFFIC: Mapping[str, Walk] = {
         candidate(gateway=False, rollout={"paused": True}), after(until("Held"), ask("promote")), PROMOTED
     ),
     "canary-never-ready": Walk(candidate(Model(ready_in=None)), nothing, ("Degraded", "ProgressDeadline")),
+    "no-device": Walk(s.without_a_device, nothing, ("Degraded", "ProgressDeadline")),
+    "no-device-then-one": Walk(s.without_a_device, devices(None), PROMOTED),
+    "no-device-for-a-pod-too-many": Walk(
+        s.without_a_device, at_once(one_pod_more, devices(1)), ("Progressing", "Observing"), 50
+    ),
+    "no-device-aborted": Walk(s.without_a_device, ask("abort"), ("Degraded", "User")),
+    "no-device-artifact-lost": Walk(s.without_a_device, at_once(forget_artifacts, devices(None)), PROMOTED),
     "first-never-ready": Walk(s.first_not_ready, nothing, ("Degraded", "ProgressDeadline")),
     "first-late": Walk(fresh(), at_once(models(model_1=Model(ready_in=90.0)), until("Degraded")), SERVING),
     "first-corrected": Walk(s.first_not_ready, to_model(2), SERVING),

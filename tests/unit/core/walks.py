@@ -8,6 +8,7 @@ from unit.core import builders
 from unit.core import scenarios as s
 from unit.core.simulated_cluster import Cluster, Model, State
 from visionmodel_contract.exits import ExitCode
+from visionmodel_operator.core.actions import ScaleRevision
 
 HARMFUL = Model(errors=0.4)
 
@@ -321,6 +322,22 @@ def pods_never_ready(cluster: Cluster) -> None:
     cluster.models[2] = Model(ready_in=None)
 
 
+def devices(number: int | None) -> Callable[[Cluster], None]:
+    """So many pods of model 2 find a free device; None: all."""
+
+    def run(cluster: Cluster) -> None:
+        cluster.models[2].devices = number
+
+    return run
+
+
+def one_pod_more(cluster: Cluster) -> None:
+    """Scale the candidate up by one, as a step of an earlier attempt may have left it."""
+    more = ScaleRevision(cluster.target, cluster.workloads[cluster.target].replicas + 1)
+    for effect in cluster.effects(more, cluster.snapshot()):
+        effect()
+
+
 def pods_slow(cluster: Cluster) -> None:
     cluster.models[2].ready_in = 40.0
     cluster.change(serving={"replicas": 6})
@@ -329,6 +346,7 @@ def pods_slow(cluster: Cluster) -> None:
 ROUTING = ("Pending", "Routing")
 REJECTED = ("Degraded", "RouteRejected")
 CONVERTING = ("Converting", "NewRevision")
+NO_CAPACITY = ("Held", "NoCapacity")
 REJECTED_REVISION = ("Degraded", "Rejected")
 SUSPENDED = ("Suspended", "Suspended")
 SERVING = ("Healthy", "Serving")
