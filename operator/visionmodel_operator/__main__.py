@@ -187,7 +187,10 @@ def _refresh(parts: Parts, engine: Engine) -> None:
     telemetry, health = parts.telemetry, parts.health
     telemetry.queue_depth.set(engine.queue.depth)
     telemetry.queue_age.set(engine.queue.age)
-    telemetry.leader.set(1 if engine.resync.is_leader() else 0)
+    is_leader = engine.resync.is_leader()
+    telemetry.leader.set(1 if is_leader else 0)
+    if not is_leader:
+        telemetry.forget_objects()
     telemetry.list_age.set(health.list_age)
     for resource, age in health.event_ages().items():
         telemetry.event_age.labels(resource).set(age)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from visionmodel_operator.api.conditions import Phase
+from visionmodel_operator.api.conditions import Outcome, Phase
 from visionmodel_operator.api.spec import Analysis
 from visionmodel_operator.api.status import RolloutStatus, VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_status
@@ -30,7 +30,7 @@ class MeteredKube:
         snapshot = await self._kube.observe(namespace, name)
         if snapshot is None:
             self._before.pop((namespace, name), None)
-            self._forget(namespace, name)
+            self._telemetry.forget_object(namespace, name)
         else:
             self._before[namespace, name] = snapshot.status
             self._show(snapshot.ref, snapshot.status)
@@ -66,15 +66,13 @@ class MeteredKube:
         labels = (ref.namespace, ref.name)
         for phase in Phase:
             self._telemetry.phase.labels(*labels, phase).set(1 if status.phase is phase else 0)
+        for outcome in Outcome:
+            # Shown from 0 on: Prometheus sees no increase in a counter that appears with its first rollout.
+            self._telemetry.rollouts.labels(*labels, outcome)
         rollout = status.rollout
         self._telemetry.step.labels(*labels).set(0 if status.canary is None else status.canary.step)
         self._telemetry.weight.labels(*labels).set(0 if status.canary is None else status.canary.weight)
         self._telemetry.evidence.labels(*labels).set(0 if rollout is None else evidence_of(rollout))
-
-    def _forget(self, namespace: str, name: str) -> None:
-        telemetry = self._telemetry
-        for gauge in (telemetry.phase, telemetry.step, telemetry.weight, telemetry.evidence, telemetry.rollouts):
-            gauge.remove_by_labels({"namespace": namespace, "name": name})
 
 
 def evidence_of(rollout: RolloutStatus) -> float:

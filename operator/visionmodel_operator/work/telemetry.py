@@ -56,3 +56,14 @@ class Telemetry:
         self.rollouts = Counter(
             "visionmodel_rollouts", "Rollouts that ended.", (*PER_OBJECT, "outcome"), registry=registry
         )
+        self._of_objects = (self.phase, self.step, self.weight, self.evidence, self.rollouts)
+
+    def forget_object(self, namespace: str, name: str) -> None:
+        """Take away the series of an object that is gone."""
+        for metric in self._of_objects:
+            metric.remove_by_labels({"namespace": namespace, "name": name})
+
+    def forget_objects(self) -> None:
+        """Take away the series of every object: what another process carries on is not for this one to show."""
+        for metric in self._of_objects:
+            metric.clear()

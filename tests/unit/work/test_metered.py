@@ -5,6 +5,7 @@ import pytest
 
 from fakes.clock import FakeClock
 from fakes.kube import FakeKube
+from visionmodel_operator.api.conditions import Outcome
 from visionmodel_operator.core.snapshot import Platform
 from visionmodel_operator.errors import Retry
 from visionmodel_operator.work.metered import MeteredKube
@@ -79,6 +80,33 @@ async def test_a_write_that_failed_counts_nothing() -> None:
     await bench.kube.observe("default", "m")
     with pytest.raises(Retry):
         await bench.kube.write_status(bench.ref, "0", {"history": [ENTRY]})
+    assert bench.value("rollouts_total", **LABELS, outcome="Aborted") == 0
+
+
+async def test_outcomes_are_shown_before_the_first_rollout_ends() -> None:
+    bench = Bench()
+    await bench.kube.observe("default", "m")
+    assert {outcome: bench.value("rollouts_total", **LABELS, outcome=outcome) for outcome in Outcome} == dict.fromkeys(
+        Outcome, 0
+    )
+
+
+async def test_a_restarted_operator_counts_no_old_outcome() -> None:
+    bench = Bench()
+    await bench.write({"phase": "Degraded", "history": [ENTRY]})
+    restarted = Bench()
+    restarted.fake = bench.fake
+    restarted.kube, restarted.ref = MeteredKube(bench.fake, restarted.telemetry), bench.ref
+    await restarted.write({"phase": "Healthy", "history": [{**ENTRY, "outcome": "Promoted"}, ENTRY]})
+    assert restarted.value("rollouts_total", **LABELS, outcome="Aborted") == 0
+    assert restarted.value("rollouts_total", **LABELS, outcome="Promoted") == 1
+
+
+async def test_a_process_that_no_longer_leads_shows_nothing() -> None:
+    bench = Bench()
+    await bench.write({"phase": "Healthy", "history": [ENTRY]})
+    bench.telemetry.forget_objects()
+    assert bench.value("rollout_phase", **LABELS, phase="Healthy") is None
     assert bench.value("rollouts_total", **LABELS, outcome="Aborted") is None
 
 
@@ -88,3 +116,4 @@ async def test_a_deleted_object_takes_its_series_with_it() -> None:
     bench.fake.delete_model("m")
     assert await bench.kube.observe("default", "m") is None
     assert bench.value("rollout_phase", **LABELS, phase="Healthy") is None
+    assert bench.value("rollouts_total", **LABELS, outcome="Promoted") is None
