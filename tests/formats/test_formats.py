@@ -41,7 +41,7 @@ REFUSED: dict[str, dict[str, tuple[str, str]]] = {
     "tensorflow": {
         "lambda": ("LambdaLayer", "layer 'twice'"),
         "weights-only": ("NoGraph", "no architecture"),
-        "traversal": ("UnsafeArchive", "pack the model's own files"),
+        "traversal": ("UnsafeArchive", "leads out of its folder"),
         "python-function": ("PythonFunction", "EagerPyFunc"),
         "custom-operator": ("CustomOperator", "'BesselI0e'"),
         "truncated-tflite": ("LoaderRefuses", "flatbuffer is truncated"),
