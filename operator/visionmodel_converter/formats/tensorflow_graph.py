@@ -5,12 +5,10 @@ not public. TensorFlow 2.21, Keras 3.15 and tf2onnx 1.17 work together (measured
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.formats.loaded import OPSET, Loaded
-
-FRAMEWORK_ERRORS: Final = (ValueError, TypeError, RuntimeError, KeyError, AttributeError, NotImplementedError)
 
 
 def graph_of(function: Callable[..., Any], signature: Sequence[Any], run: Callable[..., Any]) -> Loaded:
