@@ -333,7 +333,8 @@ class SplitTest(_Unproven):
     def after(self, tick: CountsTick) -> "SplitTest":
         """As `Test.after`."""
         canary, stable = (_requests(*side) for side in (("canary", tick.canary), ("stable", tick.stable)))
-        return replace(self, canary=self.canary + canary, stable=self.stable + stable)
+        baseline = _requests("baseline", tick.baseline) if tick.baseline else 0
+        return replace(self, canary=self.canary + canary, stable=self.stable + stable + baseline)
 
     @property
     def _share(self) -> float:

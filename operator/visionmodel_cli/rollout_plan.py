@@ -121,7 +121,7 @@ def _device_notes(need: DeviceNeed, unknown_because: str) -> Sequence[str]:
     if need.missing:
         return [
             f"{what}: {need.missing} of the {need.canary} devices that the canary needs are not free. Its pods stay"
-            " pending then, the rollout waits without any traffic moved, and is turned back after"
+            " pending then, the rollout is Held(NoCapacity) without any traffic moved, and is turned back after"
             " progressDeadlineSeconds unless devices become free."
         ]
     return []

@@ -27,6 +27,7 @@ from visionmodel_operator.core.judge import (
 )
 from visionmodel_operator.core.judge_config import Metric
 from visionmodel_operator.core.judge_state import MetricState
+from visionmodel_operator.core.requests import requests_for
 from visionmodel_operator.core.sequential.logarithms import log_threshold
 from visionmodel_operator.core.weights import WHOLE
 
@@ -146,7 +147,7 @@ def summary_of(model: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] | Non
         Failure: the status was written by another release.
     """
     status, metadata = status_in(model), model["metadata"]
-    is_seen = status.observed_generation == metadata.get("generation")
+    is_seen = status.observed_generation == metadata.get("generation") and not _is_retried(model, status)
     stalled = next((c for c in status.conditions if c.type is ConditionType.STALLED and c.status == "True"), None)
     message = status.message or ""
     if stalled is not None and stalled.message and stalled.message != message:
@@ -164,6 +165,15 @@ def summary_of(model: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] | Non
         waits_for=waits_for(model, status, now),
         end=_end(status, is_stalled=stalled is not None) if is_seen else None,
     )
+
+
+def _is_retried(model: Mapping[str, Any], status: VisionModelStatus) -> bool:
+    """Return whether a retry was asked for that the operator has not begun; an annotation moves no generation."""
+    if status.failed_revision is None:
+        return False
+    annotations = model["metadata"].get("annotations", {})
+    asked = requests_for(annotations, status.failed_revision, status.failed_attempt or 1, status.consumed_actions)
+    return asked.retry
 
 
 def _end(status: VisionModelStatus, *, is_stalled: bool) -> End | None:

@@ -53,7 +53,7 @@ def revision_to_go_back_to(model: Mapping[str, Any], asked: str | None) -> str:
     """
     name, status = model["metadata"]["name"], status_in(model)
     stable = status.stable.revision if status.stable else None
-    target = status.target_revision
+    target = _asked_for(model)
     if asked is not None:
         known = {one.revision for one in status.revisions} | {entry.revision for entry in status.history}
         fitting = sorted(revision for revision in known if revision.startswith(asked))
@@ -72,6 +72,14 @@ def revision_to_go_back_to(model: Mapping[str, Any], asked: str | None) -> str:
     if found == target:
         raise Refusal(f"The spec of VisionModel {name!r} asks for revision {found} already.")
     return found
+
+
+def _asked_for(model: Mapping[str, Any]) -> str | None:
+    """Return the revision of the spec as it stands, which the operator may not have looked at; None: it is invalid."""
+    try:
+        return revision_of(parse_spec(model["spec"]))
+    except UserError:
+        return None
 
 
 def undo(model: Mapping[str, Any], revision: str, stored: Mapping[str, str] | None) -> Undo:

@@ -9,6 +9,7 @@ from visionmodel_operator.api.spec import Analysis
 from visionmodel_operator.api.status import HoldStatus, RolloutStatus, SwapStage, VisionModelStatus
 from visionmodel_operator.core import memory
 from visionmodel_operator.core.judge import Inconclusive, NoData, config_from_analysis, verdict_of
+from visionmodel_operator.core.stepping import CONTESTED
 from visionmodel_operator.core.verdict import METRIC_SILENT, TOO_FEW_REQUESTS
 
 
@@ -106,8 +107,12 @@ def _hold(name: str, rollout: RolloutStatus, hold: HoldStatus) -> str:
             return f"a decision: `kubectl visionmodel promote {name}` or abort"
         case Reason.METRICS_UNAVAILABLE:
             return "metrics to be back"
+        case Reason.SPLIT_MISMATCH if CONTESTED in hold.message:
+            return "the other writer to leave the HTTPRoute alone"
         case Reason.SPLIT_MISMATCH:
             return "the gateway to accept the weights"
+        case Reason.NO_CAPACITY:
+            return "free devices for the canary's pods"
         case Reason.UPSTREAM_INCIDENT:
             return "stable to meet the limit again"
         case _:

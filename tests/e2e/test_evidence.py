@@ -24,7 +24,8 @@ def test_canary_that_fails_a_tenth_is_turned_back(scene: Scene) -> None:
 def test_failure_of_both_versions_is_no_reason_to_go_back(scene: Scene) -> None:
     """The load offers what neither can answer. The rollout holds, and the decision is left to people."""
     scene.serve(scene.document("v3-failing"))
-    document = scene.document("v3-failing", weight(50), pause("5s"), metrics=[{**ERRORS, "sloMax": 0.05}])
+    # Long enough that the floor is proven missed before the step could end.
+    document = scene.document("v3-failing", weight(50), pause("1m"), metrics=[{**ERRORS, "sloMax": 0.05}])
     document["spec"]["serving"]["batching"]["maxBatchSize"] = 4
     with scene.load() as load:
         scene.model.apply(document)

@@ -30,8 +30,8 @@ HISTORY_LIMIT = 10
 KNOWN_LIMIT = 60
 """More than `revisionHistoryLimit` may ask for, less than the CRD's bound of the list."""
 
-BLIND_HOLDS = frozenset({Reason.METRICS_UNAVAILABLE, Reason.UPSTREAM_INCIDENT})
-"""Holds during which nothing was learned: their time does not count as time of the step."""
+BLIND_HOLDS = frozenset({Reason.METRICS_UNAVAILABLE, Reason.UPSTREAM_INCIDENT, Reason.SPLIT_MISMATCH})
+"""Holds during which nothing was learned, or the weight was another: their time is no time of the step."""
 
 MESSAGE_LIMIT = 4096
 """Longest message of the CRD: what gateways and servers say is cut, or the whole status would be refused."""

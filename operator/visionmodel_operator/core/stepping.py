@@ -13,6 +13,9 @@ from visionmodel_operator.core.verdict import UPSTREAM_INCIDENT
 from visionmodel_operator.core.view import View
 from visionmodel_operator.core.weights import TRACE, WHOLE
 
+CONTESTED = "keeps changing the HTTPRoute"
+"""What the message of a hold says of another writer."""
+
 FRESH_TICKS = 2
 """A step may end on evidence that is at most this many ticks older than it could be."""
 
@@ -89,7 +92,7 @@ def _is_contested(view: View) -> bool:
 def _contest(view: View) -> str:
     route = view.snapshot.route
     writers = ", ".join(route.foreign_managers) if route and route.foreign_managers else "an unnamed writer"
-    return f"{writers} keeps changing the HTTPRoute, which is put right once a minute; take the route from that writer."
+    return f"{writers} {CONTESTED}, which is put right once a minute; take the route from that writer."
 
 
 def _is_judged(weight_ppm: int) -> bool:
@@ -189,7 +192,8 @@ def _undecided(view: View, verdict: Inconclusive) -> VisionModelStatus:
 
 def _next_step(view: View) -> VisionModelStatus:
     following = view.rollout.step + 1
-    if following < len(view.rollout.plan):
+    # Without a gateway no weight could come into force, and no step would ever end.
+    if view.has_gateway and following < len(view.rollout.plan):
         return memory.enter_step(view.status, following, view.now)
     return promote(view)
 

@@ -134,6 +134,14 @@ def test_the_worst_verdict_is_the_exit_code() -> None:
     assert judge({"metrics": [undecided, silent]}).exit_code == 5
 
 
+def test_the_baseline_is_a_part_of_what_stable_was_sent() -> None:
+    sides = {"stable": counts(8000), "baseline": counts(1000)}
+    ticks = [tick(15, counts(1000), **sides), tick(30, counts(1000), **sides)]
+    weights = {"canary": 10, "stable": 90}
+    done = judge({"metrics": [{"name": "split", "type": "Split", "weights": weights, "ticks": ticks}]}, "-o", "json")
+    assert (done.exit_code, json.loads(done.stdout)["verdict"]) == (0, "Pass")
+
+
 def test_noise_tempers_the_evidence() -> None:
     burst = {"canary": counts(100, 3), "stable": counts(900, 3), "baseline": counts(100, 9)}
     ticks = [tick(second) | burst for second in (10, 20, 30)]

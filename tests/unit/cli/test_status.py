@@ -31,6 +31,7 @@ WAITS = {
     "converting": f"the conversion of revision {NEW}",
     "awaiting-apply": "`kubectl visionmodel promote shapes`, or abort",
     "provisioning": f"ready pods of revision {NEW}",
+    "without-a-device": "free devices for the canary's pods",
     "routing": "ready canary pods, and the gateway to accept the weights",
     "routing-second-step": "ready canary pods, and the gateway to accept the weights",
     "paused": "spec.rollout.paused: false",
@@ -73,6 +74,14 @@ def test_a_watch_does_not_end_on_what_was_said_about_an_older_spec() -> None:
     cluster.use_model(2)
     found = summary_of(model(cluster), [], cluster.now)
     assert (found.end, found.waits_for) == (None, "the operator to look at the newest spec")
+
+
+def test_a_watch_does_not_end_while_a_retry_waits_for_its_beginning() -> None:
+    cluster = STATES["turned-back"]()
+    cluster.annotate("retry", f"{NEW}/1")
+    assert summary_of(model(cluster), [], cluster.now).end is None
+    cluster.annotate("retry", f"{NEW}/7")
+    assert summary_of(model(cluster), [], cluster.now).end is End.DEGRADED
 
 
 def test_a_spec_that_is_refused_ends_a_watch() -> None:

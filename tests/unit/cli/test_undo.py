@@ -63,6 +63,20 @@ def test_without_a_name_it_is_what_serves_or_the_one_before(state: str, expected
     assert revision_to_go_back_to(model(cluster), None) == revision(expected)
 
 
+def test_a_spec_that_the_operator_has_not_seen_is_what_is_undone() -> None:
+    """Status still tells of the spec before: stable is one step back, not two."""
+    cluster = STATES["promoted"]()
+    document = {**model(cluster), "spec": builders.spec_document(3)}
+    assert revision_to_go_back_to(document, None) == revision(2)
+    assert revision_to_go_back_to(document, revision(2)) == revision(2)
+
+
+def test_stable_is_what_an_invalid_spec_goes_back_to() -> None:
+    found = model(STATES["promoted"]())
+    broken = {**found, "spec": {**found["spec"], "model": {}}}
+    assert revision_to_go_back_to(broken, None) == revision(2)
+
+
 def test_a_revision_may_be_named_by_its_beginning() -> None:
     assert revision_to_go_back_to(model(STATES["promoted"]()), revision(1)[:4]) == revision(1)
 

@@ -107,7 +107,7 @@ def test_converted_records_the_key_with_its_revision() -> None:
 
 RESUMED = {
     "paused-time-counts": (Reason.PAUSED, NOW),
-    "split-mismatch-time-counts": (Reason.SPLIT_MISMATCH, NOW),
+    "time-of-another-split-does-not": (Reason.SPLIT_MISMATCH, LATER),
     "time-without-metrics-does-not": (Reason.METRICS_UNAVAILABLE, LATER),
     "time-of-an-incident-does-not": (Reason.UPSTREAM_INCIDENT, LATER),
 }
