@@ -14,12 +14,14 @@ import pytest
 
 from e2e.scene import HALF, WAITING, Scene, attempt, newest, pause, weight
 from visionmodel_demo.kube import KubectlError, wait_for
+from visionmodel_demo.platform import SYSTEM_NAMESPACE
 from visionmodel_devcluster import Cluster
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 GATEWAY_SYSTEM = "envoy-gateway-system"
 PROXY = "gateway.envoyproxy.io/owning-gateway-name=vision"
+OPERATOR = f"system:serviceaccount:{SYSTEM_NAMESPACE}:visionmodel-operator"
 ROBOT = "another-controller"
 ROBOT_SECONDS = 3.0
 
@@ -33,9 +35,23 @@ def test_api_server_killed_in_a_canary(scene: Scene) -> None:
         scene.model.apply(scene.document("v2"))
         scene.wait_phase("Progressing", "Observing")
         Cluster().restart_api_server()
+        wait_for(lambda: _knows_the_roles(scene), timeout=60, what="the API server to have read the roles")
+        # It refuses everybody until then, whatever the chart allows.
+        scene.operator.log.begin()
         status = scene.wait_settled()
     assert newest(status) == ("Promoted", "Promoted")
     assert [entry["outcome"] for entry in status["history"]] == ["Promoted", "Promoted"]
+
+
+def _knows_the_roles(scene: Scene) -> bool:
+    """Return whether both kinds are read, of the cluster and of a namespace."""
+    kube = scene.platform.kube
+    questions = (("watch", "deployments.apps", "-A"), ("get", "leases.coordination.k8s.io", "-n", SYSTEM_NAMESPACE))
+    try:
+        answers = [kube.run("auth", "can-i", *question, "--as", OPERATOR).strip() for question in questions]
+    except KubectlError:
+        return False
+    return answers == ["yes", "yes"]
 
 
 @pytest.mark.fault("gateway restarted while a step is observed")
