@@ -11,10 +11,14 @@ STATS_PORT = 19001
 
 
 def requests_by_slot(kube: Kube, gateway: str, namespace: str, route: str) -> dict[int, int]:
-    """Return how many requests each backend slot of a route has answered, over all proxies."""
+    """Return how many requests each backend slot of a route has answered, over all proxies that get new ones.
+
+    A proxy on its way out stays listed for minutes, and may go while it is asked.
+    """
     counted: dict[int, int] = {}
     prefix = f"httproute/{namespace}/{route}/rule/0/backend/"
-    for pod in kube.items("pods", SYSTEM, f"{SELECTOR}={gateway}"):
+    pods = kube.items("pods", SYSTEM, f"{SELECTOR}={gateway}")
+    for pod in (pod for pod in pods if "deletionTimestamp" not in pod["metadata"]):
         for family in text_string_to_metric_families(_stats(kube, pod["metadata"]["name"])):
             for sample in family.samples:
                 cluster = sample.labels.get("envoy_cluster_name", "")
