@@ -46,7 +46,7 @@ def test_api_server_killed_in_a_canary(scene: Scene) -> None:
 def _knows_the_roles(scene: Scene) -> bool:
     """Return whether both kinds are read, of the cluster and of a namespace."""
     kube = scene.platform.kube
-    questions = (("watch", "deployments.apps", "-A"), ("get", "leases.coordination.k8s.io", "-n", SYSTEM_NAMESPACE))
+    questions = (("watch", "deployments.apps", "-A"), ("create", "leases.coordination.k8s.io", "-n", SYSTEM_NAMESPACE))
     try:
         answers = [kube.run("auth", "can-i", *question, "--as", OPERATOR).strip() for question in questions]
     except KubectlError:
