@@ -215,6 +215,7 @@ STEPS: Mapping[str, Walk] = {
     "paused-before-weight-resumed": Walk(candidate(rollout={"paused": True}), after(until("Held"), unpause), PROMOTED),
     "paused-promoted-step": Walk(s.paused, promote_step, ("Held", "Paused")),
     "paused-resumed": Walk(s.paused, unpause, PROMOTED),
+    "paused-without-a-gateway-promoted-step": Walk(s.paused, at_once(gateways(), promote_step, unpause), PROMOTED),
     "paused-promoted-full": Walk(s.paused, ask("promote"), PROMOTED),
     "pause-annotation": Walk(s.observing, lambda c: c.annotate("pause", "true"), ("Held", "Paused")),
     "pause-in-plan": Walk(
