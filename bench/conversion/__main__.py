@@ -21,6 +21,7 @@ import numpy as np
 import onnxruntime
 
 from bench.conversion.networks import write_calibration, write_resnet50
+from bench.published import publish
 from example_models.build import build
 from visionmodel_contract.conversion import (
     CalibrationOptions,
@@ -258,9 +259,7 @@ def main() -> None:
     if only_print:
         print(text)
         return
-    known = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else f"# Benchmarks\n\n{BEGIN}\n{END}\n"
-    before, _, rest = known.partition(BEGIN)
-    DOCUMENT.write_text(before + text + rest.partition(END)[2], encoding="utf-8")
+    publish(DOCUMENT, text, (BEGIN, END))
 
 
 if __name__ == "__main__":

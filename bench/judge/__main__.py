@@ -10,6 +10,7 @@ from bench.judge import cells
 from bench.judge.document import BEGIN, END, document
 from bench.judge.measure import CHUNK, REPLAYED, measured
 from bench.judge.totals import QUESTIONS, SCORES, answered, scored
+from bench.published import publish
 from visionmodel_operator.core import sequential
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "benchmarks-judge.md"
@@ -43,9 +44,7 @@ def main() -> None:
     if only_print:
         print(text)
         return
-    known_text = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else f"# The judge\n\n{BEGIN}\n{END}\n"
-    before, _, rest = known_text.partition(BEGIN)
-    DOCUMENT.write_text(before + text + rest.partition(END)[2], encoding="utf-8")
+    publish(DOCUMENT, text, (BEGIN, END))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.published import publish
+
 from e2e.scene import Scene
 
 BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
@@ -63,6 +65,4 @@ def table_of(rows: Sequence[FaultRow]) -> str:
 
 def write_table(rows: Sequence[FaultRow], path: Path) -> None:
     """Put the table in place of the one in a document."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    path.write_text(f"{before}{BEGIN}\n{table_of(rows)}\n{END}{after}", encoding="utf-8")
+    publish(path, f"{BEGIN}\n{table_of(rows)}\n{END}", (BEGIN, END))

@@ -86,9 +86,8 @@ def _announce(view: View, moved: VisionModelStatus) -> tuple[Event, ...]:
         events.append(Event(reason, text, reason is Reason.REJECTED))
     corrected = moved.traffic.corrected_at if moved.traffic else None
     if corrected is not None and (before.traffic is None or corrected != before.traffic.corrected_at):
-        route = view.snapshot.route
-        writers = ", ".join(route.foreign_managers) if route and route.foreign_managers else "an unnamed writer"
-        events.append(Event("RouteCorrected", f"The HTTPRoute was changed by {writers} and is put right.", True))
+        text = f"The HTTPRoute was changed by {view.other_writers} and is put right."
+        events.append(Event("RouteCorrected", text, True))
     return tuple(events)
 
 

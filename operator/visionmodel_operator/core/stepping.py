@@ -69,7 +69,10 @@ def observing(view: View, verdict: Verdict | None) -> VisionModelStatus:
     if is_paused(view):
         return memory.hold(status, Reason.PAUSED, pause_message(view), view.now)
     if _is_contested(view):
-        return memory.hold(status, Reason.SPLIT_MISMATCH, _contest(view), view.now)
+        message = (
+            f"{view.other_writers} {CONTESTED}, which is put right once a minute; take the route from that writer."
+        )
+        return memory.hold(status, Reason.SPLIT_MISMATCH, message, view.now)
     if isinstance(verdict, Inconclusive) and verdict.reason == UPSTREAM_INCIDENT:
         return memory.hold(status, Reason.UPSTREAM_INCIDENT, verdict.message, view.now)
     is_judged = _is_judged(step.weight_ppm)
@@ -87,12 +90,6 @@ def observing(view: View, verdict: Verdict | None) -> VisionModelStatus:
 def _is_contested(view: View) -> bool:
     """Return whether another writer has changed the route again before it may be put right again."""
     return view.traffic.verified_at is not None and not view.is_route_as_recorded
-
-
-def _contest(view: View) -> str:
-    route = view.snapshot.route
-    writers = ", ".join(route.foreign_managers) if route and route.foreign_managers else "an unnamed writer"
-    return f"{writers} {CONTESTED}, which is put right once a minute; take the route from that writer."
 
 
 def _is_judged(weight_ppm: int) -> bool:

@@ -123,6 +123,12 @@ class View:
         return route.ours and route.weights_ppm == tuple(self.traffic.weights_ppm) and route.backends == backends
 
     @property
+    def other_writers(self) -> str:
+        """Who else has written the route, for a sentence."""
+        route = self.snapshot.route
+        return ", ".join(route.foreign_managers) if route and route.foreign_managers else "an unnamed writer"
+
+    @property
     def is_route_accepted(self) -> bool:
         """Whether the gateway has accepted the recorded split."""
         if not self.has_gateway or not self.traffic.slots:
