@@ -181,6 +181,7 @@ ENGINES: Json = {
             "hardwareCompatibility": "AmperePlus",
             "versionCompatible": True,
             "sparseWeights": True,
+            "refit": True,
         },
     },
 }

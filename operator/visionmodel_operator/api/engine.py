@@ -82,3 +82,9 @@ class TensorRTOptions(ApiModel):
         default=False,
         description="Let TensorRT use weights of which two in four are zero; others are left as they are.",
     )
+    refit: bool = Field(
+        default=False,
+        description="Build an engine whose weights TensorRT's Refitter can replace in seconds, for a program of yours"
+        " that fetches it; servers never refit, other weights are another revision. The gates judge it as it is built."
+        " It may be slower, since no kernel may rely on the weights' values.",
+    )

@@ -126,6 +126,7 @@ def engine_options(spec: VisionModelSpec) -> EngineOptions:
         optimization_level=options.optimization_level,
         hardware_compatibility=options.hardware_compatibility,
         version_compatible=options.version_compatible,
+        refittable=options.refit,
         sparse_weights=options.sparse_weights,
     )
 

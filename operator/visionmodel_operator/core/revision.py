@@ -76,6 +76,7 @@ DEFAULTS_V1: Final[dict[str, Any]] = {
     "conversion.tensorrt.hardwareCompatibility": "None",
     "conversion.tensorrt.versionCompatible": False,
     "conversion.tensorrt.sparseWeights": False,
+    "conversion.tensorrt.refit": False,
 }
 """Values that scheme 1 leaves out of the hash, by path; a map or list is compared as a whole, as the API server
 defaults it as a whole. Frozen: a field that is new in the API gets a new row, an existing row never changes. A

@@ -4,8 +4,9 @@ from itertools import permutations
 
 import pytest
 
+from visionmodel_contract.build import EngineOptions, EngineTarget, ShapeRange
 from visionmodel_contract.conversion import CalibrationOptions, ConversionOptions, GatesRequest
-from visionmodel_contract.keys import export_key, gate_key, prepare_key
+from visionmodel_contract.keys import build_key, engine_key, export_key, gate_key, prepare_key
 from visionmodel_contract.precision import ExportFormat, Precision, PruningPattern, Quantizer
 
 SOURCE, ARTIFACT = "sha256:" + "0a" * 32, "ab" * 16
@@ -32,6 +33,22 @@ def test_keys_of_before_modelopt_stay_and_it_makes_another_artifact() -> None:
     }
     assert by[Quantizer.ONNX_RUNTIME] == "c922347f2e46f6c66b7350938e1b938c"
     assert by[Quantizer.MODEL_OPT] != by[Quantizer.ONNX_RUNTIME]
+
+
+def test_engines_of_before_refit_stay_and_a_refittable_one_is_another() -> None:
+    target = EngineTarget(
+        tensorrt="11.2.1.2", cuda="13.0", product="NVIDIA L4", compute_capability="8.9", multiprocessors=58
+    )
+    keys = {
+        refittable: (
+            engine_key(SOURCE, options, target),
+            build_key(ARTIFACT, options, product="NVIDIA-L4", resource_name="gpu", node_selector={}, image="i"),
+        )
+        for refittable in (False, True)
+        for options in (EngineOptions(batch=ShapeRange(min=1, opt=4, max=8), refittable=refittable),)
+    }
+    assert keys[False] == ("b82ea1c1b4875a9f70589e4c62fc6db9", "9422db91033a74bc2eba0b70722b3209")
+    assert not set(keys[True]) & set(keys[False])
 
 
 def test_pruning_makes_another_artifact() -> None:

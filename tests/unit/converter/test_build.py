@@ -172,6 +172,7 @@ def test_the_report_is_the_artifacts_with_the_engine_in_it(bench: Bench) -> None
     assert (report.engine.prepare_key, report.engine.options) == (PREPARE_KEY, OPTIONS)
     assert [result.batch for result in report.engine.speed] == [1, 2, 4]
     statement = json.loads((found.model.parent / "provenance.json").read_text())
+    assert statement["predicate"]["buildDefinition"]["externalParameters"]["options"]["refittable"] is False
     assert statement["subject"][0]["name"] == "model.plan"
     assert statement["predicate"]["buildDefinition"]["internalParameters"]["engineKey"] == KEY
 

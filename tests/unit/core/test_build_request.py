@@ -48,6 +48,7 @@ OTHER_ENGINES: dict[str, VisionModelSpec] = {
     "compatibility": spec({"tensorrt": {"hardwareCompatibility": "AmperePlus"}}),
     "versions": spec({"tensorrt": {"versionCompatible": True}}),
     "sparsity": spec({"tensorrt": {"sparseWeights": True}}),
+    "refit": spec({"tensorrt": {"refit": True}}),
     "batch": spec({"batch": {"max": 16}}),
     "usual batch": spec({"batch": {"opt": 4, "max": 8}}),
     "served batch": spec(serving={"batching": {"maxBatchSize": 4}}),
@@ -74,6 +75,7 @@ SAME_ENGINES: dict[str, VisionModelSpec] = {
                 "hardwareCompatibility": "None",
                 "versionCompatible": False,
                 "sparseWeights": False,
+                "refit": False,
             },
         }
     ),
@@ -133,7 +135,7 @@ def test_options() -> None:
             {
                 "batch": {"max": 32},
                 "dynamicShapes": [{"input": "x", "axis": 2, "min": 64, "opt": 128, "max": 256}],
-                "tensorrt": {"workspace": "512Mi", "hardwareCompatibility": "SameComputeCapability"},
+                "tensorrt": {"workspace": "512Mi", "hardwareCompatibility": "SameComputeCapability", "refit": True},
             }
         )
     )
@@ -141,6 +143,7 @@ def test_options() -> None:
     assert options.dynamic_shapes == (DynamicAxis(input="x", axis=2, range=ShapeRange(min=64, opt=128, max=256)),)
     assert options.workspace_bytes == 512 * 1024**2
     assert options.hardware_compatibility is HardwareCompatibility.SAME_COMPUTE_CAPABILITY
+    assert options.refittable
     unset = engine_options(spec(serving={"batching": {"maxBatchSize": 0}}))
     assert unset.batch == ShapeRange(min=1, opt=1, max=1)
 

@@ -59,6 +59,7 @@ GOLDEN = {
     "smallest segmenter": ({**MINIMAL, "task": {"type": "Segmentation"}}, "9a2b8a2ab8"),
     "full, classifier": (earlier(CLASSIFIER), "378516d37d"),
     "one default GPU": ({**MINIMAL, "accelerators": [{}]}, "48583b7244"),
+    "full, engines": (without(("conversion", "tensorrt", "refit"), ENGINES), "e83f7b647c"),
 }
 
 
@@ -135,6 +136,7 @@ CHANGED = {
     "pruning": without(("conversion", "pruning")),
     "exports": edited(("conversion", "exports"), ["TFLite"]),
     "engines": ENGINES,
+    "engines, refit": edited(("conversion", "tensorrt", "refit"), False, ENGINES),
     "engines, default options": edited(("conversion", "tensorrt"), {}, ENGINES),
     "engines, batch": edited(("conversion", "batch", "max"), 16, ENGINES),
     "engines, shapes": edited(("conversion", "dynamicShapes"), [], ENGINES),
@@ -224,7 +226,9 @@ def test_table_is_frozen() -> None:
         for path, value in DEFAULTS_V1.items()
         if path.startswith(("conversion.dynamicShapes", "conversion.tensorrt"))
     }
-    later = {*tasks, *types, *precisions, *inputs, *exports, *engines, quantizer}
+    refit = "conversion.tensorrt.refit"
+    del engines[refit]
+    later = {*tasks, *types, *precisions, *inputs, *exports, *engines, quantizer, refit}
     first = {path: value for path, value in DEFAULTS_V1.items() if path not in later}
     assert digest_of(first) == "1c5c8471aa0b82857501a2f8a091b963a23c1d3a05b05c6365c02f483d401289"
     assert digest_of(tasks) == "1df677181b6dc3a8e4b41f3efb8f9ba06869ede37b76f7e026a28d4a46a6051f"
@@ -234,6 +238,7 @@ def test_table_is_frozen() -> None:
     assert DEFAULTS_V1[quantizer] == "ONNXRuntime"
     assert digest_of(exports) == "c603e448c3a1de1423696bddf757586330c098335695b82ec2d2b4532509a2ed"
     assert digest_of(engines) == "6cd0d4368930db8cc8555cd82a20cee8c8ff97e1f53e1e14999d6a16ca0d79b0"
+    assert DEFAULTS_V1[refit] is False
 
 
 TYPE_DEFAULTS = {
