@@ -120,6 +120,14 @@ ENGINE_SPEC = GPU_SPEC.model_copy(
     }
 )
 
+JETSON_SPEC = ENGINE_SPEC.model_copy(
+    update={
+        "accelerators": spec(
+            accelerators=[{"product": "NVIDIA-Jetson-AGX-Orin", "nodeSelector": {"kubernetes.io/arch": "arm64"}}]
+        ).accelerators
+    }
+)
+
 DETECTION_SPEC = spec(
     task={"type": "Detection", "labels": ["circle", "square", 'tri"angle'], "output": {"decoder": "Grid"}},
     serving={"resources": {"requests": {"cpu": "2500m"}}},
@@ -191,8 +199,8 @@ def request(**changes: Any) -> ConversionRequest:
     return ConversionRequest(**{**values, **changes})
 
 
-def build_request(index: int = 0) -> BuildRequest:
-    builds = builds_of(ENGINE_SPEC, artifact().key, ref=REF, revision=REVISION, platform=PLATFORM)
+def build_request(index: int = 0, of: VisionModelSpec = ENGINE_SPEC) -> BuildRequest:
+    builds = builds_of(of, artifact().key, ref=REF, revision=REVISION, platform=PLATFORM)
     return builds[index].request
 
 
@@ -207,7 +215,7 @@ def plain(found: Iterable[Operation]) -> list[dict[str, Any]]:
     return [{"operation": type(one).__name__, **_opened(json.loads(json.dumps(asdict(one))))} for one in found]
 
 
-SENT = (request().to_json(), build_request(1).to_json())
+SENT = (request().to_json(), build_request(1).to_json(), build_request(0, JETSON_SPEC).to_json())
 
 
 def _opened(value: Any) -> Any:
@@ -266,6 +274,12 @@ CASES: Mapping[str, tuple[Action, Snapshot]] = {
     "build": (
         StartBuild(f"shapes-{REVISION}-build-1", build_request(1), ENGINE_SPEC, ENGINE_SPEC.accelerators[1]),
         snapshot(spec=ENGINE_SPEC),
+    ),
+    "build-jetson": (
+        StartBuild(
+            f"shapes-{REVISION}-build-0", build_request(0, JETSON_SPEC), JETSON_SPEC, JETSON_SPEC.accelerators[0]
+        ),
+        snapshot(spec=JETSON_SPEC),
     ),
     "conversion": (StartConversion(f"shapes-{REVISION}-prepare", request(), CPU_SPEC), snapshot()),
     "conversion-by-identity": (
