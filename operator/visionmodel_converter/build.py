@@ -6,7 +6,7 @@ everything here runs without one, too. Nothing becomes visible before every gate
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Final
@@ -16,9 +16,8 @@ import onnxruntime
 
 from visionmodel_contract.artifact import PLAN_FILE
 from visionmodel_contract.build import BuildRequest
-from visionmodel_contract.conversion import MetricGoal
 from visionmodel_contract.keys import engine_key
-from visionmodel_contract.precision import Goal, Precision
+from visionmodel_contract.precision import Precision
 from visionmodel_contract.report import (
     EngineInfo,
     GateResult,
@@ -35,7 +34,7 @@ from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.data_checks import Role, refuse_bad_data
 from visionmodel_converter.gates.edge_cases import check_edge_cases, refuse_failed_edge_cases
-from visionmodel_converter.gates.goals import LABELLED_METRICS, Measured, goals_of, judge, refuse_missed_goals
+from visionmodel_converter.gates.goals import goals_of, judge, refuse_missed_goals
 from visionmodel_converter.gates.parity import measure
 from visionmodel_converter.gates.proof import refuse_missing_precision
 from visionmodel_converter.gates.speed import OTHER_DEVICE, Clock, measure_speed, refuse_missed_speed, speed_gates
@@ -44,6 +43,7 @@ from visionmodel_converter.graph.limits import limits_of
 from visionmodel_converter.graph.onnx_model import CheckedModel, load_checked
 from visionmodel_converter.graph.session import Outputs, Run, Tensors, open_session, random_inputs
 from visionmodel_converter.journal import Journal
+from visionmodel_converter.losses import against_source, refuse_unknown_source
 from visionmodel_converter.provenance import engine_statement, package_versions
 from visionmodel_converter.report import EdgeCaseResult, EngineReport, FullReport
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Retry
@@ -259,46 +259,6 @@ def _parity(
     measured = against_source(measured, prepared.report, data)
     agreement = {name: one.value for name, one in sorted(measured.items()) if isfinite(one.value)}
     return agreement, judge(goals, measured)
-
-
-def against_source(measured: dict[str, Measured], report: FullReport, data: Data | None) -> dict[str, Measured]:
-    """Return labelled metrics beside the value of the model as it came, where the artifact's report has it.
-
-    Otherwise a loss in the artifact and one in the engine would each be allowed in full. The same data only: another
-    dataset has another value.
-    """
-    known = _source_values(report, data)
-    return {name: replace(one, source_value=known[name]) if name in known else one for name, one in measured.items()}
-
-
-def refuse_unknown_source(goals: tuple[MetricGoal, ...], report: FullReport, data: Data | None) -> None:
-    """Raise MetricNotApplicable for a goal that allows a loss of a pruned artifact whose source's value nobody knows.
-
-    Beside the artifact alone, what pruning has cost already would be allowed once more.
-    """
-    known = _source_values(report, data)
-    relative = [goal.name for goal in goals if goal.name in LABELLED_METRICS and goal.goal is not Goal.THRESHOLD]
-    unknown = [name for name in relative if name not in known]
-    if report.pruning is None or not unknown:
-        return
-    judged = "no dataset" if report.dataset_uri is None else f"{report.dataset_uri} ({report.dataset_digest})"
-    raise ConversionFailure(
-        Reason.METRIC_NOT_APPLICABLE,
-        f"gates.parity.metrics: {', '.join(unknown)} may lose so much of the source's value, which is not known here:"
-        f" the artifact is pruned, and {tag_of(report.key)} was judged on {judged}; give the goal as a threshold, or"
-        " name the same data and metrics",
-    )
-
-
-def _source_values(report: FullReport, data: Data | None) -> dict[str, float]:
-    """Return the labelled metrics of the model as it came on these data, as far as the artifact's report has them."""
-    if data is None or data.file.digest != report.dataset_digest:
-        return {}
-    return {
-        gate.metric: gate.source_value
-        for gate in report.gates
-        if gate.metric in LABELLED_METRICS and gate.source_value is not None
-    }
 
 
 def _times(job: BuildJob, prepared: Prepared, loaded: LoadedEngine) -> tuple[SpeedResult, ...]:
