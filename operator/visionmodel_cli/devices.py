@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 from visionmodel_operator.api.spec import Accelerator, VisionModelSpec
 from visionmodel_operator.api.status import PlanStep
-from visionmodel_operator.core.weights import canary_replicas
+from visionmodel_operator.core.plan import plan_from_steps, planned_replicas, sets_scale
 from visionmodel_operator.render.pods import GPU_PRODUCT_LABEL
 from visionmodel_operator.render.serving import replicas_by_deployment
 
@@ -46,11 +47,9 @@ def full_replicas(spec: VisionModelSpec) -> int:
 
 
 def canary_pods(spec: VisionModelSpec, plan: Sequence[PlanStep]) -> tuple[int, ...]:
-    """Return the canary's pods in each step; a step never has fewer than one before it."""
-    pods: list[int] = []
-    for step in plan:
-        pods.append(max(canary_replicas(full_replicas(spec), step.weight_ppm), *pods[-1:], 0))
-    return tuple(pods)
+    """Return the canary's pods in each step; only where the plan sets them has a step fewer than one before it."""
+    planned = [planned_replicas(full_replicas(spec), step) for step in plan]
+    return tuple(planned if sets_scale(plan) else accumulate(planned, max))
 
 
 def device_needs(
@@ -58,16 +57,20 @@ def device_needs(
 ) -> tuple[DeviceNeed, ...]:
     """Return the need per accelerator; `nodes` and `pods` are Kubernetes objects, None where no cluster was asked."""
     known, running = None if nodes is None else tuple(nodes), tuple(pods)
-    share = replicas_by_deployment(full_replicas(spec), max(1, len(spec.accelerators)))
+    kinds = max(1, len(spec.accelerators))
+    share = replicas_by_deployment(full_replicas(spec), kinds)
+    largest = max((full_replicas(spec), *canary_pods(spec, plan_from_steps(spec.rollout.steps))))
     return tuple(
         DeviceNeed(
             accelerator.resource_name,
             accelerator.product,
             pods_each * accelerator.count,
-            pods_each * accelerator.count,
+            canary_each * accelerator.count,
             None if known is None else _free(accelerator, known, running),
         )
-        for accelerator, pods_each in zip(spec.accelerators, share, strict=False)
+        for accelerator, pods_each, canary_each in zip(
+            spec.accelerators, share, replicas_by_deployment(largest, kinds), strict=False
+        )
     )
 
 

@@ -20,7 +20,7 @@ from visionmodel_cli.rollout_plan import RolloutPlan, document_of, has_error_tes
 from visionmodel_cli.terminal import Context, Format, Kubeconfig, Namespace, Output, failures_told, print_answer
 from visionmodel_operator.api.v1alpha1 import VisionModelSpec, parse_spec
 from visionmodel_operator.core.forecast import RUNS, ExpectedTraffic, forecast
-from visionmodel_operator.core.weights import plan_from_steps
+from visionmodel_operator.core.plan import plan_from_steps
 from visionmodel_operator.errors import UserError
 
 app = typer.Typer()

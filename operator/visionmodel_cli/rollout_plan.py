@@ -8,7 +8,7 @@ from visionmodel_cli.devices import DeviceNeed, canary_pods
 from visionmodel_operator.api.spec import Analysis, OnInconclusive, VisionModelSpec
 from visionmodel_operator.core.forecast import ExpectedTraffic, Forecast, RatioForecast, StepTimes
 from visionmodel_operator.core.judge_config import ErrorRate, alpha_per_test, config_from_analysis, min_samples
-from visionmodel_operator.core.weights import plan_from_steps
+from visionmodel_operator.core.plan import plan_from_steps
 
 DOUBLING = 2.0
 FEW = 0.5

@@ -14,6 +14,7 @@ from visionmodel_operator.api.conditions import ConditionType, Phase
 from visionmodel_operator.api.spec import Analysis
 from visionmodel_operator.api.status import RolloutStatus, VisionModelStatus
 from visionmodel_operator.core import memory, names
+from visionmodel_operator.core.header_route import in_words
 from visionmodel_operator.core.judge import (
     ErrorRate,
     JudgeConfig,
@@ -27,6 +28,7 @@ from visionmodel_operator.core.judge import (
 )
 from visionmodel_operator.core.judge_config import Metric
 from visionmodel_operator.core.judge_state import MetricState
+from visionmodel_operator.core.plan import headers_at
 from visionmodel_operator.core.requests import requests_for
 from visionmodel_operator.core.sequential.logarithms import log_threshold
 from visionmodel_operator.core.weights import WHOLE
@@ -60,12 +62,14 @@ class Step:
     Attributes:
         weight: percent of the requests.
         at_least: shortest seconds; None: until promoted.
+        by_header: headers that lead to the canary besides, as `name=value`; None: none do.
     """
 
     number: int
     weight: float
     at_least: float | None
     state: StepState
+    by_header: str | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,7 @@ def _steps(status: VisionModelStatus) -> tuple[Step, ...]:
             weight=round(step.weight_ppm * 100 / WHOLE, 4),
             at_least=step.min_seconds,
             state=_state(status.phase, index, rollout.step),
+            by_header=in_words(headers_at(rollout.plan, index)) or None,
         )
         for index, step in enumerate(rollout.plan)
     )

@@ -53,7 +53,8 @@ def _steps(steps: tuple[Step, ...]) -> RenderableType:
     for index, step in enumerate(steps):
         mark, style = STEP_MARKS[step.state]
         line.append("  " if index else "")
-        line.append(f"{mark} {step.weight:g} %{_time(step)}", style=style)
+        beside = f" and {step.by_header}" if step.by_header else ""
+        line.append(f"{mark} {step.weight:g} %{beside}{_time(step)}", style=style)
     return line
 
 

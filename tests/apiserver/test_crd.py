@@ -30,6 +30,7 @@ SERVER_ONLY_REFUSALS = {
         ("conversion.batch.max:integral float", "conversion.dynamicShapes.0.max:integral float"),
         "CEL compares it with an integer before the number is normalised",
     ),
+    "rollout.steps.0.setCanaryScale.replicas:integral float": "CEL asks for it before the number is normalised",
 }
 """Specs that only the server refuses, with the reason why pydantic need not."""
 

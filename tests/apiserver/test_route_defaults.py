@@ -18,6 +18,7 @@ from visionmodel_devcluster.builds import built
 from visionmodel_devcluster.tools import TOOLS
 from visionmodel_operator.adapters.connection import connect
 from visionmodel_operator.api.spec import Traffic
+from visionmodel_operator.api.status import HeaderRouteStatus
 from visionmodel_operator.core.operations import ApplyWhole, Manifest
 from visionmodel_operator.core.snapshot import ObjectRef
 from visionmodel_operator.render.traffic import http_route
@@ -59,6 +60,25 @@ async def server(kubeconfig: Path) -> AsyncIterator[RealServer]:
 
 def route(ref: ObjectRef, traffic: dict[str, Any], *weights: int) -> Manifest:
     return http_route(ref, Traffic.model_validate(traffic), ("aaaaaaaaaa", "bbbbbbbbbb")[: len(weights)], weights)
+
+
+BY_HEADER = HeaderRouteStatus.model_validate(
+    {"revision": "bbbbbbbbbb", "match": [{"headerName": "x-canary", "headerValue": {"exact": "1"}}]}
+)
+
+
+@pytest.mark.parametrize("is_parked", [None, True], ids=["in force", "parked"])
+async def test_a_rule_for_a_header_is_stored_as_written_and_goes_again(
+    server: RealServer, is_parked: bool | None
+) -> None:
+    ref, traffic = await add_model(server), Traffic.model_validate(BARE)
+    slots, weights = ("aaaaaaaaaa", "bbbbbbbbbb"), (999_999, 1)
+    wanted = http_route(ref, traffic, slots, weights, BY_HEADER.model_copy(update={"parked": is_parked}))
+    await server.kube.perform(ref, ApplyWhole(wanted))
+    assert await spec_of(server) == wanted["spec"]
+    without = http_route(ref, traffic, slots, weights)
+    await server.kube.perform(ref, ApplyWhole(without))
+    assert await spec_of(server) == without["spec"]
 
 
 async def spec_of(server: RealServer) -> dict[str, Any]:

@@ -20,7 +20,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "visionmodel_operator.core"
-MODULES = ("rollout", "stepping", "conversions", "effects", "memory", "view", "timing", "requests", "evidence")
+MODULES = (
+    "rollout",
+    "stepping",
+    "conversions",
+    "effects",
+    "memory",
+    "view",
+    "timing",
+    "requests",
+    "evidence",
+    "plan",
+    "header_route",
+)
 TESTS = "tests/unit/core"
 LEFT_OUT = ("test_random_histories", "test_interruptions", "test_judge", "test_counters")
 TIMEOUT = 900

@@ -13,6 +13,7 @@ from schema.rules import RULES
 from schema.specs import CLASSIFIER, ENGINES, FULL, MINIMAL, Json, Path, edited, spec_schema, value_at, without
 from visionmodel_operator.api.base import DURATION_PATTERN, QUANTITY_PATTERN
 from visionmodel_operator.api.spec import URI_PATTERN
+from visionmodel_operator.api.steps import HEADER_NAME_PATTERN, HEADER_VALUE_PATTERN
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,14 @@ PATTERNS: dict[str, PatternSamples] = {
         ("30s", "1h30m", "500ms", "1500us", "999999h", "2.5s", "0001s", "1m1m"),
         ("", "30", "s", "-5s", "5 m", "1d", "PT30S", "1.5", ".5s", "5S", "1s\n", "1_000s", "1234567s", "１s", "1ns"),
         lambda length: "1h" * (length // 2) if length % 2 == 0 else "1ms" + "1h" * ((length - 3) // 2),
+    ),
+    HEADER_NAME_PATTERN: PatternSamples(
+        ("x-canary", "X-Canary", "X1"),
+        ("", "-x", "x-", "x canary", "x_canary", "x:", "x-canary\n", "x-canäry"),
+        lambda length: "x" * length,
+    ),
+    HEADER_VALUE_PATTERN: PatternSamples(
+        ("1", "a=b;c", "!~"), ("", "a b", " a", "a\n", "ä", "\x7f"), lambda length: "~" * length
     ),
     QUANTITY_PATTERN: PatternSamples(
         ("1", "500m", "0.5", "2Gi", "100k"),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from visionmodel_contract.precision import ExportFormat, Goal, Precision
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
+from visionmodel_operator.api.spec import HeaderMatch
 from visionmodel_operator.api.status import (
     CanaryStatus,
     CandidateStatus,
@@ -15,6 +16,7 @@ from visionmodel_operator.api.status import (
     EngineStatus,
     ExportStatus,
     GateStatus,
+    HeaderRouteStatus,
     HistoryEntry,
     HoldStatus,
     KnownRevision,
@@ -30,6 +32,7 @@ from visionmodel_operator.api.status import (
 
 BEGAN = datetime(2026, 7, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 LATER = BEGAN + timedelta(minutes=5)
+HEADER = HeaderMatch.model_validate({"headerName": "x-canary", "headerValue": {"exact": "1"}})
 STABLE, CANARY = "7c9f2a41d0", "91be04c7aa"
 
 FULL_STATUS = VisionModelStatus(
@@ -133,13 +136,17 @@ FULL_STATUS = VisionModelStatus(
         changed_at=BEGAN,
         verified_at=LATER,
         corrected_at=LATER,
+        header_route=HeaderRouteStatus(revision=CANARY, match=[HEADER], parked=True),
     ),
     rollout=RolloutStatus(
         revision=CANARY,
         attempt=2,
         previous=STABLE,
         started_at=BEGAN,
-        plan=[PlanStep(weight_ppm=50_000, min_seconds=60.5), PlanStep(weight_ppm=125_000)],
+        plan=[
+            PlanStep(weight_ppm=50_000, min_seconds=60.5, headers=[HEADER], replicas=2),
+            PlanStep(weight_ppm=125_000, scale_ppm=500_000),
+        ],
         plan_digest="0123456789abcdef",
         analysis={"interval": "5s", "metrics": [{"name": "errors"}]},
         step=1,

@@ -8,6 +8,7 @@ _METRIC = ("rollout", "analysis", "metrics", 0)
 _RANGE = ("rollout", "analysis", "metrics", 2, "thresholdRange")
 _ENV = ("serving", "pod", "env", 0, "name")
 _STEP = ("rollout", "steps", 0)
+_HEADER = {"headerName": "x-canary", "headerValue": {"exact": "1"}}
 _INTERVAL = ("rollout", "analysis", "interval")
 _METHOD = ("rollout", "analysis", "method")
 _TASK = ("task",)
@@ -298,9 +299,35 @@ RULES: dict[str, RuleCases] = {
             "LD_LIBRARY_PATH": edited(_ENV, "LD_LIBRARY_PATH"),
         },
     ),
-    "a step has exactly one of setWeight and pause": RuleCases(
-        {"weight 0": edited(_STEP, {"setWeight": 0}), "endless pause": edited(_STEP, {"pause": {}})},
-        {"neither": edited(_STEP, {}), "both": edited(_STEP, {"setWeight": 5, "pause": {}})},
+    "a step has exactly one of setWeight, pause, setHeaderRoute and setCanaryScale": RuleCases(
+        {
+            "weight 0": edited(_STEP, {"setWeight": 0}),
+            "less than a percent": edited(_STEP, {"setWeight": 0.0001}),
+            "endless pause": edited(_STEP, {"pause": {}}),
+            "header": edited(_STEP, {"setHeaderRoute": {"match": [_HEADER]}}),
+            "no header any more": edited(_STEP, {"setHeaderRoute": {}}),
+            "scale": edited(_STEP, {"setCanaryScale": {"replicas": 2}}),
+        },
+        {
+            "none": edited(_STEP, {}),
+            "weight and pause": edited(_STEP, {"setWeight": 5, "pause": {}}),
+            "header and scale": edited(_STEP, {"setHeaderRoute": {}, "setCanaryScale": {"replicas": 2}}),
+        },
+    ),
+    "setCanaryScale has exactly one of replicas, weight and matchTrafficWeight: true": RuleCases(
+        {
+            "replicas": edited(_STEP, {"setCanaryScale": {"replicas": 1}}),
+            "weight": edited(_STEP, {"setCanaryScale": {"weight": 0.5}}),
+            "traffic": edited(_STEP, {"setCanaryScale": {"matchTrafficWeight": True}}),
+        },
+        {
+            "none": edited(_STEP, {"setCanaryScale": {}}),
+            "two": edited(_STEP, {"setCanaryScale": {"replicas": 1, "weight": 5}}),
+            "not by traffic": edited(_STEP, {"setCanaryScale": {"matchTrafficWeight": False}}),
+            "replicas and not by traffic": edited(
+                _STEP, {"setCanaryScale": {"replicas": 1, "matchTrafficWeight": False}}
+            ),
+        },
     ),
     "a Threshold metric needs query and thresholdRange": RuleCases(
         {

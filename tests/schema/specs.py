@@ -110,7 +110,12 @@ FULL: Json = {
     },
     "rollout": {
         "strategy": "Canary",
-        "steps": [{"setWeight": 12.5}, {"pause": {"duration": "1m"}}],
+        "steps": [
+            {"setCanaryScale": {"replicas": 2}},
+            {"setHeaderRoute": {"match": [{"headerName": "x-canary", "headerValue": {"exact": "1"}}]}},
+            {"setWeight": 12.5},
+            {"pause": {"duration": "1m"}},
+        ],
         "onNewRevision": "Queue",
         "paused": True,
         "drain": "10s",
@@ -163,8 +168,9 @@ CLASSIFIER: Json = {
         "input": {"colorSpace": "Gray", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
         "output": {"decoder": "Probabilities", "topK": 3, "scoreThreshold": 0.25},
     },
+    "rollout": {**FULL["rollout"], "steps": [{"setCanaryScale": {"weight": 50}}]},
 }
-"""FULL for the fields that no detector has."""
+"""FULL for the fields that no detector has, and another scale of the canary."""
 
 ENGINES: Json = {
     **FULL,
@@ -184,6 +190,7 @@ ENGINES: Json = {
             "refit": True,
         },
     },
+    "rollout": {**FULL["rollout"], "steps": [{"setCanaryScale": {"matchTrafficWeight": True}}]},
 }
 """The same with backend TensorRT, which makes one precision."""
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from visionmodel_operator.api.base import BY_NAME, ApiModel, Duration, distinct_names, duration_seconds, rule
+from visionmodel_operator.api.steps import Pause, Step
 
 
 class Strategy(StrEnum):
@@ -23,36 +24,6 @@ class OnNewRevision(StrEnum):
     RESTART = "Restart"
     QUEUE = "Queue"
     REJECT = "Reject"
-
-
-class Pause(ApiModel):
-    """Wait at the current weight: for a time, or until promoted when no duration is given."""
-
-    duration: Duration | None = Field(default=None, description="How long to wait; unset: until promoted.")
-
-
-class Step(ApiModel):
-    """One step of a canary: exactly one of its fields."""
-
-    model_config = ConfigDict(
-        **ApiModel.model_config,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule("has(self.setWeight) != has(self.pause)", "a step has exactly one of setWeight and pause")
-            ]
-        },
-    )
-
-    set_weight: Annotated[float, Field(ge=0, le=100)] | None = Field(
-        default=None, description="Percent of the requests that the canary gets from here on."
-    )
-    pause: Pause | None = Field(default=None, description="Wait at the current weight.")
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if (self.set_weight is None) == (self.pause is None):
-            raise ValueError("a step has exactly one of setWeight and pause")
-        return self
 
 
 class MetricType(StrEnum):
@@ -295,7 +266,7 @@ class Rollout(ApiModel):
             Step(set_weight=50),
             Step(pause=Pause(duration="5m")),
         ],
-        description="Weights and pauses in order; after the last one the canary is promoted.",
+        description="What happens in order; after the last step the canary is promoted.",
     )
     on_new_revision: OnNewRevision = Field(
         default=OnNewRevision.RESTART,

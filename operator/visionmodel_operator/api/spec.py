@@ -35,13 +35,12 @@ from visionmodel_operator.api.rollout import (
     OnInconclusive,
     OnMissingMetrics,
     OnNewRevision,
-    Pause,
     Rollout,
-    Step,
     Strategy,
     ThresholdRange,
 )
 from visionmodel_operator.api.source import LocalObjectReference, ModelFormat, ModelInput, ModelSource
+from visionmodel_operator.api.steps import CanaryScale, HeaderMatch, HeaderRoute, HeaderValue, Pause, Step
 from visionmodel_operator.api.task import (
     ColorSpace,
     Decoder,
@@ -62,6 +61,7 @@ __all__ = [
     "Analysis",
     "Batching",
     "Calibration",
+    "CanaryScale",
     "ColorSpace",
     "Conversion",
     "Decoder",
@@ -72,6 +72,9 @@ __all__ = [
     "Gates",
     "GatewayProtocol",
     "GatewayRef",
+    "HeaderMatch",
+    "HeaderRoute",
+    "HeaderValue",
     "ImageInput",
     "LabelMap",
     "LatencyGate",

@@ -15,6 +15,7 @@ from visionmodel_contract.report import CandidateRow, ExportInfo, GateResult, Te
 from visionmodel_operator.api.base import ApiModel
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
 from visionmodel_operator.api.rollout import OnNewRevision
+from visionmodel_operator.api.steps import HeaderMatches
 
 ShortText = Annotated[str, Field(max_length=1024)]
 Revision = Annotated[str, Field(max_length=63)]
@@ -195,6 +196,16 @@ class ConversionStatus(ApiModel):
     report: ConversionReport | None = Field(default=None, description="What was made.")
 
 
+class HeaderRouteStatus(ApiModel):
+    """The requests that go to one revision by a header."""
+
+    revision: Revision = Field(description="Where they go.")
+    match: HeaderMatches = Field(default=[], description="A request that fits any of these is one of them.")
+    parked: bool | None = Field(
+        default=None, description="true: its rule stands in the route and no request fits it, on its way in or out."
+    )
+
+
 class TrafficStatus(ApiModel):
     """The split that is meant to be in force; slots are places in the route's backendRefs."""
 
@@ -212,6 +223,9 @@ class TrafficStatus(ApiModel):
     )
     corrected_at: datetime | None = Field(
         default=None, description="When a foreign edit of the route was last put right."
+    )
+    header_route: HeaderRouteStatus | None = Field(
+        default=None, description="Requests that go to the canary by a header; unset: none do."
     )
 
 
@@ -236,6 +250,13 @@ class PlanStep(ApiModel):
 
     weight_ppm: int = Field(description="Canary's share in parts per million.")
     min_seconds: float | None = Field(default=None, description="Shortest time; unset: until promoted.")
+    headers: HeaderMatches | None = Field(
+        default=None, description="Headers by which requests reach the canary; unset: as in the step before."
+    )
+    replicas: int | None = Field(default=None, description="Canary's pods; unset: by a share.")
+    scale_ppm: int | None = Field(
+        default=None, description="Share of the full scale that the canary's pods are; unset: its share of the traffic."
+    )
 
 
 class HoldStatus(ApiModel):

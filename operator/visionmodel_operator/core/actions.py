@@ -10,6 +10,7 @@ from visionmodel_contract.build import BuildRequest
 from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.report import ArtifactInfo, ReportSummary
 from visionmodel_operator.api.spec import Accelerator, VisionModelSpec
+from visionmodel_operator.api.status import HeaderRouteStatus
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,12 @@ class EnsureFront:
 
 @dataclass(frozen=True)
 class EnsureRoute:
-    """HTTPRoute with the recorded slots and weights (parts per million)."""
+    """HTTPRoute with the recorded slots and weights (parts per million), and who reaches the canary by a header."""
 
     slots: tuple[str, ...]
     weights_ppm: tuple[int, ...]
     spec: VisionModelSpec
+    header_route: HeaderRouteStatus | None = None
 
 
 @dataclass(frozen=True)

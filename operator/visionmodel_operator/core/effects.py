@@ -38,6 +38,7 @@ from visionmodel_operator.core.conversions import (
     remembered,
     remembered_failure,
 )
+from visionmodel_operator.core.plan import sets_scale
 from visionmodel_operator.core.snapshot import JobState
 from visionmodel_operator.core.view import View
 
@@ -124,7 +125,10 @@ def _as_it_is(view: View, revision: str) -> int:
 
 
 def _candidate_replicas(view: View) -> int | None:
-    """Return the candidate's pods; None while it must not have any workload yet."""
+    """Return the candidate's pods; None while it must not have any workload yet.
+
+    It has fewer than before only where the plan says so, and only once the traffic that they are for is in force.
+    """
     rollout = view.rollout
     match view.status.phase:
         case Phase.CONVERTING:
@@ -135,6 +139,8 @@ def _candidate_replicas(view: View) -> int | None:
             return view.full_replicas
         case Phase.ABORTING:
             return None if rollout.swap is SwapStage.DRAINED else _as_it_is(view, rollout.revision)
+        case _ if sets_scale(rollout.plan) and rollout.step_started_at is not None:
+            return view.step_replicas
         case _:
             return max(view.step_replicas, _as_it_is(view, rollout.revision))
 
@@ -167,7 +173,7 @@ def _routes(view: View) -> tuple[Action, ...]:
     traffic = view.traffic
     if not view.has_gateway or not traffic.slots or traffic.verified_at is not None:
         return front
-    return (*front, EnsureRoute(tuple(traffic.slots), tuple(traffic.weights_ppm), view.spec))
+    return (*front, EnsureRoute(tuple(traffic.slots), tuple(traffic.weights_ppm), view.spec, traffic.header_route))
 
 
 def _front(view: View) -> tuple[Action, ...]:

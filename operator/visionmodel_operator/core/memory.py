@@ -13,6 +13,7 @@ from visionmodel_operator.api.spec import Analysis, OnNewRevision
 from visionmodel_operator.api.status import (
     ConversionStatus,
     DrainStatus,
+    HeaderRouteStatus,
     HistoryEntry,
     HoldStatus,
     KnownRevision,
@@ -22,6 +23,7 @@ from visionmodel_operator.api.status import (
     TrafficStatus,
     VisionModelStatus,
 )
+from visionmodel_operator.core.header_route import parked
 from visionmodel_operator.core.judge import config_from_analysis, verdict_of
 from visionmodel_operator.core.judge_state import JudgeState, initial_state, state_from_dict, state_to_dict
 from visionmodel_operator.core.weights import TRACE, WHOLE, slots_with, weight_of, weights_with
@@ -216,6 +218,11 @@ def set_share(status: VisionModelStatus, revision: str, weight_ppm: int, now: da
     return status.model_copy(update={"traffic": changed})
 
 
+def with_header_route(status: VisionModelStatus, header_route: HeaderRouteStatus | None) -> VisionModelStatus:
+    """Return the status with other requests that reach the canary by a header; `set_share` then has it written."""
+    return status.model_copy(update={"traffic": traffic_of(status).model_copy(update={"header_route": header_route})})
+
+
 def judge_state(rollout: RolloutStatus) -> JudgeState | None:
     """Return the judge's memory, None before the canary had traffic."""
     return state_from_dict(rollout.judge) if rollout.judge else None
@@ -228,17 +235,20 @@ def start_judging(status: VisionModelStatus, baseline_at: datetime, warmup: floa
 
 
 def start_swap(status: VisionModelStatus, leaving: str, now: datetime) -> VisionModelStatus:
-    """Reduce a leaving revision to a trace."""
+    """Reduce a leaving revision to a trace, where it has more; no header leads anywhere any longer."""
     traffic = traffic_of(status)
     staying = next((r for r in traffic.slots if r != leaving), leaving)
-    return with_rollout(set_share(status, staying, WHOLE - TRACE, now), swap=SwapStage.LEAVING, phase_started_at=now)
+    rest = WHOLE - min(TRACE, share_of(status, leaving))
+    swapped = set_share(with_header_route(status, parked(traffic.header_route)), staying, rest, now)
+    return with_rollout(swapped, swap=SwapStage.LEAVING, phase_started_at=now)
 
 
 def zero_share(status: VisionModelStatus, leaving: str, now: datetime) -> VisionModelStatus:
     """Take the trace away."""
     traffic = traffic_of(status)
     staying = next((r for r in traffic.slots if r != leaving), leaving)
-    return with_rollout(set_share(status, staying, WHOLE, now), swap=SwapStage.ZERO, phase_started_at=now)
+    swapped = set_share(with_header_route(status, None), staying, WHOLE, now)
+    return with_rollout(swapped, swap=SwapStage.ZERO, phase_started_at=now)
 
 
 def turn_back(status: VisionModelStatus, reason: Reason, message: str, now: datetime) -> VisionModelStatus:
@@ -248,7 +258,7 @@ def turn_back(status: VisionModelStatus, reason: Reason, message: str, now: date
     ended = with_rollout(
         status, ended=str(reason), ended_message=message[:4096], hold=None, drain=None, phase_started_at=now
     )
-    if share_of(status, rollout.revision) > 0:
+    if share_of(status, rollout.revision) > 0 or traffic_of(status).header_route is not None:
         ended = start_swap(ended, rollout.revision, now)
     else:
         ended = with_rollout(ended, swap=SwapStage.DRAINED)

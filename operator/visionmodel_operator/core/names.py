@@ -24,6 +24,8 @@ MAX_LABEL_LENGTH = 63
 DIGEST_DIGITS = 6
 
 REVISION_HEADER = "x-visionmodel-revision"
+PARKED_HEADER = "x-visionmodel-parked"
+"""Request header by which a rule is matched that is meant to get no request."""
 
 HTTP_PORT = 8000
 GRPC_PORT = 8001

@@ -4,11 +4,11 @@ from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core import memory
 from visionmodel_operator.core.effects import must_forget
+from visionmodel_operator.core.plan import plan_from_steps
 from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.revision import plan_digest
 from visionmodel_operator.core.view import View
 from visionmodel_operator.core.waiting import spec_to_keep
-from visionmodel_operator.core.weights import plan_from_steps
 
 
 def idle(view: View) -> VisionModelStatus:

@@ -20,12 +20,12 @@ from visionmodel_operator.api.status import (
 from visionmodel_operator.core import memory, names
 from visionmodel_operator.core.conversion_report import goals_in_words
 from visionmodel_operator.core.conversions import STARTING, current_job
-from visionmodel_operator.core.judge import config_from_analysis, verdict_of
+from visionmodel_operator.core.judge import config_from_analysis
 from visionmodel_operator.core.judge_errors import AUTO_IS_PAIRED
 from visionmodel_operator.core.judgeable import latency_judgeable
+from visionmodel_operator.core.progress import progress_message
 from visionmodel_operator.core.revision import plan_digest, revision_of
 from visionmodel_operator.core.snapshot import Snapshot
-from visionmodel_operator.core.verdict import Harm, NoData
 from visionmodel_operator.core.view import View
 from visionmodel_operator.core.waiting import newer_in_words, spec_on_trial
 from visionmodel_operator.core.weights import WHOLE
@@ -84,7 +84,7 @@ def project_status(
             "stable": _stable(view),
             "canary": _canary(view),
             "conversion": _conversion(view),
-            "message": _message(view),
+            "message": progress_message(view),
             "replicas": _live_replicas(view),
             "selector": _selector(view),
             "url": _url(view),
@@ -148,26 +148,6 @@ def _conversion(view: View) -> ConversionStatus | None:
         return conversion
     stage = job.progress_stage or (job.waiting or STARTING if job.finished is None else "Recording")
     return conversion.model_copy(update={"job": job.name, "stage": stage, "progress": job.progress_percent})
-
-
-def _message(view: View) -> str | None:
-    status, rollout = view.status, view.status.rollout
-    if rollout is None or status.phase is not Phase.PROGRESSING:
-        return status.message
-    state = memory.judge_state(rollout)
-    share = memory.share_of(status, rollout.revision) * 100 / WHOLE
-    where = f"Step {rollout.step + 1} of {len(rollout.plan)} at {share:g} %"
-    if state is None or status.reason != Reason.OBSERVING:
-        return f"{where}: {'waiting for the gateway' if status.reason == Reason.ROUTING else 'warming up'}"
-    verdict = verdict_of(state, config_from_analysis(view.analysis))
-    totals = verdict.totals
-    if isinstance(verdict, NoData):
-        return f"{where}: no data ({verdict.reason})"
-    seen = "harm seen" if isinstance(verdict, Harm) else "no harm seen"
-    return (
-        f"{where}: {totals.canary_requests:,} canary requests, {seen}"
-        f" (evidence {totals.evidence:.1f} of {totals.threshold:.1f})"
-    )
 
 
 def _live_replicas(view: View) -> int | None:

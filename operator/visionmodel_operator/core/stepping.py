@@ -6,6 +6,7 @@ from visionmodel_operator.api.spec import OnInconclusive, OnMissingMetrics
 from visionmodel_operator.api.status import SwapStage, VisionModelStatus
 from visionmodel_operator.core import memory
 from visionmodel_operator.core.counters import JUDGE_LAG
+from visionmodel_operator.core.header_route import next_header_route
 from visionmodel_operator.core.judge import Inconclusive, NoData, Pass, Verdict, start_step
 from visionmodel_operator.core.judge_state import state_to_dict
 from visionmodel_operator.core.requests import remember
@@ -29,14 +30,16 @@ def routing(view: View) -> VisionModelStatus:
             message = f"Fewer than {view.step_replicas} canary pods were ready in time."
             return memory.turn_back(status, Reason.PROGRESS_DEADLINE, message, view.now)
         return status
-    share = memory.share_of(status, rollout.revision)
-    is_arriving = share == TRACE and not view.is_split_in_force
-    if share != step.weight_ppm and not is_arriving:
+    share, header_route = memory.share_of(status, rollout.revision), view.traffic.header_route
+    towards = next_header_route(header_route, rollout.revision, view.step_headers)
+    is_parked = header_route is not None and header_route.parked is True
+    is_arriving = (share == TRACE or is_parked) and not view.is_split_in_force
+    if (share != step.weight_ppm or towards != header_route) and not is_arriving:
         if is_paused(view):
             return memory.hold(status, Reason.PAUSED, pause_message(view), view.now)
         # The gateway may learn of a new backend's endpoints a moment after the route: then only a trace would fail.
-        first = TRACE if share == 0 else step.weight_ppm
-        return memory.set_share(status, rollout.revision, first, view.now)
+        first = min(TRACE, step.weight_ppm) if share == 0 else step.weight_ppm
+        return memory.set_share(memory.with_header_route(status, towards), rollout.revision, first, view.now)
     if view.is_split_in_force:
         return _start_observing(view)
     if view.waited(view.traffic.changed_at, view.spec.rollout.route_timeout):
@@ -286,7 +289,7 @@ def _full_scale(view: View) -> VisionModelStatus:
 def _take_over(view: View) -> VisionModelStatus:
     moved = memory.make_stable(view.status, view.now)
     if not view.has_gateway:
-        moved = memory.set_share(moved, view.rollout.revision, WHOLE, view.now)
+        moved = memory.set_share(memory.with_header_route(moved, None), view.rollout.revision, WHOLE, view.now)
     drained = memory.start_drain(memory.with_rollout(moved, swap=None), view.now)
     message = f"Revision {view.rollout.revision} is stable; waiting for {view.rollout.previous} to be idle."
     return memory.evolve(drained, Phase.DRAINING, Reason.DRAINING, message)

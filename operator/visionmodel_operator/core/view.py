@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from visionmodel_operator.api.base import duration_delta, duration_seconds
-from visionmodel_operator.api.spec import Analysis, VisionModelSpec
+from visionmodel_operator.api.spec import Analysis, HeaderMatch, VisionModelSpec
 from visionmodel_operator.api.status import DrainStatus, PlanStep, RolloutStatus, TrafficStatus, VisionModelStatus
 from visionmodel_operator.core import names
 from visionmodel_operator.core.memory import traffic_of
+from visionmodel_operator.core.plan import headers_at, planned_replicas
 from visionmodel_operator.core.requests import Requests, requests_for
 from visionmodel_operator.core.snapshot import PodState, Snapshot
-from visionmodel_operator.core.weights import canary_replicas
 
 ROUTE_SETTLE = timedelta(seconds=1)
 """How long an accepted change of weight is left alone: measured on Envoy Gateway, the split is in force at once."""
@@ -67,7 +67,12 @@ class View:
         """Pods that the candidate needs for the current step; the first revision of all needs everything."""
         if self.stable is None or self.step is None:
             return self.full_replicas
-        return canary_replicas(self.full_replicas, self.step.weight_ppm)
+        return planned_replicas(self.full_replicas, self.step)
+
+    @property
+    def step_headers(self) -> tuple[HeaderMatch, ...]:
+        """Headers by which requests reach the candidate in the current step; only a gateway reads them."""
+        return headers_at(self.rollout.plan, self.rollout.step) if self.has_gateway else ()
 
     @cached_property
     def analysis(self) -> Analysis:

@@ -11,6 +11,7 @@ from typing import Final
 
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.spec import GatewayRef, Traffic
+from visionmodel_operator.api.status import HeaderRouteStatus
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import EnsureFront, EnsureRoute
 from visionmodel_operator.core.operations import Apply, ApplyWhole, Delete, Manifest, Operation
@@ -42,7 +43,11 @@ def ensure_route(action: EnsureRoute, snapshot: Snapshot) -> tuple[Operation, ..
     """Return the route with these slots and weights, or nothing where no gateway was named."""
     if not action.spec.traffic.gateway_refs:
         return ()
-    return (ApplyWhole(http_route(snapshot.ref, action.spec.traffic, action.slots, action.weights_ppm)),)
+    return (
+        ApplyWhole(
+            http_route(snapshot.ref, action.spec.traffic, action.slots, action.weights_ppm, action.header_route)
+        ),
+    )
 
 
 def delete_route(snapshot: Snapshot) -> tuple[Operation, ...]:
@@ -55,7 +60,7 @@ def desired_route(snapshot: Snapshot) -> Manifest | None:
     traffic = snapshot.status.traffic
     if snapshot.spec is None or not snapshot.spec.traffic.gateway_refs or traffic is None or not any(traffic.slots):
         return None
-    return http_route(snapshot.ref, snapshot.spec.traffic, traffic.slots, traffic.weights_ppm)
+    return http_route(snapshot.ref, snapshot.spec.traffic, traffic.slots, traffic.weights_ppm, traffic.header_route)
 
 
 def with_route_compared(snapshot: Snapshot) -> Snapshot:
@@ -68,20 +73,30 @@ def with_route_compared(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, route=replace(route, ours=is_owned and route.live.get("spec") == desired["spec"]))
 
 
-def http_route(ref: ObjectRef, traffic: Traffic, slots: Sequence[str], weights_ppm: Sequence[int]) -> Manifest:
+def http_route(
+    ref: ObjectRef,
+    traffic: Traffic,
+    slots: Sequence[str],
+    weights_ppm: Sequence[int],
+    header_route: HeaderRouteStatus | None = None,
+) -> Manifest:
     """Return the HTTPRoute.
 
-    One rule: the gateway names its counters by rule index and backend index, so both are part of the contract with
-    the judge.
+    The gateway names its counters by rule index and backend index, so both are part of the contract with the judge:
+    the split is the first rule, and the rule for a header stands behind it. It is asked first all the same, because
+    of two rules with one path the one with more headers comes first, wherever it stands.
     """
     gateways = traffic.gateway_refs
     hostnames = list(dict.fromkeys(hostname for gateway in gateways for hostname in gateway.hostnames))
-    rule: Json = {
-        "matches": [{"path": {"type": "PathPrefix", "value": f"/v2/models/{ref.name}"}}],
-        "backendRefs": backend_refs(ref.name, slots, weights_ppm),
-        "timeouts": {"request": gateway_duration(traffic.request_timeout)},
-    }
-    spec: Json = {"parentRefs": [_parent_ref(ref, gateway) for gateway in gateways], "rules": [rule]}
+    path = {"path": {"type": "PathPrefix", "value": f"/v2/models/{ref.name}"}}
+    timeouts = {"request": gateway_duration(traffic.request_timeout)}
+    split = {"matches": [path], "backendRefs": backend_refs(ref.name, slots, weights_ppm), "timeouts": timeouts}
+    rules: list[Json] = [split]
+    if header_route is not None:
+        matches = [{**path, "headers": [header]} for header in _headers(header_route)]
+        backend = _backend_ref(ref.name, header_route.revision, 1)
+        rules.append({"matches": matches, "backendRefs": [backend], "timeouts": timeouts})
+    spec: Json = {"parentRefs": [_parent_ref(ref, gateway) for gateway in gateways], "rules": rules}
     if hostnames:
         spec["hostnames"] = hostnames
     return {
@@ -90,6 +105,15 @@ def http_route(ref: ObjectRef, traffic: Traffic, slots: Sequence[str], weights_p
         "metadata": owned_metadata(ref, names.route(ref.name), names.object_labels(ref.name, "route")),
         "spec": spec,
     }
+
+
+def _headers(header_route: HeaderRouteStatus) -> list[Json]:
+    """Return the headers of which each alone leads to the revision; parked, one that no client has cause to send."""
+    if header_route.parked:
+        return [{"type": "Exact", "name": names.PARKED_HEADER, "value": header_route.revision}]
+    return [
+        {"type": "Exact", "name": match.header_name, "value": match.header_value.exact} for match in header_route.match
+    ]
 
 
 def backend_refs(name: str, slots: Sequence[str], weights_ppm: Sequence[int]) -> list[Json]:

@@ -7,7 +7,7 @@ import pytest
 from unit.core import builders
 from visionmodel_cli.devices import DeviceNeed, canary_pods, device_needs
 from visionmodel_operator.api.spec import Pause, Step
-from visionmodel_operator.core.weights import plan_from_steps
+from visionmodel_operator.core.plan import plan_from_steps
 
 GPU = "nvidia.com/gpu"
 L4 = {"nvidia.com/gpu.product": "NVIDIA-L4"}
@@ -82,3 +82,12 @@ def test_a_canary_has_its_share_of_the_pods_and_never_fewer_than_before() -> Non
     parts = [(50, "1m"), (10, "1m"), (80, "1m")]
     steps = [part for weight, time in parts for part in (Step(set_weight=weight), Step(pause=Pause(duration=time)))]
     assert canary_pods(spec(replicas=4), plan_from_steps(steps)) == (2, 2, 4)
+
+
+def test_a_plan_that_sets_the_canarys_pods_is_followed_up_and_down() -> None:
+    more, half = {"setCanaryScale": {"replicas": 5}}, {"setCanaryScale": {"weight": 50}}
+    steps = [more, {"setWeight": 5}, half, {"setWeight": 9}]
+    asked = builders.spec(1, serving={"replicas": 3}, accelerators=[{"product": "NVIDIA-L4"}], rollout={"steps": steps})
+    assert canary_pods(asked, plan_from_steps(asked.rollout.steps)) == (5, 2)
+    (need,) = device_needs(asked)
+    assert (need.stable, need.canary) == (3, 5)

@@ -33,6 +33,7 @@ WAITS = {
     "provisioning": f"ready pods of revision {NEW}",
     "without-a-device": "free devices for the canary's pods",
     "routing": "ready canary pods, and the gateway to accept the weights",
+    "by-header": "8 s more at this weight",
     "routing-second-step": "ready canary pods, and the gateway to accept the weights",
     "paused": "spec.rollout.paused: false",
     "metrics-gone": "metrics to be back",
@@ -119,6 +120,11 @@ def test_the_steps_with_the_current_one_marked() -> None:
 )
 def test_where_the_steps_are(state: str, expected: str) -> None:
     assert "".join(STEP_MARKS[step.state][0] for step in summary(state).steps) == expected
+
+
+def test_steps_name_the_headers_that_lead_to_the_canary() -> None:
+    line = next(line for line in printed(summary("by-header")) if line.startswith("Steps"))
+    assert line == "Steps      ▶ 0 % and x-canary=1 10s  · 10 % and x-canary=1 15s  · 50 % and x-canary=1 15s"
 
 
 def test_the_whole_view() -> None:

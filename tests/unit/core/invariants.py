@@ -5,7 +5,7 @@ import json
 from unit.core.simulated_cluster import Cluster
 from visionmodel_operator.api.conditions import ACTIVE_PHASES, ConditionType, Phase, Reason
 from visionmodel_operator.api.spec import OnNewRevision
-from visionmodel_operator.api.status import ConditionStatus, VisionModelStatus
+from visionmodel_operator.api.status import ConditionStatus, HeaderRouteStatus, VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_status
 from visionmodel_operator.core import memory
 from visionmodel_operator.core.actions import DeleteRevision, EnsureRoute, ScaleRevision
@@ -106,6 +106,15 @@ def _check_route_writes(cluster: Cluster, decision: Decision) -> None:
         for revision in {*before, *after}:
             jump = {before.get(revision, 0), after.get(revision, 0)}
             assert jump != {0, WHOLE}, f"{revision} jumps in one write: {before} to {after}"
+        _check_header_rule(route.header_route, action.header_route)
+
+
+def _check_header_rule(before: HeaderRouteStatus | None, after: HeaderRouteStatus | None) -> None:
+    """A rule that comes or goes has nobody to fit it."""
+    if (before is None) != (after is None):
+        changed = before or after
+        assert changed is not None
+        assert changed.parked, f"requests by a header meet a rule that is not there: {before} to {after}"
 
 
 def _check_waiting(decision: Decision) -> None:

@@ -86,6 +86,24 @@ def observing() -> Cluster:
     return cluster
 
 
+HEADER_STEPS: list[builders.Document] = [
+    {"setCanaryScale": {"replicas": 3}},
+    {"setHeaderRoute": {"match": [{"headerName": "x-canary", "headerValue": {"exact": "1"}}]}},
+    {"pause": {"duration": "10s"}},
+    {"setCanaryScale": {"matchTrafficWeight": True}},
+    *builders.STEPS,
+]
+
+
+@starting_point
+def by_header() -> Cluster:
+    """The canary has no share, and the requests with its header."""
+    cluster = with_candidate(rollout={"steps": HEADER_STEPS})
+    cluster.advance_to(("Progressing", "Observing"))
+    cluster.advance(2)
+    return cluster
+
+
 @starting_point
 def routing_second_step() -> Cluster:
     cluster = observing()
@@ -179,6 +197,7 @@ ON_TRIAL: Mapping[str, Callable[[], Cluster]] = {
     "without-a-device": without_a_device,
     "routing": routing,
     "observing": observing,
+    "by-header": by_header,
     "routing-second-step": routing_second_step,
     "paused": paused,
     "metrics-gone": metrics_gone,

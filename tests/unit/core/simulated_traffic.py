@@ -29,6 +29,7 @@ class Traffic:
         split: share in force by revision, parts per million.
         outages: (from, to) during which Prometheus did not run; `to` is None while it lasts.
         last_request: when a revision's pods last had one.
+        by_header: the revision that gets, besides, the requests with its header; no counter of the split has them.
     """
 
     rate: float = 20.0
@@ -37,12 +38,19 @@ class Traffic:
     latency_ms: dict[str, float] = field(default_factory=dict)
     outages: list[tuple[float, float | None]] = field(default_factory=list)
     last_request: dict[str, float] = field(default_factory=dict)
+    by_header: str | None = None
 
     def clone(self) -> "Traffic":
         """Return an independent copy."""
         totals = {revision: list(known) for revision, known in self.totals.items()}
         return Traffic(
-            self.rate, dict(self.split), totals, dict(self.latency_ms), list(self.outages), dict(self.last_request)
+            self.rate,
+            dict(self.split),
+            totals,
+            dict(self.latency_ms),
+            list(self.outages),
+            dict(self.last_request),
+            self.by_header,
         )
 
     @property
@@ -77,6 +85,9 @@ class Traffic:
             if requests >= 0.001:
                 count(revision, requests)
                 self.last_request[revision] = start + seconds
+        if self.by_header is not None:
+            count(self.by_header, seconds)
+            self.last_request[self.by_header] = start + seconds
 
     def evidence(self, request: EvidenceRequest, canary: str, stable: str, now: float) -> Evidence:
         """Answer what a pass asks Prometheus."""

@@ -13,7 +13,7 @@ from visionmodel_contract.conversion import ConversionRequest
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
-from visionmodel_operator.api.status import VisionModelStatus
+from visionmodel_operator.api.status import HeaderRouteStatus, VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_status
 from visionmodel_operator.core.actions import (
     Action,
@@ -106,6 +106,7 @@ class Route:
     written: datetime
     accepted: bool = False
     foreign: bool = False
+    header_route: HeaderRouteStatus | None = None
 
 
 @dataclass
@@ -300,9 +301,9 @@ class World:
         match action:
             case EnsureFront(revision):
                 return lambda: setattr(self, "front", revision)
-            case EnsureRoute(slots, weights_ppm):
+            case EnsureRoute(slots, weights_ppm, _, header_route):
                 assert sum(weights_ppm) == 1_000_000, f"weights {weights_ppm}"
-                return lambda: self._write_route(slots, weights_ppm, action.spec)
+                return lambda: self._write_route(slots, weights_ppm, action.spec, header_route)
             case DeleteRoute():
                 return self.lose_route
 
@@ -337,10 +338,16 @@ class World:
     def _model(self, revision: str) -> Model:
         return self.models.get(self.numbers[revision], Model())
 
-    def _write_route(self, slots: tuple[str, ...], weights_ppm: tuple[int, ...], spec: VisionModelSpec) -> None:
-        manifest = dict(http_route(builders.REF, spec.traffic, slots, weights_ppm))
+    def _write_route(
+        self,
+        slots: tuple[str, ...],
+        weights_ppm: tuple[int, ...],
+        spec: VisionModelSpec,
+        header_route: HeaderRouteStatus | None,
+    ) -> None:
+        manifest = dict(http_route(builders.REF, spec.traffic, slots, weights_ppm, header_route))
         if self.route is None or self.route.manifest != manifest:
-            self.route = Route(slots, weights_ppm, manifest, self.now)
+            self.route = Route(slots, weights_ppm, manifest, self.now, header_route=header_route)
 
     # controllers
 
@@ -371,8 +378,10 @@ class World:
     def _settle_traffic(self) -> None:
         """The gateway sends traffic by the newest route that it accepted."""
         if self.route is None:
-            self.traffic.split = {}
+            self.traffic.split, self.traffic.by_header = {}, None
         elif self.route.accepted:
+            header_route = self.route.header_route
+            self.traffic.by_header = header_route.revision if header_route and not header_route.parked else None
             self.traffic.split = dict(zip(self.route.slots, self.route.weights_ppm, strict=True))
 
     def behaviour(self) -> Callable[[str], tuple[float, float]]:

@@ -18,8 +18,8 @@ from visionmodel_operator.core.forecast import (
     forecast,
     step_times,
 )
+from visionmodel_operator.core.plan import plan_from_steps
 from visionmodel_operator.core.sequential.planning import median_requests
-from visionmodel_operator.core.weights import plan_from_steps
 
 ERRORS = {"metrics": [{"name": "errors", "type": "ErrorRate"}], "warmup": "0s"}
 

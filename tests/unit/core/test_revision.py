@@ -371,8 +371,8 @@ def test_changed_default_of_the_api_starts_no_canary(monkeypatch: pytest.MonkeyP
 
 
 PLAN_CHANGES = {
-    "step": edited(("rollout", "steps", 0, "setWeight"), 50),
-    "endless pause": edited(("rollout", "steps", 1, "pause"), {}),
+    "step": edited(("rollout", "steps", 2, "setWeight"), 50),
+    "endless pause": edited(("rollout", "steps", 3, "pause"), {}),
     "interval": edited(("rollout", "analysis", "interval"), "6s"),
     "metric": edited(("rollout", "analysis", "metrics", 0, "sloMax"), 0.5),
 }

@@ -20,7 +20,7 @@ from visionmodel_contract.conversion import (
 from visionmodel_contract.precision import Precision
 from visionmodel_contract.report import ArtifactInfo, ReportSummary, TensorSpec
 from visionmodel_operator.api.spec import VisionModelSpec
-from visionmodel_operator.api.status import VisionModelStatus
+from visionmodel_operator.api.status import HeaderRouteStatus, VisionModelStatus
 from visionmodel_operator.core.actions import (
     Action,
     CreateRevision,
@@ -44,6 +44,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 REVISION = "7c9f2a41d0"
 CANARY = "91be04c7aa"
+BY_HEADER = HeaderRouteStatus.model_validate(
+    {"revision": CANARY, "match": [{"headerName": "x-canary", "headerValue": {"exact": "1"}}]}
+)
 REF = ObjectRef(namespace="vision", name="shapes", uid="6f6f0a3e-9f7e-4a39-9d5e-6f1f2b8f0c11")
 DIGEST = "sha256:" + "ab" * 32
 
@@ -287,6 +290,7 @@ CASES: Mapping[str, tuple[Action, Snapshot]] = {
         snapshot(spec=AZURE_SPEC, platform=replace(PLATFORM, job_service_account="converter", job_storage_limit="20G")),
     ),
     "route": (EnsureRoute((REVISION, CANARY), (950_000, 50_000), CPU_SPEC), snapshot()),
+    "route-by-header": (EnsureRoute((REVISION, CANARY), (950_000, 50_000), CPU_SPEC, BY_HEADER), snapshot()),
     "delete-route": (DeleteRoute(), snapshot()),
     "front": (EnsureFront(REVISION), snapshot()),
     "budget": (EnsureDisruptionBudget(REVISION), snapshot()),
