@@ -32,7 +32,7 @@ from visionmodel_operator.core.judge import (
     start_step,
     verdict_of,
 )
-from visionmodel_operator.core.revision import plan_digest
+from visionmodel_operator.core.revision import is_plan_of
 from visionmodel_operator.core.snapshot import ObjectRef, Platform, Snapshot
 from visionmodel_operator.errors import UserError
 from visionmodel_operator.render.promql import threshold_query
@@ -223,7 +223,7 @@ def _ended(snapshot: Snapshot, entry: HistoryEntry) -> Trial | str:
     what = f"the rollout of revision {entry.revision} (attempt {entry.attempt}) cannot be judged again"
     if entry.slot is None or entry.baseline_at is None or entry.judged_to is None:
         return f"{what}: it was judged at no tick, or by an operator that did not record when"
-    if snapshot.spec is None or plan_digest(snapshot.spec.rollout) != entry.plan_digest:
+    if snapshot.spec is None or not is_plan_of(snapshot.spec.rollout, entry.plan_digest):
         return f"{what}: the steps or the analysis of the spec were changed since, and its limits are not known"
     analysis = snapshot.spec.rollout.analysis
     baseline = entry.baseline_at.timestamp()

@@ -8,7 +8,7 @@ and defaults are compared with a table written out below, never with the default
 from typing import Any, Final
 
 from visionmodel_contract.keys import canonical_json, digest_of
-from visionmodel_operator.api.spec import Rollout, TaskType, VisionModelSpec, WantedPrecision
+from visionmodel_operator.api.spec import OnNewRevision, Rollout, TaskType, VisionModelSpec, WantedPrecision
 
 SCHEME_VERSION: Final = 1
 REVISION_HEX_DIGITS: Final = 10
@@ -178,11 +178,28 @@ def _without_defaults(value: Any, path: str) -> Any:
 
 
 def plan_digest(rollout: Rollout) -> str:
-    """Return a digest of what a rollout freezes when it begins: steps, analysis, what happens to newer revisions.
+    """Return a digest of what a rollout is judged by, frozen when it begins: steps and analysis.
 
     Defaults are left out, so that a field that a newer operator adds is no change of plan. Pausing and the times
-    of draining and routing may be edited while a rollout runs.
+    of draining and routing may be edited while a rollout runs; `onNewRevision` is frozen apart from it, and judges
+    nothing.
     """
-    frozen = {"strategy", "steps", "analysis", "on_new_revision"}
-    plan = rollout.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, include=frozen)
+    return _digest_of_plan(rollout, _PLAN_FIELDS)
+
+
+def is_plan_of(rollout: Rollout, digest: str | None) -> bool:
+    """Return whether a recorded digest is of these steps and this analysis, whatever `onNewRevision` was then.
+
+    Operators before this one took the policy into the digest where it was not the default.
+    """
+    policies = (rollout.model_copy(update={"on_new_revision": policy}) for policy in OnNewRevision)
+    earlier = {_digest_of_plan(one, {*_PLAN_FIELDS, "on_new_revision"}) for one in policies}
+    return digest == plan_digest(rollout) or digest in earlier
+
+
+_PLAN_FIELDS = {"strategy", "steps", "analysis"}
+
+
+def _digest_of_plan(rollout: Rollout, fields: set[str]) -> str:
+    plan = rollout.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, include=fields)
     return digest_of(plan)[:PLAN_HEX_DIGITS]

@@ -24,10 +24,10 @@ from visionmodel_operator.core.judge import config_from_analysis
 from visionmodel_operator.core.judge_errors import AUTO_IS_PAIRED
 from visionmodel_operator.core.judgeable import latency_judgeable
 from visionmodel_operator.core.progress import progress_message
-from visionmodel_operator.core.revision import plan_digest, revision_of
+from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.view import View
-from visionmodel_operator.core.waiting import newer_in_words, spec_on_trial
+from visionmodel_operator.core.waiting import is_plan_edited, newer_in_words, spec_on_trial
 from visionmodel_operator.core.weights import WHOLE
 
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
@@ -329,7 +329,7 @@ def _plan_change(view: View) -> _Said:
     rollout = view.status.rollout
     if rollout is not None and rollout.newer is not None:
         return _Said(TRUE, *newer_in_words(rollout, rollout.newer))
-    if rollout is not None and rollout.plan_digest != plan_digest(view.spec.rollout):
+    if rollout is not None and is_plan_edited(rollout, view.spec.rollout):
         return _Said(TRUE, Reason.NEW_REVISION, "The edited plan applies to the next rollout.")
     return _Said(FALSE, Reason.NOT_APPLICABLE, "")
 

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from visionmodel_operator.api.conditions import Outcome, Phase, Reason
-from visionmodel_operator.api.spec import OnNewRevision, VisionModelSpec
+from visionmodel_operator.api.spec import OnNewRevision, Rollout, VisionModelSpec
 from visionmodel_operator.api.status import HistoryEntry, RolloutStatus, VisionModelStatus
 from visionmodel_operator.core import memory
-from visionmodel_operator.core.revision import revision_of
+from visionmodel_operator.core.revision import is_plan_of, revision_of
 
 LEAVING_PHASES = frozenset({Phase.ABORTING, Phase.DRAINING})
 """Nothing is made of a spec any more."""
@@ -75,6 +75,11 @@ def newer_in_words(rollout: RolloutStatus, newer: str) -> tuple[Reason, str]:
         text = f"Revision {newer} is refused while {rollout.revision} is rolled out (onNewRevision: Reject)."
         return Reason.REJECTED, text
     return Reason.QUEUED, f"Revision {newer} waits until the rollout of {rollout.revision} is over."
+
+
+def is_plan_edited(began: RolloutStatus, now: Rollout) -> bool:
+    """Return whether what a rollout has frozen of `spec.rollout` differs from what stands there now."""
+    return began.on_new_revision is not now.on_new_revision or not is_plan_of(now, began.plan_digest)
 
 
 def _must_wait(spec: VisionModelSpec, named: str, status: VisionModelStatus, rollout: RolloutStatus) -> bool:

@@ -106,6 +106,13 @@ def test_since_picks_the_rollout(aborted: Stage) -> None:
         again(aborted, since=ended + timedelta(seconds=5))
 
 
+def test_an_edit_of_what_judges_nothing_changes_no_verdict(aborted: Stage) -> None:
+    body = copy.deepcopy(aborted.kube.store.get("VisionModel", NAMESPACE, NAME))
+    assert body is not None
+    body["spec"]["rollout"]["onNewRevision"] = "Reject"
+    assert replay.trial_of(replay.snapshot_of(body), None, None).revision == SECOND
+
+
 def with_edited_limits(body: dict[str, Any]) -> None:
     body["spec"]["rollout"]["analysis"]["falseRollbackRate"] = 0.05
 

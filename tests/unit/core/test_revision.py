@@ -16,6 +16,7 @@ from visionmodel_operator.api.v1alpha1 import parse_spec
 from visionmodel_operator.core.revision import (
     DEFAULTS_V1,
     SCHEME_VERSION,
+    is_plan_of,
     plan_digest,
     revision_document,
     revision_of,
@@ -383,7 +384,7 @@ def test_plan_digest_moves_with_the_plan(spec: Any) -> None:
     assert plan_digest(parse_spec(spec).rollout) != plan_digest(parse_spec(FULL).rollout)
 
 
-@pytest.mark.parametrize("field", ["paused", "drain", "drainMax", "routeTimeout"])
+@pytest.mark.parametrize("field", ["paused", "drain", "drainMax", "routeTimeout", "onNewRevision"])
 def test_plan_digest_stays_when_the_rollout_is_steered(field: str) -> None:
     assert plan_digest(parse_spec(without(("rollout", field))).rollout) == plan_digest(parse_spec(FULL).rollout)
 
@@ -391,3 +392,17 @@ def test_plan_digest_stays_when_the_rollout_is_steered(field: str) -> None:
 def test_plan_digest_ignores_written_out_defaults() -> None:
     written = parse_spec(with_defaults(spec_schema(), MINIMAL))
     assert plan_digest(written.rollout) == plan_digest(parse_spec(MINIMAL).rollout)
+
+
+BEFORE: Any = {"steps": [{"setWeight": 12.5}, {"pause": {"duration": "1m"}}], "analysis": {"interval": "5s"}}
+RECORDED_BEFORE = {"Restart": "5d4b6e21b7521b6b", "Queue": "f65c6beccbf7c1f4", "Reject": "96df355433ccc4a2"}
+"""Digests of this plan under each policy, from an operator that took the policy into them."""
+
+
+@pytest.mark.parametrize("policy", RECORDED_BEFORE)
+@pytest.mark.parametrize("digest", RECORDED_BEFORE.values(), ids=RECORDED_BEFORE.keys())
+def test_an_older_digest_is_of_its_plan_whatever_the_policy_is_now(policy: str, digest: str) -> None:
+    now = parse_spec({**MINIMAL, "rollout": {**BEFORE, "onNewRevision": policy}}).rollout
+    edited_since = parse_spec({**MINIMAL, "rollout": {**BEFORE, "analysis": {"interval": "6s"}}}).rollout
+    assert is_plan_of(now, digest)
+    assert not is_plan_of(edited_since, digest)

@@ -259,9 +259,10 @@ def test_numbers_of_a_canary() -> None:
     assert recorded.selector == (f"visionmodel.dev/name=shapes,visionmodel.dev/revision={recorded.stable.revision}")
 
 
-def test_an_edited_plan_is_pending_until_the_next_rollout() -> None:
+@pytest.mark.parametrize("edit", [{"steps": [{"setWeight": 1}]}, {"onNewRevision": "Queue"}], ids=["steps", "policy"])
+def test_an_edited_plan_is_pending_until_the_next_rollout(edit: dict[str, Any]) -> None:
     cluster = scenarios.observing()
-    cluster.change(rollout={"steps": [{"setWeight": 1}]})
+    cluster.change(rollout=edit)
     cluster.advance(3)
     assert conditions(cluster.recorded)["PlanChangePending"] == "True NewRevision"
     assert len(cluster.recorded.rollout.plan if cluster.recorded.rollout else []) == 2
