@@ -15,7 +15,7 @@ from visionmodel_operator.api.conditions import ACTIVE_PHASES, Phase, Reason
 from visionmodel_operator.api.status import RolloutStatus, VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_status
 from visionmodel_operator.core import names
-from visionmodel_operator.core.requests import is_promoted
+from visionmodel_operator.core.requests import MAY_SERVE
 
 PAST_TURNING = frozenset({Phase.ABORTING, Phase.DRAINING})
 """What is on its way out, or has taken over, is not turned any more."""
@@ -58,17 +58,19 @@ def promotion(model: Mapping[str, Any], *, full: bool) -> Request:
     mine = f"{rollout.revision}/{rollout.attempt}"
     if status.phase in PAST_TURNING or status.phase is Phase.PROMOTING:
         raise Refusal(f"{_at(name, status)}: nothing is left to promote.")
-    if rollout.hold is not None and rollout.hold.reason == Reason.AWAITING_APPLY:
-        said = f"Revision {rollout.revision} may serve: its rollout begins now, step by step."
-        return Request(names.ANNOTATION_PROMOTE, mine, said)
+    is_awaited = rollout.hold is not None and rollout.hold.reason == Reason.AWAITING_APPLY
     if full:
-        if is_promoted(status.consumed_actions, rollout.revision, rollout.attempt):
+        # Earlier operators consumed it where it let a conversion serve; they would not act on it again.
+        if f"promote={mine}" in status.consumed_actions:
             raise Refusal(
                 f"A promotion of attempt {rollout.attempt} at revision {rollout.revision} was acted on before; each"
                 " acts once: promote it step by step, without --full."
             )
         said = f"Revision {rollout.revision} takes over without its remaining steps; harm and abort still end it."
         return Request(names.ANNOTATION_PROMOTE, mine, said)
+    if is_awaited:
+        said = f"Revision {rollout.revision} may serve: its rollout begins now, step by step."
+        return Request(names.ANNOTATION_PROMOTE, f"{mine}/{MAY_SERVE}", said)
     if status.phase not in (Phase.PROGRESSING, Phase.HELD):
         raise Refusal(
             f"{_at(name, status)}: there is no step to leave yet; --full lets it take over once there is one."

@@ -19,7 +19,7 @@ from visionmodel_cli.undo import undo
 from visionmodel_devcluster import ControlPlane
 from visionmodel_operator.api.v1alpha1 import parse_spec
 from visionmodel_operator.core import names
-from visionmodel_operator.core.requests import Requests, requests_for
+from visionmodel_operator.core.requests import MAY_SERVE, Requests, requests_for
 from visionmodel_operator.core.revision import revision_of, revision_sections
 
 pytestmark = pytest.mark.apiserver
@@ -70,7 +70,7 @@ def scene(server: RealServer, control_plane: ControlPlane) -> Scene:
     ("words", "state", "is_asked"),
     [
         (("promote",), "observing", lambda asked: asked.promote_step == 1),
-        (("promote", "--full"), "observing", lambda asked: asked.promote_full),
+        (("promote", "--full"), "observing", lambda asked: asked.promote_step == MAY_SERVE),
         (("promote",), "awaiting-apply", lambda asked: asked.promote_full),
         (("abort",), "observing", lambda asked: asked.abort),
         (("pause",), "observing", lambda asked: asked.pause),

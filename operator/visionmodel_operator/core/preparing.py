@@ -17,7 +17,7 @@ from visionmodel_operator.core.conversions import (
     missed_deadline,
     remembered,
 )
-from visionmodel_operator.core.requests import is_promoted
+from visionmodel_operator.core.requests import MAY_SERVE, may_serve, remember
 from visionmodel_operator.core.resting import resting
 from visionmodel_operator.core.stepping import is_paused, pause_message, promote
 from visionmodel_operator.core.view import View
@@ -36,10 +36,10 @@ def converting(view: View) -> VisionModelStatus:
     match conversion:
         case Ready():
             done = memory.converted(status, reported(recorded, conversion))
-            if not (view.spec.conversion.auto_apply or _was_applied(view)):
+            if not _may_serve(view):
                 message = "Converted; conversion.autoApply is false. Promote it to serve it."
                 return memory.hold(done, Reason.AWAITING_APPLY, message, now)
-            return memory.provision(done, "Converted; waiting for its pods.", now)
+            return _let_serve(view.at(done), "Converted; waiting for its pods.")
         case Failed():
             return _not_converted(view, conversion)
         case Reported():
@@ -52,9 +52,24 @@ def converting(view: View) -> VisionModelStatus:
     return status
 
 
-def _was_applied(view: View) -> bool:
-    """Whether somebody promoted this very attempt, whose artifact was lost or replaced on the way to its pods."""
-    return is_promoted(view.status.consumed_actions, view.rollout.revision, view.rollout.attempt)
+def awaiting_apply(view: View) -> VisionModelStatus:
+    """Hold until somebody lets what was converted serve."""
+    return _let_serve(view, "Waiting for its pods.") if _may_serve(view) else view.status
+
+
+def _may_serve(view: View) -> bool:
+    """Return whether the spec lets it serve, or somebody promoted this very attempt, also before it was lost again."""
+    revision, attempt = view.rollout.revision, view.rollout.attempt
+    return view.spec.conversion.auto_apply or may_serve(view.status.consumed_actions, view.requests, revision, attempt)
+
+
+def _let_serve(view: View, message: str) -> VisionModelStatus:
+    """Go on to its pods; a promotion in full is not consumed by that, since it is of the steps that follow, too."""
+    status = view.status
+    if view.requests.promote_step == MAY_SERVE:
+        consumed = remember(status.consumed_actions, view.requests, "promote")
+        status = status.model_copy(update={"consumed_actions": consumed})
+    return memory.provision(status, message, view.now)
 
 
 def _not_converted(view: View, failed: Failed) -> VisionModelStatus:

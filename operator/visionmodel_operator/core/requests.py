@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from visionmodel_operator.core import names
 
 MAX_STEP_DIGITS = 3
+MAY_SERVE = 0
+"""The step whose promotion lets a conversion serve (`autoApply: false`): steps of a rollout count from 1."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,8 @@ class Requests:
     """The annotations that name the rollout at hand and were not acted on before.
 
     Attributes:
-        promote_step: number of the step to leave, counted from 1.
-        promote_full: skip the remaining gates.
+        promote_step: number of the step to leave, counted from 1; MAY_SERVE stands before the first.
+        promote_full: skip all gates that are left.
         consumed: the entries to record once one of them is acted on.
     """
 
@@ -63,9 +65,11 @@ def _fresh(verb: str, value: str, consumed: Sequence[str]) -> str:
     return "" if f"{verb}={value}" in consumed else value
 
 
-def is_promoted(consumed: Sequence[str], revision: str, attempt: int) -> bool:
-    """Return whether an attempt's promotion in full was acted on."""
-    return f"promote={revision}/{attempt}" in consumed
+def may_serve(consumed: Sequence[str], requests: Requests, revision: str, attempt: int) -> bool:
+    """Return whether somebody let an attempt serve, by its step MAY_SERVE or in full, now or earlier."""
+    mine = f"promote={revision}/{attempt}"
+    is_asked = requests.promote_full or requests.promote_step == MAY_SERVE
+    return is_asked or mine in consumed or f"{mine}/{MAY_SERVE}" in consumed
 
 
 def remember(consumed: Sequence[str], requests: Requests, verb: str) -> list[str]:

@@ -18,9 +18,9 @@ from visionmodel_operator.api.status import SwapStage, VisionModelStatus
 from visionmodel_operator.core import evidence, memory
 from visionmodel_operator.core.actions import Action
 from visionmodel_operator.core.effects import effects_of
-from visionmodel_operator.core.judge import Harm
+from visionmodel_operator.core.judge import Harm, Verdict
 from visionmodel_operator.core.operations import Event
-from visionmodel_operator.core.preparing import converting, provisioning, without_capacity
+from visionmodel_operator.core.preparing import awaiting_apply, converting, provisioning, without_capacity
 from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.resting import idle
 from visionmodel_operator.core.revision import revision_of
@@ -142,16 +142,24 @@ def _active(view: View) -> VisionModelStatus:
             return provisioning(view)
         case Phase.PROGRESSING:
             return routing(view) if view.rollout.step_started_at is None else observing(view, verdict)
-        case Phase.HELD if view.status.reason == Reason.NO_CAPACITY:
-            return without_capacity(view)
         case Phase.HELD:
-            return held(view, verdict)
+            return _on_hold(view, verdict)
         case Phase.PROMOTING:
             return promoting(view)
         case Phase.PENDING | Phase.HEALTHY | Phase.SUSPENDED | None:
             raise AssertionError(f"{phase} is not an active phase")
         case _:
             assert_never(phase)
+
+
+def _on_hold(view: View, verdict: Verdict | None) -> VisionModelStatus:
+    match view.status.reason:
+        case Reason.NO_CAPACITY:
+            return without_capacity(view)
+        case Reason.AWAITING_APPLY:
+            return awaiting_apply(view)
+        case _:
+            return held(view, verdict)
 
 
 def _end_of(view: View) -> tuple[Reason, str] | None:

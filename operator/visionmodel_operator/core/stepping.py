@@ -209,8 +209,6 @@ def held(view: View, verdict: Verdict | None) -> VisionModelStatus:
     """Wait for the cause to go, or for a person; weights stay, and harm was handled before."""
     hold = view.rollout.hold
     assert hold is not None
-    if hold.reason == Reason.AWAITING_APPLY:
-        return _awaiting_apply(view)
     asked = _asked_to_go_on(view)
     if asked is not None:
         return asked
@@ -243,16 +241,6 @@ def _metrics_overdue(view: View) -> bool:
     assert hold is not None
     is_abort = view.analysis.on_missing_metrics is OnMissingMetrics.ABORT
     return is_abort and view.waited(hold.since, view.analysis.metrics_deadline)
-
-
-def _awaiting_apply(view: View) -> VisionModelStatus:
-    if not view.spec.conversion.auto_apply and not view.requests.promote_full:
-        return view.status
-    status = view.status
-    if view.requests.promote_full:
-        consumed = remember(status.consumed_actions, view.requests, "promote")
-        status = status.model_copy(update={"consumed_actions": consumed})
-    return memory.provision(status, "Waiting for its pods.", view.now)
 
 
 def promoting(view: View) -> VisionModelStatus:

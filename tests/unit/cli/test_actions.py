@@ -77,9 +77,25 @@ def test_promotion_lets_a_conversion_serve_that_waits_for_it() -> None:
     write(cluster, request)
     assert "step by step" in request.said
     cluster.advance_to(("Progressing", "Observing"))
+    revision = cluster.status["rollout"]["revision"]
+    assert (request.value, promotion(model(cluster), full=False).value) == (f"{revision}/1/0", f"{revision}/1/1")
+
+
+@pytest.mark.parametrize("state", ["converting", "awaiting-apply"])
+def test_full_promotion_lets_it_serve_and_skips_its_steps(state: str) -> None:
+    cluster = STATES[state]()
+    cluster.change(conversion={"autoApply": False})
+    write(cluster, promotion(model(cluster), full=True))
+    cluster.advance_to("Promoting")
+    assert cluster.status["rollout"].get("step", 0) == 0
+
+
+def test_a_promotion_in_full_that_let_it_serve_before_an_upgrade_is_not_asked_for_again() -> None:
+    cluster = scenarios.observing()
+    value = promotion(model(cluster), full=True).value
+    cluster.status["consumedActions"] = [f"promote={value}"]
     with pytest.raises(Refusal, match="each acts once: promote it step by step"):
         promotion(model(cluster), full=True)
-    assert promotion(model(cluster), full=False).value == f"{request.value}/1"
 
 
 @pytest.mark.parametrize(

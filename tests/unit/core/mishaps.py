@@ -140,6 +140,7 @@ PEOPLE: Mapping[str, Mishap] = {
         for policy in ("Restart", "Queue", "Reject")
     },
     "promote": ask("promote"),
+    "let-serve": ask("promote", "/0"),
     "promote-step": ask_for_this_step,
     "abort": ask("abort"),
     "retry": ask("retry"),

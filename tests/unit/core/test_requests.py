@@ -2,7 +2,7 @@
 
 import pytest
 
-from visionmodel_operator.core.requests import Requests, is_promoted, remember, requests_for
+from visionmodel_operator.core.requests import Requests, may_serve, remember, requests_for
 
 MINE, ATTEMPT = "91be04c7aa", 2
 PREFIX = "visionmodel.dev/"
@@ -53,14 +53,23 @@ def test_what_was_acted_on_is_over(verb: str) -> None:
 @pytest.mark.parametrize(
     ("consumed", "expected"),
     [
-        pytest.param("promote=91be04c7aa/2", True, id="in full"),
+        pytest.param("promote=91be04c7aa/2/0", True, id="to serve"),
+        pytest.param("promote=91be04c7aa/2", True, id="in full, by an operator that consumed it for that"),
         pytest.param("promote=91be04c7aa/2/1", False, id="only a step"),
-        pytest.param("promote=91be04c7aa/1", False, id="an attempt before"),
+        pytest.param("promote=91be04c7aa/1/0", False, id="an attempt before"),
         pytest.param("abort=91be04c7aa/2", False, id="something else"),
     ],
 )
-def test_a_promotion_in_full_is_remembered_for_its_attempt(consumed: str, expected: bool) -> None:
-    assert is_promoted([consumed], MINE, ATTEMPT) is expected
+def test_that_an_attempt_may_serve_is_remembered(consumed: str, expected: bool) -> None:
+    assert may_serve([consumed], Requests(), MINE, ATTEMPT) is expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [(Requests(promote_full=True), True), (Requests(promote_step=0), True), (Requests(promote_step=1), False)],
+)
+def test_an_attempt_may_serve_once_asked(asked: Requests, expected: bool) -> None:
+    assert may_serve([], asked, MINE, ATTEMPT) is expected
 
 
 def test_remember_takes_one_verb_and_keeps_eight() -> None:

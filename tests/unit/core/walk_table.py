@@ -10,6 +10,7 @@ from unit.core.walks import (
     DOWN,
     HARM,
     HARMFUL,
+    OBSERVING,
     PROMOTED,
     REJECTED,
     REJECTED_REVISION,
@@ -157,10 +158,14 @@ BEFORE_TRAFFIC: Mapping[str, Walk] = {
     ),
     "conversion-deadline": Walk(candidate(Model(converts_in=None)), nothing, ("Degraded", "ConversionDeadline")),
     "gates-edited-while-converting": Walk(s.converting, at_once(lambda c: c.advance(1), edit_gates), PROMOTED, 100),
-    "awaiting-promoted": Walk(s.awaiting_apply, ask("promote"), PROMOTED),
+    "awaiting-promoted": Walk(s.awaiting_apply, at_once(ask("promote", "/0"), until(OBSERVING)), PROMOTED),
+    "awaiting-promoted-in-full": Walk(s.awaiting_apply, ask("promote"), ("Promoting", "Scaling"), 20),
+    "applied-by-hand-before-it-is-converted": Walk(
+        s.converting, at_once(lambda c: c.change(conversion={"autoApply": False}), ask("promote", "/0")), OBSERVING, 50
+    ),
     "awaiting-auto-apply": Walk(s.awaiting_apply, lambda c: c.change(conversion={"autoApply": True}), PROMOTED),
     "awaiting-promoted-when-its-artifact-is-lost": Walk(
-        s.awaiting_apply, at_once(forget_artifacts, ask("promote")), PROMOTED
+        s.awaiting_apply, at_once(forget_artifacts, ask("promote", "/0"), until(CONVERTING)), PROMOTED
     ),
     "no-gateway": Walk(candidate(gateway=False), nothing, PROMOTED),
     "no-steps": Walk(candidate(rollout={"steps": []}), nothing, PROMOTED),
