@@ -159,7 +159,7 @@ def put_back(
         revision = revision_to_go_back_to(model, to)
         request = undo(model, revision, cluster.stored_revisions(name).get(revision))
         cluster.patch_spec(name, request.patch)
-        print_answer(request.document(), output, lambda: request.said)
+        print_answer(request.document(), output, lambda: "\n".join((request.said, *request.warnings)))
 
 
 def _ask(

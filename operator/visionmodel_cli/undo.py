@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from visionmodel_cli.actions import status_in
 from visionmodel_cli.failures import Refusal
@@ -34,15 +35,22 @@ class Undo:
 
     Attributes:
         patch: RFC 6902; its first operation makes the API server refuse it where the spec has changed meanwhile.
+        warnings: what is no part of a revision and may have moved since: the place of the model, and its credentials.
     """
 
     revision: str
     patch: tuple[Json, ...]
     said: str
+    warnings: tuple[str, ...] = ()
 
     def document(self) -> Json:
         """Return the request as JSON."""
-        return {"revision": self.revision, "patch": list(self.patch), "message": self.said}
+        return {
+            "revision": self.revision,
+            "patch": list(self.patch),
+            "message": self.said,
+            "warnings": list(self.warnings),
+        }
 
 
 def revision_to_go_back_to(model: Mapping[str, Any], asked: str | None) -> str:
@@ -104,7 +112,8 @@ def undo(model: Mapping[str, Any], revision: str, stored: Mapping[str, str] | No
             f"Revision {revision} was made by an operator that did not store its spec: apply the old spec from where it"
             " is kept, such as Git. Those made from now on can be put back."
         )
-    sections = _with_todays(json.loads(stored[names.SPEC_FILE]), spec)
+    then = json.loads(stored[names.SPEC_FILE])
+    sections = _with_todays(then, spec)
     try:
         found = revision_of(parse_spec({**_without_sections(spec), **sections}))
     except UserError as error:
@@ -121,7 +130,8 @@ def undo(model: Mapping[str, Any], revision: str, stored: Mapping[str, str] | No
             patch.append({"op": "add", "path": f"/spec/{section}", "value": sections[section]})
         elif section in spec:
             patch.append({"op": "remove", "path": f"/spec/{section}"})
-    return Undo(revision, tuple(patch), f"The spec asks for revision {revision} again; its rollout follows.")
+    said = f"The spec asks for revision {revision} again; its rollout follows."
+    return Undo(revision, tuple(patch), said, _moved_since(then.get("model", {}), spec.get("model", {})))
 
 
 def _with_todays(sections: Json, spec: Mapping[str, Any]) -> Json:
@@ -130,7 +140,33 @@ def _with_todays(sections: Json, spec: Mapping[str, Any]) -> Json:
         kept[section].pop(field, None)
         if field in spec.get(section, {}):
             kept[section][field] = spec[section][field]
+    today = spec.get("model", {})
+    if "model" in kept and _store(kept["model"]) == _store(today):
+        kept["model"].pop("secretRef", None)
+        kept["model"] |= {field: value for field, value in today.items() if field == "secretRef"}
     return kept
+
+
+def _store(model: Json) -> tuple[str, str]:
+    """Return scheme and authority of the model's address: credentials are for these, not for a revision."""
+    parts = urlsplit(model.get("storageUri", ""))
+    return parts.scheme, parts.netloc
+
+
+def _moved_since(then: Json, today: Json) -> tuple[str, ...]:
+    """Return what a person should look at: credentials of today are kept for the same store, and for no other."""
+    before, now = (model.get("secretRef", {}).get("name") for model in (then, today))
+    if _store(then) == _store(today):
+        if before == now:
+            return ()
+        return (f"model.secretRef stays as it is ({now or 'none'}); at that time it was {before or 'none'}.",)
+    place = (
+        f"model.storageUri is {then.get('storageUri')} again, in another store than today's: where the model was moved"
+        " since, correct it. Nothing is read from there while its artifact is kept."
+    )
+    if before == now:
+        return (place,)
+    return place, f"model.secretRef is {before or 'none'} again, as it was for that store; today it is {now or 'none'}."
 
 
 def _without_sections(spec: Mapping[str, Any]) -> Json:

@@ -113,6 +113,42 @@ def test_what_is_not_the_revisions_stays_as_it_is() -> None:
     assert (result["traffic"], result["rollout"]) == (now["traffic"], now["rollout"])
 
 
+def with_model(number: int, uri: str, secret: str | None) -> Json:
+    """A spec whose revision does not name its place, so that the same revision may lie in two of them."""
+    document = builders.spec_document(number, pinned=True)
+    credentials = {} if secret is None else {"secretRef": {"name": secret}}
+    document["model"] = {**document["model"], "storageUri": uri, **credentials}
+    return document
+
+
+@pytest.mark.parametrize(
+    ("then", "today", "secret", "warnings"),
+    [
+        (("s3://a/1.onnx", "old"), ("s3://a/2.onnx", "new"), "new", ["secretRef stays as it is (new)"]),
+        (("s3://a/1.onnx", "old"), ("s3://a/2.onnx", None), None, ["secretRef stays as it is (none)"]),
+        (("s3://a/1.onnx", "same"), ("s3://a/2.onnx", "same"), "same", []),
+        (
+            ("s3://a/1.onnx", "old"),
+            ("s3://b/2.onnx", "new"),
+            "old",
+            ["storageUri is s3://a/1.onnx again", "secretRef is old again"],
+        ),
+        (("s3://a/1.onnx", None), ("gs://a/2.onnx", None), None, ["storageUri is s3://a/1.onnx again"]),
+    ],
+    ids=["rotated", "taken away", "the same", "another bucket", "another kind of store"],
+)
+def test_credentials_are_todays_for_the_store_of_today(
+    then: tuple[str, str | None], today: tuple[str, str | None], secret: str | None, warnings: list[str]
+) -> None:
+    old, now = with_model(1, *then), with_model(2, *today)
+    request = undo({**model(STATES["promoted"]()), "spec": now}, revision_of(parse_spec(old)), stored(old))
+    result = patched(now, request)["model"]
+    assert result["storageUri"] == then[0]
+    assert result.get("secretRef", {}).get("name") == secret
+    assert [text in said for text, said in zip(warnings, request.warnings, strict=True)] == [True] * len(warnings)
+    assert request.document()["warnings"] == list(request.warnings)
+
+
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
