@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from visionmodel_operator.api.spec import Accelerator, VisionModelSpec
 from visionmodel_operator.api.status import PlanStep
-from visionmodel_operator.core.plan import plan_from_steps, planned_replicas, sets_scale
+from visionmodel_operator.core.plan import plan_of, planned_replicas, sets_scale
 from visionmodel_operator.render.pods import GPU_PRODUCT_LABEL
 from visionmodel_operator.render.serving import replicas_by_deployment
 
@@ -59,7 +59,7 @@ def device_needs(
     known, running = None if nodes is None else tuple(nodes), tuple(pods)
     kinds = max(1, len(spec.accelerators))
     share = replicas_by_deployment(full_replicas(spec), kinds)
-    largest = max((full_replicas(spec), *canary_pods(spec, plan_from_steps(spec.rollout.steps))))
+    largest = max((full_replicas(spec), *canary_pods(spec, plan_of(spec.rollout))))
     return tuple(
         DeviceNeed(
             accelerator.resource_name,

@@ -20,7 +20,7 @@ from visionmodel_cli.rollout_plan import RolloutPlan, document_of, has_error_tes
 from visionmodel_cli.terminal import Context, Format, Kubeconfig, Namespace, Output, failures_told, print_answer
 from visionmodel_operator.api.v1alpha1 import VisionModelSpec, parse_spec
 from visionmodel_operator.core.forecast import RUNS, ExpectedTraffic, forecast
-from visionmodel_operator.core.plan import plan_from_steps
+from visionmodel_operator.core.plan import plan_of
 from visionmodel_operator.errors import UserError
 
 app = typer.Typer()
@@ -61,7 +61,7 @@ def plan(
         where = document.body["metadata"].get("namespace") or namespace or DEFAULT_NAMESPACE
         traffic, source = _traffic(requests_per_second, error_rate, prometheus, gateway, (where, document.name))
         nodes, pods, unknown_because = _seen(spec, not offline, kubeconfig, context)
-        steps = plan_from_steps(spec.rollout.steps)
+        steps = plan_of(spec.rollout)
         analysis = spec.rollout.analysis
         found = RolloutPlan(
             document.name,

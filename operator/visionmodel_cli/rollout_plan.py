@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from visionmodel_cli.devices import DeviceNeed, canary_pods
-from visionmodel_operator.api.spec import Analysis, OnInconclusive, VisionModelSpec
+from visionmodel_operator.api.spec import Analysis, OnInconclusive, Strategy, VisionModelSpec
 from visionmodel_operator.core.forecast import ExpectedTraffic, Forecast, RatioForecast, StepTimes
 from visionmodel_operator.core.judge_config import ErrorRate, alpha_per_test, config_from_analysis, min_samples
-from visionmodel_operator.core.plan import plan_from_steps
+from visionmodel_operator.core.plan import plan_of
 
 DOUBLING = 2.0
 FEW = 0.5
+MORE_IS_FOUND = {
+    Strategy.CANARY: "Longer steps, larger weights or more traffic find more.",
+    Strategy.BLUE_GREEN: "A longer scaleDownDelay, a larger baselineWeight or more traffic finds more.",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def has_error_test(analysis: Analysis) -> bool:
 def document_of(plan: RolloutPlan) -> dict[str, Any]:
     """Return the plan as JSON values; times in seconds, chances in 0..1."""
     steps = plan.forecast.steps if plan.forecast else ()
-    pods = canary_pods(plan.spec, plan_from_steps(plan.spec.rollout.steps))
+    pods = canary_pods(plan.spec, plan_of(plan.spec.rollout))
     return {
         "name": plan.name,
         "traffic": {
@@ -82,17 +86,20 @@ def _judging_notes(plan: RolloutPlan) -> Sequence[str]:
     if doubling is not None and doubling.found < FEW:
         notes.append(
             f"This rollout cannot detect a doubling of the error rate: it finds {100 * doubling.found:.0f} % of such"
-            " canaries. Longer steps, larger weights or more traffic find more."
+            f" canaries. {MORE_IS_FOUND[plan.spec.rollout.strategy]}"
         )
     for number, step in enumerate(found.steps, start=1):
         if step.is_undecided:
             notes.append(_undecided_note(number, step, plan))
         elif step.is_open:
-            notes.append(
-                f"Step {number} ends when it is promoted by hand; counted here is its shortest time only, so it finds"
-                " more if it takes longer."
-            )
+            notes.append(f"Step {number} ends when it is promoted by hand{_open_note(step)}.")
     return notes
+
+
+def _open_note(step: StepTimes) -> str:
+    if step.weight_ppm == 0:
+        return ", without any user's traffic until then"
+    return "; counted here is its shortest time only, so it finds more if it takes longer"
 
 
 def _undecided_note(number: int, step: StepTimes, plan: RolloutPlan) -> str:

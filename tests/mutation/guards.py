@@ -31,6 +31,7 @@ MODULES = (
     "requests",
     "evidence",
     "plan",
+    "blue_green",
     "header_route",
 )
 TESTS = "tests/unit/core"

@@ -10,7 +10,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from schema.rules import RULES
-from schema.specs import CLASSIFIER, ENGINES, FULL, MINIMAL, Json, Path, edited, spec_schema, value_at, without
+from schema.specs import (
+    BLUE_GREEN,
+    CLASSIFIER,
+    ENGINES,
+    FULL,
+    MINIMAL,
+    Json,
+    Path,
+    edited,
+    spec_schema,
+    value_at,
+    without,
+)
 from visionmodel_operator.api.base import DURATION_PATTERN, QUANTITY_PATTERN
 from visionmodel_operator.api.spec import URI_PATTERN
 from visionmodel_operator.api.steps import HEADER_NAME_PATTERN, HEADER_VALUE_PATTERN
@@ -35,7 +47,7 @@ class Node:
     base: Json = field(default_factory=lambda: FULL)
 
 
-BASES = (FULL, CLASSIFIER, ENGINES)
+BASES = (FULL, CLASSIFIER, ENGINES, BLUE_GREEN)
 """The first one that has a field is where it is varied."""
 
 
@@ -195,7 +207,7 @@ RULED_BOUNDS = (
 
 def generated_cases() -> list[Case]:
     """Return the cases that follow from the schema."""
-    whole = {"minimal": MINIMAL, "full": FULL, "classifier": CLASSIFIER, "engines": ENGINES}
+    whole = {"minimal": MINIMAL, "full": FULL, "classifier": CLASSIFIER, "engines": ENGINES, "blue-green": BLUE_GREEN}
     cases = [Case(name, spec, True) for name, spec in whole.items()]
     for node in nodes():
         where = ".".join(map(str, node.path))

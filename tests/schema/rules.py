@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
-from schema.specs import ENGINES, Json, edited, without
+from schema.specs import BLUE_GREEN, ENGINES, Json, edited, without
 
 _METRIC = ("rollout", "analysis", "metrics", 0)
 _RANGE = ("rollout", "analysis", "metrics", 2, "thresholdRange")
 _ENV = ("serving", "pod", "env", 0, "name")
 _STEP = ("rollout", "steps", 0)
 _HEADER = {"headerName": "x-canary", "headerValue": {"exact": "1"}}
+_ROLLOUT = ("rollout",)
+_BLUE_GREEN = ("rollout", "blueGreen")
+_DEFAULT_STEPS = [step for weight in (5, 25, 50) for step in ({"setWeight": weight}, {"pause": {"duration": "5m"}})]
 _INTERVAL = ("rollout", "analysis", "interval")
 _METHOD = ("rollout", "analysis", "method")
 _TASK = ("task",)
@@ -298,6 +301,40 @@ RULES: dict[str, RuleCases] = {
             "LD_PRELOAD": edited(_ENV, "LD_PRELOAD"),
             "LD_LIBRARY_PATH": edited(_ENV, "LD_LIBRARY_PATH"),
         },
+    ),
+    "blueGreen belongs to strategy BlueGreen": RuleCases(
+        {"none with Canary": edited(_ROLLOUT, {}), "none with BlueGreen": edited(_ROLLOUT, {"strategy": "BlueGreen"})},
+        {
+            "with Canary": edited(_ROLLOUT, {"strategy": "Canary", "blueGreen": {}}),
+            "with the default": edited(_ROLLOUT, {"blueGreen": {"autoPromotion": False}}),
+        },
+    ),
+    "steps belong to strategy Canary: leave them out": RuleCases(
+        {
+            "no strategy": edited(_ROLLOUT, {"steps": [{"setWeight": 5}]}),
+            "those that are filled in": edited((*_ROLLOUT, "steps"), _DEFAULT_STEPS, BLUE_GREEN),
+        },
+        {
+            "others": edited((*_ROLLOUT, "steps"), [{"setWeight": 5}], BLUE_GREEN),
+            "an empty list": edited((*_ROLLOUT, "steps"), [], BLUE_GREEN),
+            "another order": edited((*_ROLLOUT, "steps"), sorted(_DEFAULT_STEPS, key=str), BLUE_GREEN),
+            "another time": edited(
+                (*_ROLLOUT, "steps", 5, "pause"), {}, edited((*_ROLLOUT, "steps"), _DEFAULT_STEPS, BLUE_GREEN)
+            ),
+            "one more": edited(
+                (*_ROLLOUT, "steps"), [*_DEFAULT_STEPS, {"setCanaryScale": {"replicas": 2}}], BLUE_GREEN
+            ),
+            "a header for a weight": edited(
+                (*_ROLLOUT, "steps"), [*_DEFAULT_STEPS[:4], {"setHeaderRoute": {}}, _DEFAULT_STEPS[5]], BLUE_GREEN
+            ),
+        },
+    ),
+    "autoPromotionDelay goes with autoPromotion: true": RuleCases(
+        {
+            "by itself": edited(_BLUE_GREEN, {"autoPromotionDelay": "1m"}, BLUE_GREEN),
+            "by hand": edited(_BLUE_GREEN, {"autoPromotion": False}, BLUE_GREEN),
+        },
+        {"both": edited(_BLUE_GREEN, {"autoPromotion": False, "autoPromotionDelay": "0s"}, BLUE_GREEN)},
     ),
     "a step has exactly one of setWeight, pause, setHeaderRoute and setCanaryScale": RuleCases(
         {

@@ -195,6 +195,24 @@ ENGINES: Json = {
 """The same with backend TensorRT, which makes one precision."""
 
 
+BLUE_GREEN: Json = {
+    **FULL,
+    "rollout": {
+        **{name: value for name, value in FULL["rollout"].items() if name != "steps"},
+        "strategy": "BlueGreen",
+        "blueGreen": {
+            "previewHeaders": [{"headerName": "x-preview", "headerValue": {"exact": "yes"}}],
+            "previewReplicas": 1,
+            "autoPromotion": True,
+            "autoPromotionDelay": "10m",
+            "baselineWeight": 2.5,
+            "scaleDownDelay": "15m",
+        },
+    },
+}
+"""FULL with the other strategy."""
+
+
 def edited(path: Path, value: Json, base: Json = FULL) -> Json:
     """Return a copy of `base` with `value` at `path`."""
     document = copy.deepcopy(base)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from visionmodel_operator.api.base import BY_NAME, ApiModel, Duration, distinct_names, duration_seconds, rule
+from visionmodel_operator.api.blue_green import BlueGreen
 from visionmodel_operator.api.steps import Pause, Step
 
 
@@ -16,6 +17,7 @@ class Strategy(StrEnum):
     """How a new revision takes over."""
 
     CANARY = "Canary"
+    BLUE_GREEN = "BlueGreen"
 
 
 class OnNewRevision(StrEnum):
@@ -253,20 +255,52 @@ class Analysis(ApiModel):
         return self
 
 
+STEP_LENGTH = "5m"
+DEFAULT_WEIGHTS = (5.0, 25.0, 50.0)
+"""The canary of those who do not say otherwise."""
+STEPS_MESSAGE = "steps belong to strategy Canary: leave them out"
+SETTINGS_MESSAGE = "blueGreen belongs to strategy BlueGreen"
+
+_ARE_DEFAULT_STEPS = (
+    f"self.steps.map(s, has(s.setWeight) ? s.setWeight : 0.0)"
+    f" == {[share for weight in DEFAULT_WEIGHTS for share in (weight, 0.0)]}"
+    f" && self.steps.map(s, has(s.pause) && has(s.pause.duration) ? s.pause.duration : '')"
+    f" == {['', STEP_LENGTH] * len(DEFAULT_WEIGHTS)}"
+)
+"""In CEL, which sees the defaults that the API server has filled in: nobody wrote other steps."""
+
+
+def _default_steps() -> list[Step]:
+    return [
+        step
+        for weight in DEFAULT_WEIGHTS
+        for step in (Step(set_weight=weight), Step(pause=Pause(duration=STEP_LENGTH)))
+    ]
+
+
 class Rollout(ApiModel):
     """How a new revision takes over from the stable one."""
 
-    strategy: Strategy = Field(default=Strategy.CANARY, description="Canary: weights step by step.")
+    model_config = ConfigDict(
+        **ApiModel.model_config,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule("!has(self.blueGreen) || self.strategy == 'BlueGreen'", SETTINGS_MESSAGE),
+                rule(f"!has(self.strategy) || self.strategy == 'Canary' || {_ARE_DEFAULT_STEPS}", STEPS_MESSAGE),
+            ]
+        },
+    )
+
+    strategy: Strategy = Field(
+        default=Strategy.CANARY,
+        description="Canary: weights step by step. BlueGreen: a preview, then everybody at once, with a way back.",
+    )
     steps: Annotated[list[Step], Field(max_length=32)] = Field(
-        default=[
-            Step(set_weight=5),
-            Step(pause=Pause(duration="5m")),
-            Step(set_weight=25),
-            Step(pause=Pause(duration="5m")),
-            Step(set_weight=50),
-            Step(pause=Pause(duration="5m")),
-        ],
-        description="What happens in order; after the last step the canary is promoted.",
+        default=_default_steps(),
+        description="What happens in order; after the last step the canary is promoted. Strategy Canary only.",
+    )
+    blue_green: BlueGreen | None = Field(
+        default=None, description="What happens before and after the switch; strategy BlueGreen only."
     )
     on_new_revision: OnNewRevision = Field(
         default=OnNewRevision.RESTART,
@@ -278,3 +312,11 @@ class Rollout(ApiModel):
     drain_max: Duration = Field(default="5m", description="Longest wait for a leaving revision to become idle.")
     route_timeout: Duration = Field(default="60s", description="Time for the gateway to accept a change of weight.")
     analysis: Analysis = Field(default=Analysis(), description="How the canary is judged.")
+
+    @model_validator(mode="after")
+    def _fields_of_the_strategy(self) -> Self:
+        if self.blue_green is not None and self.strategy is not Strategy.BLUE_GREEN:
+            raise ValueError(SETTINGS_MESSAGE)
+        if self.strategy is not Strategy.CANARY and self.steps != _default_steps():
+            raise ValueError(STEPS_MESSAGE)
+        return self

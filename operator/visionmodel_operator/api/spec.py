@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from visionmodel_contract.precision import Backend
 from visionmodel_operator.api.base import BY_NAME, ApiModel, Duration, Name, Quantity, distinct_names, rule
+from visionmodel_operator.api.blue_green import BlueGreen
 from visionmodel_operator.api.conversion import (
     SOURCE_SCHEMES,
     URI_PATTERN,
@@ -60,6 +61,7 @@ __all__ = [
     "Accelerator",
     "Analysis",
     "Batching",
+    "BlueGreen",
     "Calibration",
     "CanaryScale",
     "ColorSpace",

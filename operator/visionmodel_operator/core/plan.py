@@ -2,11 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from visionmodel_operator.api.base import duration_seconds
-from visionmodel_operator.api.spec import CanaryScale, HeaderMatch, Step
+from visionmodel_operator.api.spec import BlueGreen, CanaryScale, HeaderMatch, Rollout, Step, Strategy
 from visionmodel_operator.api.status import PlanStep
+from visionmodel_operator.core.blue_green import blue_green_plan
 from visionmodel_operator.core.weights import TRACE, WHOLE, canary_replicas, ppm_from_percent
+
+
+def plan_of(rollout: Rollout) -> tuple[PlanStep, ...]:
+    """Return the steps that a rollout would take, whatever its strategy."""
+    match rollout.strategy:
+        case Strategy.CANARY:
+            return plan_from_steps(rollout.steps)
+        case Strategy.BLUE_GREEN:
+            return blue_green_plan(rollout.blue_green or BlueGreen())
+        case _:
+            assert_never(rollout.strategy)
 
 
 def plan_from_steps(steps: Sequence[Step]) -> tuple[PlanStep, ...]:

@@ -148,7 +148,8 @@ def _provisioned(view: View) -> VisionModelStatus:
         served = memory.set_share(memory.make_stable(status, now), rollout.revision, WHOLE, now)
         message = f"Revision {rollout.revision} is the first one: nothing was judged."
         return resting(view.at(memory.finish(served, Outcome.PROMOTED, Reason.PROMOTED, message, now)))
-    if view.has_gateway and rollout.plan:
+    # A step without a share, such as a preview, needs nothing that splits the traffic.
+    if rollout.plan and (view.has_gateway or rollout.plan[0].weight_ppm == 0):
         return memory.enter_step(status, 0, now)
     if is_paused(view):
         return memory.hold(status, Reason.PAUSED, pause_message(view), now)

@@ -4,7 +4,7 @@ from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core import memory
 from visionmodel_operator.core.effects import must_forget
-from visionmodel_operator.core.plan import plan_from_steps
+from visionmodel_operator.core.plan import plan_of
 from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.revision import plan_digest
 from visionmodel_operator.core.view import View
@@ -33,7 +33,7 @@ def idle(view: View) -> VisionModelStatus:
 def _begin(view: View) -> VisionModelStatus:
     rollout = view.spec.rollout
     frozen = memory.Frozen(
-        plan=plan_from_steps(rollout.steps),
+        plan=plan_of(rollout),
         plan_digest=plan_digest(rollout),
         analysis=rollout.analysis.to_wire(),
         on_new_revision=rollout.on_new_revision,

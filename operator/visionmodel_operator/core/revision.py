@@ -197,7 +197,7 @@ def is_plan_of(rollout: Rollout, digest: str | None) -> bool:
     return digest == plan_digest(rollout) or digest in earlier
 
 
-_PLAN_FIELDS = {"strategy", "steps", "analysis"}
+_PLAN_FIELDS = {"strategy", "steps", "blue_green", "analysis"}
 
 
 def _digest_of_plan(rollout: Rollout, fields: set[str]) -> str:

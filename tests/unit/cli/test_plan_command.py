@@ -55,6 +55,20 @@ def test_the_default_rollout_of_the_smallest_example() -> None:
     assert any("cannot detect a doubling of the error rate: it finds" in note for note in found["notes"])
 
 
+def test_blue_green_finds_after_the_switch_what_it_finds() -> None:
+    found = document((EXAMPLES / "shapes-blue-green.yaml").read_text(encoding="utf-8"))
+    assert [
+        (step["weight"], step["endsAfter"], step["untilPromoted"], step["canaryPods"]) for step in found["steps"]
+    ] == [
+        (0, 0, True, 2),
+        (90, 600, False, 2),
+    ]
+    assert [step["detectsRatio"] for step in found["steps"]] == [None, 5]
+    notes = " ".join(found["notes"])
+    assert "Step 1 ends when it is promoted by hand, without any user's traffic until then." in notes
+    assert "A longer scaleDownDelay, a larger baselineWeight or more traffic finds more." in notes
+
+
 def test_yaml_has_the_same_document() -> None:
     assert yaml.safe_load(plan(short(), "-o", "yaml").stdout) == document(short())
 

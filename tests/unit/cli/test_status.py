@@ -34,6 +34,8 @@ WAITS = {
     "without-a-device": "free devices for the canary's pods",
     "routing": "ready canary pods, and the gateway to accept the weights",
     "by-header": "8 s more at this weight",
+    "previewed": "`kubectl visionmodel promote shapes`, or abort",
+    "switched": "14 s more at this weight and metrics (NoTicks)",
     "routing-second-step": "ready canary pods, and the gateway to accept the weights",
     "paused": "spec.rollout.paused: false",
     "metrics-gone": "metrics to be back",
@@ -125,6 +127,12 @@ def test_where_the_steps_are(state: str, expected: str) -> None:
 def test_steps_name_the_headers_that_lead_to_the_canary() -> None:
     line = next(line for line in printed(summary("by-header")) if line.startswith("Steps"))
     assert line == "Steps      ▶ 0 % and x-canary=1 10s  · 10 % and x-canary=1 15s  · 50 % and x-canary=1 15s"
+
+
+def test_blue_green_is_shown_as_its_two_steps() -> None:
+    line = next(line for line in printed(summary("previewed")) if line.startswith("Steps"))
+    preview = "0 % and x-visionmodel-preview=true until promoted"
+    assert line == f"Steps      ▶ {preview}  · 90 % and x-visionmodel-preview=true 20s"
 
 
 def test_the_whole_view() -> None:

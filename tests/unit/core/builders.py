@@ -66,6 +66,13 @@ ROLLOUT: dict[str, Any] = {
     "analysis": ANALYSIS,
 }
 
+BLUE_GREEN: dict[str, Any] = {
+    "strategy": "BlueGreen",
+    "steps": None,
+    "blueGreen": {"autoPromotion": False, "scaleDownDelay": "20s"},
+}
+"""Changes of ROLLOUT that make it one of the other strategy."""
+
 Document = dict[str, Any]
 
 
@@ -92,12 +99,12 @@ def spec_document(model: int = 1, *, pinned: bool = True, gateway: bool = True, 
 
 
 def changed(document: Document, changes: Document) -> Document:
-    """Return the document with changes merged into its maps; a list or scalar replaces what was there."""
+    """Return the document with changes merged into its maps; a list or scalar replaces, None removes."""
     merged = dict(document)
     for key, value in changes.items():
         before = merged.get(key)
         merged[key] = changed(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
-    return merged
+    return {key: value for key, value in merged.items() if value is not None}
 
 
 def spec(model: int = 1, **sections: Any) -> VisionModelSpec:

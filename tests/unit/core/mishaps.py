@@ -15,6 +15,7 @@ MODELS = {
     5: Model(latency_ms=300.0, ready_in=15.0),
     6: Model(ready_in=None),
 }
+CANARY: builders.Document = {"strategy": "Canary", "blueGreen": None}
 PLANS: Mapping[str, list[builders.Document]] = {
     "two-steps": builders.STEPS,
     "one-step": [{"setWeight": 30}],
@@ -120,7 +121,9 @@ def gates(limit: float) -> Mishap:
 
 PEOPLE: Mapping[str, Mishap] = {
     **{f"model-{number}": use_model(number) for number in MODELS},
-    **{f"plan-{name}": change(rollout={"steps": plan}) for name, plan in PLANS.items()},
+    **{f"plan-{name}": change(rollout={**CANARY, "steps": plan}) for name, plan in PLANS.items()},
+    "plan-blue-green": change(rollout=builders.BLUE_GREEN),
+    "plan-blue-green-by-itself": change(rollout={**builders.BLUE_GREEN, "blueGreen": None}),
     **{f"replicas-{number}": change(serving={"replicas": number}) for number in (1, 2, 4)},
     "gateway-named": change(traffic={"gatewayRefs": [builders.GATEWAY]}),
     "no-gateway-named": change(traffic={"gatewayRefs": []}),

@@ -105,6 +105,25 @@ def by_header() -> Cluster:
 
 
 @starting_point
+def previewed() -> Cluster:
+    """The new revision is at full scale, reached by those who know its header, and waits for the switch."""
+    cluster = with_candidate(rollout=builders.BLUE_GREEN)
+    cluster.advance_to(("Held", "Paused"))
+    cluster.advance(2)
+    return cluster
+
+
+@starting_point
+def switched() -> Cluster:
+    """Nearly everybody is on the new revision, and the previous one has all its pods."""
+    cluster = previewed()
+    cluster.ask("promote", "/1")
+    cluster.advance_to(("Progressing", "Observing"))
+    cluster.advance(6)
+    return cluster
+
+
+@starting_point
 def routing_second_step() -> Cluster:
     cluster = observing()
     cluster.advance_to(("Progressing", "Routing"))
@@ -198,6 +217,8 @@ ON_TRIAL: Mapping[str, Callable[[], Cluster]] = {
     "routing": routing,
     "observing": observing,
     "by-header": by_header,
+    "previewed": previewed,
+    "switched": switched,
     "routing-second-step": routing_second_step,
     "paused": paused,
     "metrics-gone": metrics_gone,

@@ -34,6 +34,8 @@ STARTS: Mapping[str, Callable[[], Cluster]] = {
     "serving": scenarios.serving,
     "unpinned": lambda: scenarios.with_candidate(pinned=False),
     "without-a-gateway": lambda: scenarios.with_candidate(gateway=False),
+    "blue-green": lambda: scenarios.with_candidate(rollout=builders.BLUE_GREEN),
+    "blue-green-without-a-gateway": lambda: scenarios.with_candidate(gateway=False, rollout=builders.BLUE_GREEN),
     "one-replica": lambda: scenarios.with_candidate(serving={"replicas": 1}),
     "no-history-kept": lambda: scenarios.with_candidate(revisionHistoryLimit=0),
     "draining": scenarios.draining,
