@@ -175,7 +175,7 @@ cluster-down: venv ## Stop the dev cluster and undo what it changed on this mach
 
 .PHONY: images
 images: venv ## Build the operator, converter and Triton images
-	@$(BIN)/python images/build.py operator converter triton
+	@$(BIN)/python -m images.build operator converter triton
 
 .PHONY: demo
 demo: venv ## The whole story on a real cluster; ends with a report

@@ -1,198 +1,35 @@
-"""Builds the images of this repository: `python images/build.py [operator converter triton ...]`.
+"""Builds the images of this repository: `python -m images.build [operator converter triton ...]`.
 
 The tag of an image is a digest of all that goes into it, so an unchanged image is not built again. What was built is
-kept as an archive in the cache, outside the checkout: a machine whose image storage is empty loads it from there. The
-wheels are downloaded once per lock, outside the build, so that a build needs neither an index nor its certificates.
+kept as an archive in the cache, outside the checkout: a machine whose image storage is empty loads it from there.
 Called by the Makefile, and as `build_images` by the demo and the e2e suite.
 """
 
 import argparse
-import hashlib
-import importlib.util
 import logging
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
-import venv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from images.catalog import IMAGES, ROOT, STANDARD, ImageSource
+from images.engine import Base, BuildFailed, Engine, Request, find_engine, run
+from images.inputs import DIGEST_DIGITS, input_digest
+from images.wheelhouse import wheelhouse
 
 from visionmodel_devcluster import DevClusterError, base_image
 from visionmodel_devcluster.images import is_pushed, remove_outdated
 from visionmodel_devcluster.locks import file_lock
 from visionmodel_devcluster.paths import cache_dir
 
-ROOT = Path(__file__).resolve().parent.parent
-PIP_LOCK = Path("images/pip.txt")
 # Python of the dev cluster's base image, Debian bookworm: the wheels are downloaded for it.
 BASE_PYTHON = "3.11"
 # Archives kept per image; each is a few hundred MB.
 KEPT_ARCHIVES = 2
-DIGEST_DIGITS = 12
-# Raised when the way of building changes in a manner that no input shows.
-LAYOUT = "1"
 
 log = logging.getLogger("images")
-
-
-class BuildFailed(Exception):
-    """A command failed; the text is the command and the end of its output."""
-
-
-@dataclass(frozen=True)
-class ImageSource:
-    """What an image is made of; paths are relative to the repository's root.
-
-    Attributes:
-        layers: further locks, whose packages the Dockerfile adds in targets of their own; the last names the image.
-        extra: optional dependencies of the distribution, with a lock in the place of the plain one.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-    target: str = ""
-    layers: tuple[str, ...] = ()
-    extra: str = ""
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the Dockerfile; an image with one layer or extra more is built by the same file."""
-        more = self.layers[-1] if self.layers else self.extra
-        return Path("images") / self.name.removesuffix(f"-{more}")
-
-    @property
-    def dockerfile(self) -> Path:
-        """The Dockerfile; the list of ignored files beside it is named after it, as BuildKit expects."""
-        return self.folder / "Dockerfile"
-
-    @property
-    def locks(self) -> tuple[Path, ...]:
-        """The hashed requirements; the vendor's image needs none of the server's."""
-        own = "triton-vendor" if self.target == "vendor" else self.name if self.extra else self.folder.name
-        return tuple(Path("requirements") / f"{name}.txt" for name in (own, *self.layers))
-
-    @property
-    def repository(self) -> str:
-        """The image's name without registry and tag."""
-        return f"visionmodel-{self.name}"
-
-
-_SOURCES_SCRIPT = "images/install_sources.sh"
-_OPENVINO_LAYER = ("requirements/openvino.txt", "images/add_packages.sh")
-_OTHER_ENVIRONMENTS = ("requirements/tflite.txt", "requirements/modelopt.txt")
-_CONVERTER = (
-    "operator/visionmodel_contract",
-    "operator/visionmodel_converter",
-    "operator/visionmodel_pipeline",
-    _SOURCES_SCRIPT,
-    *_OPENVINO_LAYER,
-    *_OTHER_ENVIRONMENTS,
-    "requirements/tensorrt.txt",
-)
-_TRITON = ("operator/visionmodel_pipeline", "requirements/triton-vendor.txt", _SOURCES_SCRIPT, *_OPENVINO_LAYER)
-IMAGES: Mapping[str, ImageSource] = {
-    image.name: image
-    for image in (
-        ImageSource("operator", ("operator/visionmodel_contract", "operator/visionmodel_operator", _SOURCES_SCRIPT)),
-        ImageSource("converter", _CONVERTER, target="onnx"),
-        ImageSource("converter-openvino", _CONVERTER, target="openvino", layers=("openvino",)),
-        ImageSource("converter-tensorrt", _CONVERTER, target="tensorrt", layers=("tensorrt",)),
-        ImageSource("converter-tflite", _CONVERTER, target="tflite", layers=("openvino", "tflite")),
-        ImageSource("converter-modelopt", _CONVERTER, target="modelopt", layers=("openvino", "modelopt")),
-        ImageSource("converter-torch", _CONVERTER, target="onnx", extra="torch"),
-        ImageSource("converter-tensorflow", _CONVERTER, target="onnx", extra="tensorflow"),
-        ImageSource("triton", _TRITON, target="wheel"),
-        ImageSource("triton-openvino", _TRITON, target="wheel-openvino", layers=("openvino",)),
-    )
-}
-STANDARD = tuple(name for name, image in IMAGES.items() if not (image.layers or image.extra))
-"""What an installation needs; the others have an optional runtime or gigabytes of frameworks more."""
-
-
-@dataclass(frozen=True)
-class Base:
-    """The base image; `identity` changes when its content does, `python` is "" where wheels come from the index."""
-
-    reference: str
-    identity: str
-    python: str
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one call builds into each image."""
-
-    base: Base
-    version: str
-    revision: str
-
-
-@dataclass(frozen=True)
-class Engine:
-    """The commands of buildah or docker; every method gives the arguments of one call."""
-
-    program: str
-
-    @property
-    def is_buildah(self) -> bool:
-        """Whether this is buildah (preferred: it needs no daemon)."""
-        return self.program == "buildah"
-
-    def build(self, image: ImageSource, reference: str, request: Request, wheels: Path | None) -> list[str]:
-        """Build an image from the repository's root."""
-        own = (
-            ["--isolation", "chroot", "--layers", "--ignorefile", f"{image.dockerfile}.dockerignore"]
-            if self.is_buildah
-            else ["--network", "host"]
-        )
-        arguments = {"BASE": request.base.reference, "VERSION": request.version, "REVISION": request.revision}
-        if image.extra:
-            arguments["LOCK"] = image.locks[0].stem
-        return [
-            *(self.program, "build", *own, "--file", str(image.dockerfile), "--tag", reference),
-            *(["--target", image.target] if image.target else []),
-            *(["--build-context", f"wheels={wheels}"] if wheels else []),
-            *(part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")),
-            ".",
-        ]
-
-    def identity(self, reference: str) -> list[str]:
-        """Print the id of a stored image; fails when it is not there."""
-        if self.is_buildah:
-            return ["buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", reference]
-        return ["docker", "image", "inspect", "--format", "{{.Id}}", reference]
-
-    def pull(self, reference: str) -> list[str]:
-        """Fetch an image from its registry."""
-        return [self.program, "pull", reference]
-
-    def tag(self, reference: str, other: str) -> list[str]:
-        """Give a stored image another name."""
-        return [self.program, "tag", reference, other]
-
-    def save(self, reference: str, archive: Path) -> list[str]:
-        """Write a docker archive, which every engine and containerd can read."""
-        if self.is_buildah:
-            return ["buildah", "push", "--quiet", reference, f"docker-archive:{archive}:{reference}"]
-        return ["docker", "save", "--output", str(archive), reference]
-
-    def load(self, archive: Path) -> list[str]:
-        """Store the image of a docker archive under the name that it has there."""
-        if self.is_buildah:
-            return ["buildah", "pull", "--quiet", f"docker-archive:{archive}"]
-        return ["docker", "load", "--quiet", "--input", str(archive)]
-
-    def push(self, reference: str, insecure: bool) -> list[str]:
-        """Push to the registry of the reference; docker takes insecure registries from its daemon's settings only."""
-        if not self.is_buildah:
-            return ["docker", "push", "--quiet", reference]
-        # A registry without TLS is on this machine: compressing would take longer than it saves.
-        own = ["--tls-verify=false", "--disable-compression"] if insecure else []
-        return ["buildah", "push", "--quiet", *own, reference]
 
 
 def build_images(
@@ -232,13 +69,13 @@ def build_images(
         stored = _provide(engine, image, request)
         reference = final_reference(image, stored, registry, tag)
         if reference != stored:
-            _run(engine.tag(stored, reference))
+            run(engine.tag(stored, reference))
         if registry and not _is_there(reference, tag, insecure):
-            _run(engine.push(reference, insecure))
+            run(engine.push(reference, insecure))
         if archive_dir:
             archive_dir.mkdir(parents=True, exist_ok=True)
             (archive_dir / f"{image.repository}.tar").unlink(missing_ok=True)
-            _run(engine.save(reference, archive_dir / f"{image.repository}.tar"))
+            run(engine.save(reference, archive_dir / f"{image.repository}.tar"))
         references[name] = reference
     return references
 
@@ -253,41 +90,13 @@ def final_reference(image: ImageSource, stored: str, registry: str | None, tag: 
     return f"{registry or 'localhost'}/{image.repository}:{tag or stored.rpartition(':')[2]}"
 
 
-def input_digest(image: ImageSource, request: Request, root: Path = ROOT) -> str:
-    """12 hex digits that change with any file, base or argument that goes into the image."""
-    digest = hashlib.sha256()
-    arguments = (LAYOUT, image.target, request.base.identity, request.base.python, request.version, request.revision)
-    for text in arguments:
-        digest.update(text.encode() + b"\0")
-    for path in sorted(_input_files(image, root)):
-        executable = os.access(path, os.X_OK)
-        digest.update(f"{path.relative_to(root)}\0{executable}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:DIGEST_DIGITS]
-
-
-def _input_files(image: ImageSource, root: Path) -> Iterator[Path]:
-    common = ("images/install_venv.sh", str(PIP_LOCK), *map(str, image.locks), str(image.folder))
-    for entry in dict.fromkeys((*common, *image.inputs)):
-        path = root / entry
-        found = path.rglob("*") if path.is_dir() else iter((path,))
-        yield from (file for file in found if file.is_file() and "__pycache__" not in file.parts)
-
-
-def find_engine() -> Engine:
-    """The builder of this machine."""
-    for program in ("buildah", "docker"):
-        if shutil.which(program):
-            return Engine(program)
-    raise BuildFailed("neither buildah nor docker was found; `apt-get install buildah` is enough")
-
-
 def _base_of(engine: Engine, base: str | None, python: str) -> Base:
     if base is None:
         # Its name is a digest of what it is made from; its id is new each time it is loaded from its archive.
         reference = base_image()
         return Base(reference, reference, python or BASE_PYTHON)
     if not _stored_id(engine, base):
-        _run(engine.pull(base))
+        run(engine.pull(base))
     return Base(base, _stored_id(engine, base), python)
 
 
@@ -307,7 +116,7 @@ def _provide(engine: Engine, image: ImageSource, request: Request) -> str:
             archive.touch() if archive.exists() else _keep(engine, reference, archive)
         elif archive.exists():
             log.info("loading %s", reference)
-            _run(engine.load(archive))
+            run(engine.load(archive))
             archive.touch()
         else:
             log.info("building %s", reference)
@@ -321,16 +130,16 @@ def _build(engine: Engine, image: ImageSource, request: Request, reference: str)
     """Build under another name first: a file saved meanwhile must not end up behind the digest of its predecessor."""
     wheels = wheelhouse(image.locks, request.base.python) if request.base.python else None
     unverified = f"localhost/{image.repository}:unverified"
-    _run(engine.build(image, unverified, request, wheels))
+    run(engine.build(image, unverified, request, wheels))
     if not reference.endswith(f":{input_digest(image, request)}"):
         raise BuildFailed(f"a file of the {image.name} image changed while it was built; build again")
-    _run(engine.tag(unverified, reference))
+    run(engine.tag(unverified, reference))
 
 
 def _keep(engine: Engine, reference: str, archive: Path) -> None:
     partial = archive.with_suffix(".partial")
     partial.unlink(missing_ok=True)
-    _run(engine.save(reference, partial))
+    run(engine.save(reference, partial))
     partial.rename(archive)
 
 
@@ -347,48 +156,9 @@ def _prune(engine: Engine, folder: Path, repository: str) -> None:
         remove_outdated(repository, {path.stem.rpartition("-")[2] for path in archives[:KEPT_ARCHIVES]})
 
 
-def wheelhouse(locks: Sequence[Path], python: str) -> Path:
-    """Folder with the wheels of an image's locks and of pip for a Python version, downloaded once."""
-    texts = [(ROOT / path).read_bytes() for path in (*locks, PIP_LOCK)]
-    digest = hashlib.sha256(b"\0".join((*texts, python.encode()))).hexdigest()[:12]
-    parent, name = cache_dir() / "wheels", "-".join(lock.stem for lock in locks)
-    target = parent / f"image-{name}-{digest}"
-    with file_lock(parent / f".image-{name}.lock"):
-        if not target.is_dir():
-            log.info("downloading the wheels of %s", ", ".join(map(str, locks)))
-            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=parent) as scratch:
-                output = Path(scratch) / "output"
-                for lock in (*locks, PIP_LOCK):  # one by one: what is installed apart may pin other versions
-                    _run([*_pip(), *_download_arguments(lock, python, output)])
-                output.rename(target)
-    return target
-
-
-def _download_arguments(lock: Path, python: str, output: Path) -> list[str]:
-    options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--python-version", python]
-    return ["download", *options, "--dest", str(output), "-r", str(lock)]
-
-
-def _pip() -> list[str]:
-    """A pip to download with; a virtual environment made by uv has none, so one may have to be made."""
-    if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip"]
-    folder = cache_dir() / "pip"
-    with file_lock(cache_dir() / ".pip.lock"):
-        if not (folder / "bin" / "pip").exists():
-            venv.create(folder, with_pip=True, clear=True)
-    return [str(folder / "bin" / "python"), "-m", "pip"]
-
-
 def _version() -> str:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return str(project["version"])
-
-
-def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        raise BuildFailed(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from images.build import IMAGES, ROOT, ImageSource
+from images.catalog import IMAGES, ROOT, ImageSource
 
 from visionmodel_converter.environment import DEFAULT_MODELOPT_PYTHON, DEFAULT_ONNX2TF_PYTHON
 
