@@ -58,8 +58,8 @@ lock: $(UV) ## Compile the hashed requirement files
 	$(LOCK) --no-deps requirements/triton-vendor.in -o requirements/triton-vendor.txt
 	$(LOCK) --no-emit-package backports-strenum requirements/tflite.in \
 	  -o requirements/tflite.txt # what Python 3.11 has itself, and pip refuses for it
-	$(LOCK) --no-emit-package triton --no-emit-package cppimport requirements/modelopt.in \
-	  -o requirements/modelopt.txt # neither is used on the CPU, and cppimport has no wheel
+	$(LOCK) --no-emit-package triton --no-emit-package cppimport --no-emit-package cupy-cuda12x requirements/modelopt.in \
+	  -o requirements/modelopt.txt # none is used on the CPU, and cppimport has no wheel
 	$(LOCK) requirements/mlflow.in -o requirements/mlflow.txt
 	echo pip==26.3 | $(LOCK) --no-deps - -o images/pip.txt
 
