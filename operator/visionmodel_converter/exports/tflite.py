@@ -24,9 +24,9 @@ def refuse_missing_onnx2tf(python: Path) -> None:
     if not python.is_file():
         raise ConversionFailure(
             Reason.EXPORTER_NOT_INSTALLED,
-            f"export TFLite: this converter has no onnx2tf ({python} is not there); have the platform team build the"
-            " image converter-tflite (images/build.py) and set the Helm value converter.tfliteImage, or name the Python"
-            " of an environment made from requirements/tflite.txt in VISIONMODEL_ONNX2TF_PYTHON",
+            f"export TFLite: this converter has no onnx2tf ({python} is not there); have the platform team build"
+            " one (python -m images.build converter-tflite) and set the Helm value converter.tfliteImage, or name the"
+            " Python of an environment made from requirements/tflite.txt in VISIONMODEL_ONNX2TF_PYTHON",
         )
 
 

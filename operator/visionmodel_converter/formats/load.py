@@ -111,9 +111,9 @@ def _refuse_missing_framework(found: SourceFormat, shown: str) -> None:
     if importlib.util.find_spec(loader.packages[0]) is None:
         raise ConversionFailure(
             Reason.LOADER_NOT_INSTALLED,
-            f"{shown}: this converter image cannot load {found.value}; have the platform team build the image "
-            f"converter-{loader.extra} (images/build.py) and set the Helm value converter.images.{found.value}; and "
-            f"set spec.model.modelFormat.name: {found.value}, by which the image is chosen",
+            f"{shown}: this converter image cannot load {found.value}; have the platform team build one "
+            f"(python -m images.build converter-{loader.extra}) and set the Helm value converter.images.{found.value}; "
+            f"and set spec.model.modelFormat.name: {found.value}, by which the image is chosen",
         )
 
 

@@ -38,8 +38,9 @@ def refuse_missing_modelopt(python: Path) -> None:
         raise ConversionFailure(
             Reason.QUANTIZER_NOT_INSTALLED,
             f"calibration.quantizer ModelOpt: this converter has no ModelOpt ({python} is not there); have the platform"
-            " team build the image converter-modelopt (images/build.py) and set the Helm value converter.modeloptImage,"
-            " or name the Python of an environment made from requirements/modelopt.txt in VISIONMODEL_MODELOPT_PYTHON",
+            " team build one (python -m images.build converter-modelopt) and set the Helm value"
+            " converter.modeloptImage, or name the Python of an environment made from requirements/modelopt.txt in"
+            " VISIONMODEL_MODELOPT_PYTHON",
         )
 
 
