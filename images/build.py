@@ -1,7 +1,8 @@
 """Builds the images of this repository: `python -m images.build [operator converter triton ...]`.
 
-The tag of an image is a digest of all that goes into it, so an unchanged image is not built again. What was built is
-kept as an archive in the cache, outside the checkout: a machine whose image storage is empty loads it from there.
+The tag of an image is a digest of all that goes into it, so an unchanged image is not built again. What was built, but
+for the images of gigabytes, is kept as an archive in the cache, outside the checkout: a machine whose image storage is
+empty loads it from there.
 Called by the Makefile, and as `build_images` by the demo and the e2e suite.
 """
 
@@ -112,17 +113,16 @@ def _provide(engine: Engine, image: ImageSource, request: Request) -> str:
     folder = cache_dir() / "images"
     archive = folder / f"{image.repository}-{digest}.tar"
     with file_lock(folder / f".{image.repository}.lock"):
-        if _stored_id(engine, reference):
+        if not _stored_id(engine, reference):
+            if archive.exists():
+                log.info("loading %s", reference)
+                run(engine.load(archive))
+            else:
+                log.info("building %s", reference)
+                _build(engine, image, request, reference)
+        if image.is_archived:
             archive.touch() if archive.exists() else _keep(engine, reference, archive)
-        elif archive.exists():
-            log.info("loading %s", reference)
-            run(engine.load(archive))
-            archive.touch()
-        else:
-            log.info("building %s", reference)
-            _build(engine, image, request, reference)
-            _keep(engine, reference, archive)
-        _prune(engine, folder, image.repository)
+        _prune(engine, folder, image.repository, digest)
     return reference
 
 
@@ -143,8 +143,8 @@ def _keep(engine: Engine, reference: str, archive: Path) -> None:
     partial.rename(archive)
 
 
-def _prune(engine: Engine, folder: Path, repository: str) -> None:
-    """Keep the archives that were used last, and in buildah's storage the images that have one.
+def _prune(engine: Engine, folder: Path, repository: str, current: str) -> None:
+    """Keep the archives that were used last, and in buildah's storage the images that have one and the current one.
 
     Another image's name may begin with this one's.
     """
@@ -153,7 +153,7 @@ def _prune(engine: Engine, folder: Path, repository: str) -> None:
     for old in archives[KEPT_ARCHIVES:]:
         old.unlink()
     if engine.is_buildah:
-        remove_outdated(repository, {path.stem.rpartition("-")[2] for path in archives[:KEPT_ARCHIVES]})
+        remove_outdated(repository, {current, *(path.stem.rpartition("-")[2] for path in archives[:KEPT_ARCHIVES])})
 
 
 def _version() -> str:

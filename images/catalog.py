@@ -15,6 +15,7 @@ class ImageSource:
     Attributes:
         layers: further locks, whose packages the Dockerfile adds in targets of their own; the last names the image.
         extra: optional dependencies of the distribution, with a lock in the place of the plain one.
+        is_archived: whether a build is kept as an archive in the cache too; gigabytes are not.
     """
 
     name: str
@@ -22,6 +23,7 @@ class ImageSource:
     target: str = ""
     layers: tuple[str, ...] = ()
     extra: str = ""
+    is_archived: bool = True
 
     @property
     def folder(self) -> Path:
@@ -66,10 +68,14 @@ IMAGES: Mapping[str, ImageSource] = {
         ImageSource("converter", _CONVERTER, target="onnx"),
         ImageSource("converter-openvino", _CONVERTER, target="openvino", layers=("openvino",)),
         ImageSource("converter-tensorrt", _CONVERTER, target="tensorrt", layers=("tensorrt",)),
-        ImageSource("converter-tflite", _CONVERTER, target="tflite", layers=("openvino", "tflite")),
-        ImageSource("converter-modelopt", _CONVERTER, target="modelopt", layers=("openvino", "modelopt")),
-        ImageSource("converter-torch", _CONVERTER, target="onnx", extra="torch"),
-        ImageSource("converter-tensorflow", _CONVERTER, target="onnx", extra="tensorflow"),
+        *(
+            ImageSource(f"converter-{tool}", _CONVERTER, target=tool, layers=("openvino", tool), is_archived=False)
+            for tool in ("tflite", "modelopt")
+        ),
+        *(
+            ImageSource(f"converter-{extra}", _CONVERTER, target="onnx", extra=extra, is_archived=False)
+            for extra in ("torch", "tensorflow")
+        ),
         ImageSource("triton", _TRITON, target="wheel"),
         ImageSource("triton-openvino", _TRITON, target="wheel-openvino", layers=("openvino",)),
     )
