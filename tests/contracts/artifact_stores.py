@@ -30,6 +30,7 @@ MODEL = b"a network"
 KEY, OTHER = "0123456789abcdef0123456789abcdef", "f" * 32
 WEEK = timedelta(days=7)
 EXPORT, EXPORTED = "export-0123", ("a.bin", "b.json")
+CACHE = "timing-0123"
 FILES = ("model.onnx", "report.json", "provenance.json")
 PICTURES = {"worst.png": b"a sheet", "worst.html": b"a page"}
 
@@ -260,6 +261,41 @@ class ArtifactStoreContract:
             )
             if not was_killed:
                 return
+
+    def test_a_cache_is_replaced(self, kit: Kit, folders: New) -> None:
+        assert kit.store().read_cache(CACHE, folders()) is None
+        for content in (b"first", b"", b"third, and longer"):
+            kit.store().write_cache(CACHE, content, folders())
+            assert kit.store().read_cache(CACHE, folders()) == content
+        assert len([name for name in kit.content() if CACHE in name]) == 1, "one, however often it was replaced"
+        assert kit.store().read_cache(f"{CACHE}0", folders()) is None
+        assert kit.store().all_keys() == []
+        collected(kit.store())
+        assert kit.store().read_cache(CACHE, folders()) == b"third, and longer"
+
+    def test_a_cache_killed_at_any_write_is_the_old_or_the_new_one(self, kit: Kit, folders: New) -> None:
+        seen = set()
+        for step in steps():
+            kit.store().write_cache(CACHE, b"old", folders())
+            was_killed = kit.gates.killed(step, partial(kit.store().write_cache, CACHE, b"new", folders()))
+            found = kit.store().read_cache(CACHE, folders())
+            assert found in (b"old", b"new")
+            seen.add(found)
+            if not was_killed:
+                break
+        assert (seen, found) == ({b"old", b"new"}, b"new")
+
+    def test_of_two_writers_of_a_cache_one_stays(self, kit: Kit, folders: New) -> None:
+        for step in steps():
+            both = kit.gates.stopped(
+                step,
+                partial(kit.store().write_cache, CACHE, b"theirs", folders()),
+                partial(kit.store().write_cache, CACHE, b"mine", folders()),
+            )
+            assert kit.store().read_cache(CACHE, folders()) in (b"theirs", b"mine")
+            if both is None:
+                break
+        assert step > 1
 
     def test_collection_leaves_other_files_alone(self, kit: Kit, folders: New) -> None:
         publish_files(kit.store(), folders(), "first")

@@ -34,6 +34,8 @@ from visionmodel_converter.store.index import (
     write_verified,
 )
 from visionmodel_converter.store.published import (
+    CACHE_FILE,
+    MAX_CACHE_BYTES,
     NO_PICTURES,
     Pictures,
     Published,
@@ -94,11 +96,15 @@ class BucketStore:
         return self._document(tag_of(key))
 
     def _document(self, name: str) -> bytes | None:
+        return self._small(name, INDEX_FILE, MAX_INDEX_BYTES)
+
+    def _small(self, name: str, file: str, most: int) -> bytes | None:
+        """Return an object as a whole; None when absent. Raises ArtifactCorrupt for one that is larger."""
         try:
             with self._translated():
-                found = obstore.get(self.bucket, self._at(name, INDEX_FILE))
-                if found.meta["size"] > MAX_INDEX_BYTES:
-                    raise self._damage(name, f"its {INDEX_FILE} has {found.meta['size']} bytes")
+                found = obstore.get(self.bucket, self._at(name, file))
+                if found.meta["size"] > most:
+                    raise self._damage(name, f"its {file} has {found.meta['size']} bytes")
                 return bytes(found.bytes())
         except FileNotFoundError:
             return None
@@ -162,6 +168,14 @@ class BucketStore:
         if found is None:
             raise ConversionFailure(Reason.STORE_UNAVAILABLE, f"{self.uri}/{name} is gone again; the Job tries again")
         return found
+
+    def read_cache(self, name: str, work: Path) -> bytes | None:
+        """As `ArtifactStore.read_cache`."""
+        return self._small(name, CACHE_FILE, MAX_CACHE_BYTES)
+
+    def write_cache(self, name: str, content: bytes, work: Path) -> None:
+        """As `ArtifactStore.write_cache`: a put replaces an object as a whole."""
+        self._put(self._at(name, CACHE_FILE), content)
 
     def all_keys(self) -> Iterable[str]:
         """As `ArtifactStore.all_keys`."""

@@ -20,6 +20,8 @@ from visionmodel_converter.report import FullReport
 from visionmodel_converter.store.image import ARTIFACT_FILES, MODEL_FILE, sha256_of, sha256_of_file
 from visionmodel_converter.store.index import INDEX_FILE, index_bytes, parsed_index, published_of
 from visionmodel_converter.store.published import (
+    CACHE_FILE,
+    MAX_CACHE_BYTES,
     NO_PICTURES,
     Pictures,
     Published,
@@ -125,6 +127,25 @@ class FolderStore:
         stored = self.find_files(name, tuple(files), work)
         assert stored is not None  # it was renamed into place, or was there
         return stored
+
+    def read_cache(self, name: str, work: Path) -> bytes | None:
+        """As `ArtifactStore.read_cache`: a file beside the artifacts' folders."""
+        try:
+            with self._translated(), (self.root / name).open("rb") as file:
+                content = file.read(MAX_CACHE_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        if len(content) > MAX_CACHE_BYTES:
+            raise _damaged(self._place(name), ValueError(f"it has more than {MAX_CACHE_BYTES} bytes"))
+        return content
+
+    def write_cache(self, name: str, content: bytes, work: Path) -> None:
+        """As `ArtifactStore.write_cache`: written beside it, then renamed over what is there."""
+        with self._staging() as staging:
+            path = staging / CACHE_FILE
+            path.write_bytes(content)
+            _to_disk(staging)
+            path.replace(self.root / name)
 
     @contextmanager
     def _staging(self) -> Iterator[Path]:

@@ -47,6 +47,19 @@ class ArtifactStore(Protocol):
     def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
         """Publish files completely or not at all; returns those of whoever was first."""
 
+    def read_cache(self, name: str, work: Path) -> bytes | None:
+        """Return the bytes that were last written under a name of caches; None where there are none.
+
+        Raises ArtifactCorrupt where there are more of them than `MAX_CACHE_BYTES`.
+        """
+
+    def write_cache(self, name: str, content: bytes, work: Path) -> None:
+        """Put bytes under a name in place of what is there, completely or not at all; of two at once either may stay.
+
+        The one thing in a store that changes: nothing may depend on it. A registry that lets no tag be moved keeps the
+        first and raises RegistryUnavailable. Collection leaves caches alone.
+        """
+
     def all_keys(self) -> Iterable[str]:
         """Return every key of which the store has anything, complete or left behind."""
 

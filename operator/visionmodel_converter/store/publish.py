@@ -9,8 +9,10 @@ keeps the earlier one's image from the collections of untagged manifests that ma
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +35,8 @@ from visionmodel_converter.store.image import (
     unpack_layer,
 )
 from visionmodel_converter.store.published import (
+    CACHE_FILE,
+    MAX_CACHE_BYTES,
     NAME,
     NO_PICTURES,
     Pictures,
@@ -53,6 +57,8 @@ USED: Final = "-used-"
 STAMP: Final = "%Y%m%dT%H%M%S%f"
 """Of a use, in the name of its tag: many registries let no tag be moved."""
 OWN_TAG_DIGITS: Final = 16
+TAR_OVERHEAD: Final = 2 * tarfile.RECORDSIZE
+"""Most that a layer of one file has beyond the file: its header, and zeros up to whole records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,35 @@ class RegistryStore:
         self.registry.tag(manifest, name)
         return StoredFiles(f"{self.shown}@{digest}", digest, files)
 
+    def read_cache(self, name: str, work: Path) -> bytes | None:
+        """As `ArtifactStore.read_cache`."""
+        manifest = self.registry.manifest(name)
+        if manifest is None:
+            return None
+        most = MAX_CACHE_BYTES + TAR_OVERHEAD
+        return (fetch_files(self.registry, manifest, work, (CACHE_FILE,), most_bytes=most) / CACHE_FILE).read_bytes()
+
+    def write_cache(self, name: str, content: bytes, work: Path) -> None:
+        """As `ArtifactStore.write_cache`: the tag is moved, and the image that had it goes where it may be deleted.
+
+        The time makes each image one of its own: equal bytes that another Job writes meanwhile are not what is deleted.
+        """
+        earlier = self.registry.manifest(name)
+        file = work / CACHE_FILE
+        file.write_bytes(content)
+        labels = {
+            FILES_LABEL: CACHE_FILE,
+            "org.opencontainers.image.title": f"VisionModel {name}",
+            "org.opencontainers.image.created": self.now().isoformat(),
+        }
+        image = build_image(build_layer({CACHE_FILE: file}, work / "cache.tar"), labels)
+        manifest = image.manifest.data or b""
+        self.registry.push_blobs(image)
+        self.registry.tag(manifest, name)
+        if earlier is not None:
+            with suppress(ConversionFailure):  # untagged it is invisible; a Job need not have the right
+                self.registry.delete(sha256_of(earlier))
+
     def all_keys(self) -> Iterable[str]:
         """As `ArtifactStore.all_keys`."""
         prefixes = (NAME.match(tag) for tag in self.registry.tags())
@@ -234,7 +269,14 @@ def names_of(manifest: bytes) -> tuple[str, ...]:
     return tuple(name for name in named if name and name == Path(name).name) or ARTIFACT_FILES
 
 
-def fetch_files(registry: Registry, manifest: bytes, target: Path, names: Sequence[str] = ARTIFACT_FILES) -> Path:
+def fetch_files(
+    registry: Registry,
+    manifest: bytes,
+    target: Path,
+    names: Sequence[str] = ARTIFACT_FILES,
+    *,
+    most_bytes: float = inf,
+) -> Path:
     """Download and unpack the image of a manifest into a folder; returns the folder."""
     try:
         document = json.loads(manifest)
@@ -242,6 +284,8 @@ def fetch_files(registry: Registry, manifest: bytes, target: Path, names: Sequen
         if layer["mediaType"] != LAYER_TYPE or document["config"]["mediaType"] != CONFIG_TYPE:
             raise ValueError(f"its layer has type {layer['mediaType']}")
         digest, size_bytes = str(layer["digest"]), int(layer["size"])
+        if size_bytes > most_bytes:
+            raise ValueError(f"its layer has {size_bytes} bytes")
     except (ValueError, KeyError, TypeError) as error:
         raise _corrupt(registry, f"the image was not made by this converter: {first_line(error)}") from error
     target.mkdir(parents=True, exist_ok=True)

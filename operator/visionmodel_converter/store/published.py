@@ -16,6 +16,9 @@ from visionmodel_converter.store.image import ARTIFACT_FILES, ENGINE_FILES, MODE
 
 NAME: Final = re.compile(rf"prepare-(?P<key>[0-9a-f]{{{KEY_HEX_DIGITS}}})")
 ENGINE_NAME: Final = re.compile(rf"engine-[0-9a-f]{{{KEY_HEX_DIGITS}}}")
+CACHE_FILE: Final = "cache"
+MAX_CACHE_BYTES: Final = 64 * 1024**2
+"""Of one cache; one is read into memory as a whole."""
 Pictures = Mapping[str, bytes]
 """Some of the contract's `PICTURE_FILES`; their digests are in the report."""
 NO_PICTURES: Final[Pictures] = {}
@@ -84,6 +87,11 @@ def tag_of(key: str) -> str:
 def engine_name(key: str) -> str:
     """Return the name under which the engine of an engine key is published."""
     return f"engine-{key}"
+
+
+def timing_name(key: str) -> str:
+    """Return the name under which the timings of a timing key are kept."""
+    return f"timing-{key}"
 
 
 def files_of(name: str) -> tuple[str, ...] | None:

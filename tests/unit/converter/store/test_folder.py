@@ -87,3 +87,12 @@ def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConversionFailure, match="cannot be used") as refusal:
         publish(FolderStore(tmp_path / "file" / "store"), tmp_path / "work")
     assert refusal.value.reason is Reason.STORE_UNAVAILABLE
+
+
+def test_who_reads_a_cache_while_it_is_replaced_has_the_old_one(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    store.write_cache("timing-0", b"old", tmp_path)
+    os.link(store.root / "timing-0", tmp_path / "being-read")
+    store.write_cache("timing-0", b"new", tmp_path)
+    assert ((tmp_path / "being-read").read_bytes(), store.read_cache("timing-0", tmp_path)) == (b"old", b"new")
+    assert [path.name for path in store.root.iterdir()] == ["timing-0"]

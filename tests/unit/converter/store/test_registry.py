@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from fakes.registry import FakeRegistry
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.store.collection import Fate
 from visionmodel_converter.store.image import build_image, build_layer
+from visionmodel_converter.store.publish import RegistryStore
 from visionmodel_converter.store.registry import ChallengeAuth, Reference, Registry, login_for
 
 DIGEST = "sha256:" + "b" * 64
@@ -190,4 +192,35 @@ def test_a_needed_artifact_keeps_its_newest_mark_alone(tmp_path: Path) -> None:
     collected(kit.store(), KEY)
     assert [tag for tag in kit.content() if "-used-" in tag] == [max(marks)]
     assert kit.store().find(KEY, tmp_path / "c") is not None
+    kit.close()
+
+
+def test_where_no_tag_is_moved_the_first_cache_stays(tmp_path: Path) -> None:
+    kit = fake_registry_kit(moves_tags=False)
+    kit.store().write_cache("timing-0", b"first", tmp_path)
+    with pytest.raises(ConversionFailure) as refusal:
+        kit.store().write_cache("timing-0", b"second", tmp_path)
+    assert refusal.value.reason is Reason.REGISTRY_UNAVAILABLE
+    assert kit.store().read_cache("timing-0", tmp_path) == b"first"
+    kit.close()
+
+
+def test_a_cache_is_replaced_where_nothing_may_be_deleted(tmp_path: Path) -> None:
+    fake = FakeRegistry(allows_deletion=False)
+    store = RegistryStore(
+        Registry("r", "a/b", httpx.Client(base_url="https://r", transport=httpx.MockTransport(fake.answer))),
+        lambda: datetime.now(UTC),
+    )
+    for content in (b"first", b"second"):
+        store.write_cache("timing-0", content, tmp_path)
+        assert store.read_cache("timing-0", tmp_path) == content
+
+
+def test_a_cache_that_is_too_large_is_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = fake_registry_kit()
+    kit.store().write_cache("timing-0", bytes(64 * 1024), tmp_path)
+    monkeypatch.setattr("visionmodel_converter.store.publish.MAX_CACHE_BYTES", 1024)
+    with pytest.raises(ConversionFailure, match="its layer has") as refusal:
+        kit.store().read_cache("timing-0", tmp_path / "read")
+    assert (refusal.value.reason, (tmp_path / "read").exists()) == (Reason.ARTIFACT_CORRUPT, False)
     kit.close()
