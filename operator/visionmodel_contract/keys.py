@@ -120,6 +120,11 @@ def engine_key(model_digest: str, options: EngineOptions, target: EngineTarget) 
     return digest_of(document)[:KEY_HEX_DIGITS]
 
 
+def timing_key(target: EngineTarget) -> str:
+    """Return the key of the timings that all builds for a target share: TensorRT takes them for this target alone."""
+    return digest_of({"kind": "timing", "target": _wire(target)})[:KEY_HEX_DIGITS]
+
+
 def gate_key(
     artifact_key: str,
     gates: GatesRequest,

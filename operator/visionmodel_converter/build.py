@@ -25,9 +25,11 @@ from visionmodel_contract.report import (
     ReportSummary,
     SpeedResult,
     TensorSpec,
+    byte_size,
 )
 from visionmodel_converter.data import Data, DataReader, DataSource
 from visionmodel_converter.engines.device import Device, LoadedEngine
+from visionmodel_converter.engines.engine import Engine
 from visionmodel_converter.engines.inspection import engine_share
 from visionmodel_converter.engines.profiles import ShapeBounds, profile_of, refuse_other_sizes, served_sizes
 from visionmodel_converter.environment import Environment
@@ -45,7 +47,7 @@ from visionmodel_converter.graph.session import Outputs, Run, Tensors, open_sess
 from visionmodel_converter.journal import Journal
 from visionmodel_converter.losses import against_source, refuse_unknown_source
 from visionmodel_converter.provenance import engine_statement, package_versions
-from visionmodel_converter.report import EdgeCaseResult, EngineReport, FullReport
+from visionmodel_converter.report import EdgeCaseResult, EngineReport, FullReport, TimingsReport
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Retry
 from visionmodel_converter.stages import Stage, stages_of_build
 from visionmodel_converter.storage import WORKING_COPIES, Storage
@@ -53,6 +55,7 @@ from visionmodel_converter.store.engines import find_engine, publish_engine
 from visionmodel_converter.store.image import sha256_of
 from visionmodel_converter.store.port import ArtifactStore
 from visionmodel_converter.store.published import Published, engine_name, tag_of
+from visionmodel_converter.store.timings import find_timings, keep_timings
 
 REMEDIES: Final = {
     Precision.FP32: "export the FP32 model",
@@ -154,20 +157,14 @@ def _prepared(job: BuildJob) -> Prepared:
 
 def _made(job: BuildJob, prepared: Prepared, key: str) -> tuple[Published, Proof, bool]:
     """Build, prove and publish; where another Job was first, its engine is proven in place of ours."""
-    journal, device, options = job.journal, job.device, job.request.options
-    journal.begin(Stage.BUILD, f"building for {device.target.product} with TensorRT {device.target.tensorrt}")
-
-    def progress(phase: str, done: int, steps: int) -> bool:
-        journal.say(Stage.BUILD, f"{phase}: {done} of {steps}")
-        return True
-
+    journal = job.journal
     size = prepared.report.size_bytes
     job.storage.refuse_shortage(WORKING_COPIES * size, f"an engine of {tag_of(prepared.report.key)}")
-    engine = device.build(prepared.model.serialized(), prepared.profile, options, progress=progress)
+    engine, timings = _engine(job, prepared)
     share = engine_share(engine.layers, prepared.report.precision, version=engine.version)
     refuse_missing_precision(share, remedies=REMEDIES)
     proof = _proven(job, prepared, engine.plan)
-    report = _report(job, prepared, key, engine.plan, share, proof)
+    report = _report(job, prepared, key, (engine.plan, share, timings), proof)
 
     journal.begin(Stage.PUBLISH, f"publishing in {job.store.shown}")
     path = job.work / PLAN_FILE
@@ -177,6 +174,37 @@ def _made(job: BuildJob, prepared: Prepared, key: str) -> tuple[Published, Proof
     if published.info.model_digest != report.model_digest:
         proof = _proven(job, prepared, published.model.read_bytes())
     return published, proof, was_there
+
+
+def _engine(job: BuildJob, prepared: Prepared) -> tuple[Engine, TimingsReport]:
+    """Build with the timings of earlier builds, and leave its own to later ones, however the engine is judged then."""
+    journal, device, work = job.journal, job.device, job.work / "timings"
+    work.mkdir(exist_ok=True)
+    known = find_timings(job.store, device.target, work)
+    began = f"{byte_size(len(known.content))} of earlier timings" if known.content else "no earlier timings"
+    journal.begin(
+        Stage.BUILD, f"building for {device.target.product} with TensorRT {device.target.tensorrt} and {began}"
+    )
+
+    def progress(phase: str, done: int, steps: int) -> bool:
+        journal.say(Stage.BUILD, f"{phase}: {done} of {steps}")
+        return True
+
+    engine = device.build(
+        prepared.model.serialized(),
+        prepared.profile,
+        job.request.options,
+        timing_cache=known.content,
+        progress=progress,
+    )
+    left, refused = engine.timing_cache, b"" if engine.took_timings else known.content
+    unkept = keep_timings(job.store, device.target, left, refused=refused, work=work)
+    trouble = (known.trouble, "TensorRT refused the earlier timings" if refused else None, unkept)
+    return engine, TimingsReport(
+        taken_bytes=len(known.content) if engine.took_timings else 0,
+        left_bytes=len(left),
+        trouble=tuple(dict.fromkeys(words for words in trouble if words)),
+    )
 
 
 def _proven(job: BuildJob, prepared: Prepared, plan: bytes) -> Proof:
@@ -274,8 +302,9 @@ def _times(job: BuildJob, prepared: Prepared, loaded: LoadedEngine) -> tuple[Spe
 
 
 def _report(
-    job: BuildJob, prepared: Prepared, key: str, plan: bytes, share: PrecisionShare, proof: Proof
+    job: BuildJob, prepared: Prepared, key: str, built: tuple[bytes, PrecisionShare, TimingsReport], proof: Proof
 ) -> FullReport:
+    plan, share, timings = built
     judged_by = proof.data.file if proof.data and job.request.gates.parity.dataset_uri is not None else None
     return prepared.report.model_copy(
         update={
@@ -299,6 +328,7 @@ def _report(
                 share=share,
                 speed=proof.speed,
                 device_memory_bytes=proof.device_memory_bytes,
+                timings=timings,
             ),
         }
     )

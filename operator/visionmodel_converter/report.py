@@ -57,6 +57,20 @@ class NodeSensitivity(ContractModel):
     loss: float | None = None
 
 
+class TimingsReport(ContractModel):
+    """What a build had of the timings of earlier builds on its device, and what it left to later ones.
+
+    Attributes:
+        taken_bytes: that TensorRT began with; 0 where it timed every kernel itself.
+        left_bytes: with what this build has timed.
+        trouble: why a cache was not used or not kept, in words.
+    """
+
+    taken_bytes: int
+    left_bytes: int
+    trouble: tuple[str, ...] = ()
+
+
 class EngineReport(ContractModel):
     """What was built of an ONNX artifact, for what, and what was measured on the device.
 
@@ -66,6 +80,7 @@ class EngineReport(ContractModel):
         driver: version of CUDA that the driver can run.
         speed: copies to and from the device included.
         device_memory_bytes: that loading and running the engine took.
+        timings: unset in reports of before they were carried from build to build.
     """
 
     prepare_key: str
@@ -76,6 +91,7 @@ class EngineReport(ContractModel):
     share: PrecisionShare
     speed: tuple[SpeedResult, ...]
     device_memory_bytes: int
+    timings: TimingsReport | None = None
 
 
 class FullReport(ContractModel):

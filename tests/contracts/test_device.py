@@ -32,7 +32,11 @@ def device(request: pytest.FixtureRequest) -> Device:
 
 
 def plan_of(device: Device) -> bytes:
-    return device.build(MODEL, PROFILE, OPTIONS, progress=lambda phase, done, steps: True).plan
+    return device.build(MODEL, PROFILE, OPTIONS, progress=quiet).plan
+
+
+def quiet(phase: str, done: int, steps: int) -> bool:
+    return True
 
 
 def samples(count: int) -> Tensors:
@@ -59,6 +63,20 @@ def test_building_tells_of_its_progress_and_of_its_layers(device: Device) -> Non
     assert engine.version == device.target.tensorrt
 
 
+def test_a_build_leaves_timings_that_the_next_one_begins_with(device: Device) -> None:
+    first = device.build(MODEL, PROFILE, OPTIONS, progress=quiet)
+    assert (first.took_timings, first.timing_cache != b"") == (False, True)
+    second = device.build(MODEL, PROFILE, OPTIONS, timing_cache=first.timing_cache, progress=quiet)
+    assert second.took_timings
+    assert len(second.timing_cache) >= len(first.timing_cache)
+
+
+def test_a_build_goes_on_without_timings_that_are_refused(device: Device) -> None:
+    engine = device.build(MODEL, PROFILE, OPTIONS, timing_cache=b"no timings", progress=quiet)
+    assert not engine.took_timings
+    assert device.build(MODEL, PROFILE, OPTIONS, timing_cache=engine.timing_cache, progress=quiet).took_timings
+
+
 @pytest.mark.parametrize("count", [1, 3, 4])
 def test_an_engine_computes_what_its_graph_does(device: Device, count: int) -> None:
     expected = open_session(MODEL, shown="the graph", threads=1)(samples(count))
@@ -83,7 +101,7 @@ def test_shapes_outside_of_the_profile_are_refused(device: Device) -> None:
 
 def test_what_is_no_graph_is_refused(device: Device) -> None:
     with pytest.raises(ConversionFailure) as refusal:
-        device.build(b"no graph", PROFILE, OPTIONS, progress=lambda phase, done, steps: True)
+        device.build(b"no graph", PROFILE, OPTIONS, progress=quiet)
     assert refusal.value.reason == Reason.ENGINE_REFUSED
 
 

@@ -5,6 +5,7 @@ field: it shows other layers than were asked for, computes something else, or ta
 """
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class FakeDevice:
         shows: precision of every layer that the inspector tells of; None: what the graph says.
         distorts: what becomes of the outputs of every run.
         builds: how many engines were built here.
+        timed: kernels that each build timed, in place of reading their times.
     """
 
     target: EngineTarget = TARGET
@@ -45,9 +47,16 @@ class FakeDevice:
     distorts: Callable[[Outputs], Outputs] = lambda outputs: outputs
     device_memory_bytes: int = 32 * 1024**2
     builds: int = field(default=0)
+    timed: list[int] = field(default_factory=list)
 
     def build(
-        self, model: bytes, profile: Mapping[str, ShapeBounds], options: EngineOptions, *, progress: Progress
+        self,
+        model: bytes,
+        profile: Mapping[str, ShapeBounds],
+        options: EngineOptions,
+        *,
+        timing_cache: bytes = b"",
+        progress: Progress,
     ) -> Engine:
         try:
             graph = onnx.load_from_string(model).graph
@@ -58,11 +67,15 @@ class FakeDevice:
         self.builds += 1
         for step in (1, 2):
             progress("Building Engine", step, 2)
+        known = self._timings_in(timing_cache)
+        kernels = {f"{node.op_type} {hashlib.sha256(node.SerializeToString()).hexdigest()}" for node in graph.node}
+        self.timed.append(len(kernels - (known or set())))
         bounds = {name: [shape.min, shape.max] for name, shape in profile.items()}
         plan = {"model": base64.b64encode(model).decode(), "bounds": bounds}
         return Engine(
             plan=json.dumps(plan).encode(),
-            timing_cache=b"",
+            timing_cache=self._cache_of(kernels | (known or set())),
+            took_timings=known is not None,
             layers=json.dumps({"Layers": list(self._layers(graph))}),
             device_memory_bytes=self.device_memory_bytes,
             version=self.target.tensorrt,
@@ -77,6 +90,17 @@ class FakeDevice:
             raise refused(f"load the engine: {error}") from error
         run = open_session(model, shown="the engine", threads=1)
         yield FakeEngine(run, document["bounds"], self.distorts, self.device_memory_bytes)
+
+    def _cache_of(self, kernels: set[str]) -> bytes:
+        return json.dumps({"of": self.target.model_dump(), "kernels": sorted(kernels)}).encode()
+
+    def _timings_in(self, cache: bytes) -> set[str] | None:
+        """The kernels of a cache; None for one that is refused: of another target, or none at all."""
+        try:
+            document = json.loads(cache)
+        except ValueError:
+            return None
+        return set(document["kernels"]) if document["of"] == self.target.model_dump() else None
 
     def _layers(self, graph: Any) -> Iterator[dict[str, Any]]:
         makers = {output: node.op_type for node in graph.node for output in node.output}

@@ -40,9 +40,19 @@ class Device(Protocol):
         """Version of CUDA that the driver can run."""
 
     def build(
-        self, model: bytes, profile: Mapping[str, ShapeBounds], options: EngineOptions, *, progress: Progress
+        self,
+        model: bytes,
+        profile: Mapping[str, ShapeBounds],
+        options: EngineOptions,
+        *,
+        timing_cache: bytes = b"",
+        progress: Progress,
     ) -> Engine:
-        """Return the engine of an ONNX file. Raises EngineRefused or DeviceFailed."""
+        """Return the engine of an ONNX file. Raises EngineRefused or DeviceFailed.
+
+        It begins with the timings of an earlier build on a device with the same target; what is anything else is left
+        out, which the engine tells.
+        """
 
     def load(self, plan: bytes) -> AbstractContextManager[LoadedEngine]:
         """Load an engine that `build` returned here or on a device with the same target.

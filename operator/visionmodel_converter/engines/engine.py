@@ -34,7 +34,8 @@ class Engine:
 
     Attributes:
         plan: the serialized engine, for this TensorRT, platform and GPU only.
-        timing_cache: to start the next build from; for the same TensorRT, CUDA and GPU only.
+        timing_cache: to begin the next build with; for the same TensorRT, CUDA and GPU only.
+        took_timings: whether it began with those that it was given.
         layers: the inspector's JSON of all layers.
         device_memory_bytes: activations that one execution context needs.
         version: of TensorRT.
@@ -42,6 +43,7 @@ class Engine:
 
     plan: bytes
     timing_cache: bytes
+    took_timings: bool
     layers: str
     device_memory_bytes: int
     version: str
@@ -74,8 +76,8 @@ def engine_from_onnx(
 ) -> Engine:
     """Build, reload and inspect an engine on this machine's GPU.
 
-    Raises ConversionFailure: EngineRefused with TensorRT's own words when the graph cannot be parsed, built or loaded
-    again, DeviceFailed where they blame the GPU.
+    A timing cache that TensorRT refuses is left out. Raises ConversionFailure: EngineRefused with TensorRT's own words
+    when the graph cannot be parsed, built or loaded again, DeviceFailed where they blame the GPU.
     """
     trt = tensorrt_module()
     logger = remembering_logger(trt)
@@ -87,9 +89,7 @@ def engine_from_onnx(
     config = builder.create_builder_config()
     _configure(trt, config, options)
     _add_profile(builder, config, profile)
-    cache = config.create_timing_cache(timing_cache)
-    # a cache of another device or version would be taken at the price of wrong timings: never ignore a mismatch
-    config.set_timing_cache(cache, False)
+    cache, took_timings = _attached_cache(config, timing_cache, logger)
     config.progress_monitor = _monitor(trt, progress)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -98,7 +98,8 @@ def engine_from_onnx(
     engine = deserialized(built, remembering_logger(trt))
     return Engine(
         plan=built,
-        timing_cache=_serialized(config.get_timing_cache()),
+        timing_cache=_serialized(cache),
+        took_timings=took_timings,
         layers=_layers(trt, engine),
         device_memory_bytes=int(engine.device_memory_size_v2),
         version=trt.__version__,
@@ -156,6 +157,21 @@ def _add_profile(builder: "trt.Builder", config: "trt.IBuilderConfig", bounds: M
         profile.set_shape(name, shape.min, shape.opt, shape.max)
     if config.add_optimization_profile(profile) < 0:
         raise _refused("take the optimization profile", [f"{name}: {shape}" for name, shape in bounds.items()])
+
+
+def _attached_cache(config: "trt.IBuilderConfig", earlier: bytes, logger: Any) -> tuple["trt.ITimingCache", bool]:
+    """Return the cache that a build begins with, and whether it is the earlier one; it must outlive the build.
+
+    A cache of another device or version would be taken at the price of wrong timings: no mismatch is ignored.
+    """
+    if earlier:
+        cache = config.create_timing_cache(earlier)
+        if cache is not None and config.set_timing_cache(cache, False):
+            return cache, True
+        logger.messages = []  # what is said against it is no reason of a build that fails later
+    cache = config.create_timing_cache(b"")
+    config.set_timing_cache(cache, False)
+    return cache, False
 
 
 def _layers(trt: Any, engine: "trt.ICudaEngine") -> str:

@@ -45,10 +45,16 @@ class Gpu:
     driver: str
 
     def build(
-        self, model: bytes, profile: Mapping[str, ShapeBounds], options: EngineOptions, *, progress: Progress
+        self,
+        model: bytes,
+        profile: Mapping[str, ShapeBounds],
+        options: EngineOptions,
+        *,
+        timing_cache: bytes = b"",
+        progress: Progress,
     ) -> Engine:
         """As `Device.build`."""
-        return engine_from_onnx(model, profile, options, progress=progress)
+        return engine_from_onnx(model, profile, options, timing_cache=timing_cache, progress=progress)
 
     def load(self, plan: bytes) -> AbstractContextManager[LoadedEngine]:
         """As `Device.load`."""

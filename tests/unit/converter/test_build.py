@@ -40,11 +40,11 @@ from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.graph.onnx_model import checked
 from visionmodel_converter.graph.session import Outputs, Tensors
 from visionmodel_converter.journal import Journal
-from visionmodel_converter.report import DataFinding, FullReport, termination_message
+from visionmodel_converter.report import DataFinding, FullReport, TimingsReport, termination_message
 from visionmodel_converter.store.engines import find_engine
 from visionmodel_converter.store.folder import FolderStore
 from visionmodel_converter.store.image import sha256_of, sha256_of_file
-from visionmodel_converter.store.published import StoredFiles
+from visionmodel_converter.store.published import MAX_CACHE_BYTES, StoredFiles
 
 PREPARE_KEY = "0123456789abcdef0123456789abcdef"
 OPTIONS = EngineOptions(batch=ShapeRange(min=1, opt=2, max=4))
@@ -113,7 +113,19 @@ class Bench:
 
     @property
     def published(self) -> list[str]:
-        return sorted(path.name for path in self.store.root.iterdir())
+        return sorted(path.name for path in self.store.root.iterdir() if path not in self.timings)
+
+    @property
+    def timings(self) -> list[Path]:
+        return sorted(self.store.root.glob("timing-*"))
+
+    def timings_report(self, options: EngineOptions = OPTIONS) -> TimingsReport:
+        key = engine_key(sha256_of(self.model), options, self.device.target)
+        found = find_engine(self.store, key, self.folder / "found")
+        assert found is not None
+        assert found.report.engine is not None
+        assert found.report.engine.timings is not None
+        return found.report.engine.timings
 
 
 @pytest.fixture
@@ -210,6 +222,72 @@ def test_what_an_engine_is_bound_to_is_in_its_key(bench: Bench, changed: dict[st
     bench.run(passed_gate_keys=("c" * 32,))
     assert bench.device.builds == 2
     assert len(bench.published) == 3
+
+
+OTHER_OPTIONS = OPTIONS.model_copy(update={"workspace_bytes": 1024})
+
+
+def test_an_engine_begins_with_the_timings_of_the_one_before(bench: Bench) -> None:
+    bench.run()
+    first = bench.timings_report()
+    assert (first.taken_bytes, first.left_bytes > 0, first.trouble) == (0, True, ())
+    bench.run(options=OTHER_OPTIONS)
+    second = bench.timings_report(OTHER_OPTIONS)
+    assert (second.taken_bytes, second.left_bytes, second.trouble) == (first.left_bytes, first.left_bytes, ())
+    assert bench.device.timed == [bench.device.timed[0], 0]
+    assert len(bench.timings) == 1
+    assert f"and {first.left_bytes} B of earlier timings" in bench.out.getvalue()
+
+
+def test_another_target_has_timings_of_its_own(bench: Bench) -> None:
+    bench.run()
+    bench.device.target = TARGET.model_copy(update={"cuda": "13.1"})
+    bench.run()
+    assert bench.device.timed[0] == bench.device.timed[1] > 0
+    assert len(bench.timings) == 2
+
+
+def test_an_engine_that_fails_its_proof_leaves_its_timings(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, FakeDevice(distorts=worse))
+    bench.prepare()
+    with pytest.raises(ConversionFailure):
+        bench.run()
+    bench.device.distorts = lambda outputs: outputs
+    bench.run()
+    assert bench.device.timed[1] == 0
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def foreign(path: Path) -> None:
+    """Longer than what the build leaves, and of another device."""
+    other = TARGET.model_copy(update={"cuda": "12.9"}).model_dump()
+    content = json.dumps({"of": other, "kernels": [str(number) for number in range(999)]}).encode()
+    path.write_bytes(f"{sha256_of(content)}\n".encode() + content)
+
+
+def too_large(path: Path) -> None:
+    os.truncate(path, MAX_CACHE_BYTES + 1)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [(damaged, "not what was written"), (foreign, "TensorRT refused"), (too_large, "ArtifactCorrupt")],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_timings_that_cannot_be_used_cost_time_alone(bench: Bench, harm: Callable[[Path], None], words: str) -> None:
+    bench.run()
+    (path,) = bench.timings
+    harm(path)
+    bench.run(options=OTHER_OPTIONS)
+    told = bench.timings_report(OTHER_OPTIONS)
+    assert (told.taken_bytes, len(told.trouble)) == (0, 1)
+    assert words in told.trouble[0]
+    assert bench.device.timed[1] == bench.device.timed[0]
+    bench.run(options=OPTIONS.model_copy(update={"workspace_bytes": 2048}))
+    assert bench.device.timed[2] == 0, "they were replaced"
 
 
 @dataclass(frozen=True)
