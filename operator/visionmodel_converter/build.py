@@ -52,9 +52,10 @@ from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Retry
 from visionmodel_converter.stages import Stage, stages_of_build
 from visionmodel_converter.storage import WORKING_COPIES, Storage
 from visionmodel_converter.store.engines import find_engine, publish_engine
+from visionmodel_converter.store.entries import ENGINE, PREPARED
 from visionmodel_converter.store.image import sha256_of
 from visionmodel_converter.store.port import ArtifactStore
-from visionmodel_converter.store.published import Published, engine_name, tag_of
+from visionmodel_converter.store.published import Published
 from visionmodel_converter.store.timings import find_timings, keep_timings
 
 REMEDIES: Final = {
@@ -114,12 +115,12 @@ def build(job: BuildJob) -> ReportSummary:
     """Run the stages of a request; returns the summary of an engine that is published and meets its goals."""
     request, journal, target = job.request, job.journal, job.device.target
     journal.learn(gate_key=request.gate_key)
-    journal.begin(Stage.FETCH, f"reading {tag_of(request.prepare_key)} in {job.store.shown}")
+    journal.begin(Stage.FETCH, f"reading {PREPARED.name(request.prepare_key)} in {job.store.shown}")
     prepared = _prepared(job)
     key = engine_key(prepared.report.model_digest, request.options, target)
     journal.learn(source_digest=prepared.report.source_digest)
 
-    journal.begin(Stage.LOOKUP, f"looking for {engine_name(key)}, for {target.product}, in {job.store.shown}")
+    journal.begin(Stage.LOOKUP, f"looking for {ENGINE.name(key)}, for {target.product}, in {job.store.shown}")
     known = find_engine(job.store, key, job.work / "known")
     plan = stages_of_build(published=known is not None, gate_passed=request.gate_key in request.passed_gate_keys)
     cached = known is not None
@@ -146,7 +147,7 @@ def _prepared(job: BuildJob) -> Prepared:
     if found is None:
         raise ConversionFailure(
             Reason.ARTIFACT_MISSING,
-            f"{tag_of(job.request.prepare_key)} is not in {job.store.shown} any more; delete the ConfigMap"
+            f"{PREPARED.name(job.request.prepare_key)} is not in {job.store.shown} any more; delete the ConfigMap"
             f" artifact-{job.request.prepare_key} and retry, and the model is prepared again",
         )
     model = load_checked(found.model, shown="the prepared model", limits=limits_of(onnxruntime.__version__))
@@ -159,7 +160,7 @@ def _made(job: BuildJob, prepared: Prepared, key: str) -> tuple[Published, Proof
     """Build, prove and publish; where another Job was first, its engine is proven in place of ours."""
     journal = job.journal
     size = prepared.report.size_bytes
-    job.storage.refuse_shortage(WORKING_COPIES * size, f"an engine of {tag_of(prepared.report.key)}")
+    job.storage.refuse_shortage(WORKING_COPIES * size, f"an engine of {PREPARED.name(prepared.report.key)}")
     engine, timings = _engine(job, prepared)
     share = engine_share(engine.layers, prepared.report.precision, version=engine.version)
     refuse_missing_precision(share, remedies=REMEDIES)

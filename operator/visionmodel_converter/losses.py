@@ -8,7 +8,7 @@ from visionmodel_converter.data import Data
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.gates.goals import LABELLED_METRICS, Measured
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.store.published import tag_of
+from visionmodel_converter.store.entries import PREPARED
 
 
 def against_source(measured: dict[str, Measured], report: FullReport, data: Data | None) -> dict[str, Measured]:
@@ -35,8 +35,8 @@ def refuse_unknown_source(goals: tuple[MetricGoal, ...], report: FullReport, dat
     raise ConversionFailure(
         Reason.METRIC_NOT_APPLICABLE,
         f"gates.parity.metrics: {', '.join(unknown)} may lose so much of the source's value, which is not known here:"
-        f" the artifact is pruned, and {tag_of(report.key)} was judged on {judged}; give the goal as a threshold, or"
-        " name the same data and metrics",
+        f" the artifact is pruned, and {PREPARED.name(report.key)} was judged on {judged}; give the goal as a"
+        " threshold, or name the same data and metrics",
     )
 
 

@@ -47,9 +47,10 @@ from visionmodel_converter.shown import display_uri
 from visionmodel_converter.sources.fetch import DEFAULT_RETRY, Fetched, Retry
 from visionmodel_converter.stages import Stage, stages_after_lookup
 from visionmodel_converter.storage import EXPORT_COPIES, MODEL_COPIES, WORKING_COPIES, Storage
+from visionmodel_converter.store.entries import PREPARED
 from visionmodel_converter.store.image import sha256_of
 from visionmodel_converter.store.port import ArtifactStore
-from visionmodel_converter.store.published import Published, tag_of
+from visionmodel_converter.store.published import Published
 from visionmodel_converter.trials import Outcome, refuse_unprovable, try_precisions, try_published
 
 
@@ -138,7 +139,7 @@ def prepare(job: Job) -> ReportSummary:
     job = replace(job, request=with_digests(request, files))
     key = _key(job, source, asked=request.gates)
 
-    journal.begin(Stage.LOOKUP, f"looking for {tag_of(key)} in {job.store.shown}")
+    journal.begin(Stage.LOOKUP, f"looking for {PREPARED.name(key)} in {job.store.shown}")
     known = job.store.find(key, job.work / "published")
     plan = stages_after_lookup(
         published=known is not None,

@@ -12,6 +12,7 @@ from contracts.servers import RealServer, add_model
 from visionmodel_operator.adapters.inventory import Inventory
 from visionmodel_operator.adapters.kube_events import event_name
 from visionmodel_operator.adapters.lease import LeaseObject, LeaseRecord
+from visionmodel_operator.adapters.needs import Needs
 from visionmodel_operator.core import names
 from visionmodel_operator.core.operations import Apply, Event
 
@@ -38,6 +39,21 @@ async def test_inventory_lists_the_watched_namespaces(server: RealServer) -> Non
     everywhere = Inventory(server.connection)
     assert model in await everywhere.models()
     assert artifact in await everywhere.artifacts()
+
+
+async def test_inventory_lists_what_the_store_must_keep(server: RealServer) -> None:
+    ref = await add_model(server)
+    keys, digests = [digit * 32 for digit in "789"], [f"sha256:{digit * 64}" for digit in "78"]
+    export = {"format": "ORT", "digest": digests[0], "sizeBytes": 1, "difference": 0.0, "runtime": "a runtime"}
+    made = {"key": keys[0], "report": {"exports": [export]}}
+    await server.set_status("VisionModel", "m", {"conversion": made})
+    ours = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
+    for name, text in (("record", f"s3://models/engine-{keys[1]}"), ("workload", f"r.example/m@{digests[1]}")):
+        await server.kube.perform(ref, Apply(manifests.config_map(name, {"text": text}, ours)))
+    await server.add(manifests.config_map("other", {"of-somebody": keys[2]}))
+    inventory = Inventory(server.connection, (server.namespace,))
+    assert await inventory.needs_of_models() == Needs(frozenset({keys[0]}), frozenset({digests[0]}))
+    assert await inventory.needs_of_configs() == Needs(frozenset({keys[1]}), frozenset({digests[1]}))
 
 
 async def test_a_long_list_is_read_to_its_end(server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:

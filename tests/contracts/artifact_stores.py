@@ -7,7 +7,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -15,12 +14,10 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from visionmodel_contract.build import EngineOptions, EngineTarget, ShapeRange
-from visionmodel_contract.kept import KeptArtifacts
 from visionmodel_contract.precision import Precision
 from visionmodel_contract.report import PrecisionShare, TensorSpec
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.report import EngineReport, FullReport
-from visionmodel_converter.store.collection import Fate, collect
 from visionmodel_converter.store.engines import find_engine, publish_engine
 from visionmodel_converter.store.image import sha256_of
 from visionmodel_converter.store.port import ArtifactStore
@@ -28,9 +25,8 @@ from visionmodel_converter.store.published import Published, StoredFiles
 
 MODEL = b"a network"
 KEY, OTHER = "0123456789abcdef0123456789abcdef", "f" * 32
-WEEK = timedelta(days=7)
-EXPORT, EXPORTED = "export-0123", ("a.bin", "b.json")
-CACHE = "timing-0123"
+EXPORT, EXPORTED = f"export-{KEY}", ("a.bin", "b.json")
+CACHE = f"timing-{KEY}"
 FILES = ("model.onnx", "report.json", "provenance.json")
 PICTURES = {"worst.png": b"a sheet", "worst.html": b"a page"}
 
@@ -114,6 +110,9 @@ class Kit(Protocol):
     def content(self) -> list[str]:
         """Names of everything that is there."""
 
+    def unmark(self) -> None:
+        """Take every mark of use away, as versions of ours left engines and exports that knew none."""
+
     def fetchable(self, published: Published, target: Path) -> bytes:
         """The model of an artifact, as serving pods get it: by what was reported, not by its key."""
 
@@ -163,8 +162,8 @@ def publish_files(store: ArtifactStore, folder: Path, content: str, name: str = 
     return store.publish_files(name, files, folder)
 
 
-def publish_built(store: ArtifactStore, folder: Path, plan: bytes) -> tuple[Published, bool]:
-    """Publish an engine under the same key that the tests' artifact has."""
+def publish_built(store: ArtifactStore, folder: Path, plan: bytes, key: str = KEY) -> tuple[Published, bool]:
+    """Publish an engine, unless told otherwise under the same key that the tests' artifact has."""
     (folder / "made.plan").write_bytes(plan)
     engine = EngineReport(
         prepare_key=KEY,
@@ -178,15 +177,8 @@ def publish_built(store: ArtifactStore, folder: Path, plan: bytes) -> tuple[Publ
         speed=(),
         device_memory_bytes=1,
     )
-    built = report(model=plan).model_copy(update={"engine": engine})
+    built = report(key, plan).model_copy(update={"engine": engine})
     return publish_engine(store, plan=folder / "made.plan", report=built, provenance={}, work=folder)
-
-
-def collected(store: ArtifactStore, *kept: str, age: timedelta = WEEK, dry_run: bool = False) -> dict[str, Fate]:
-    """Collect as if everything that is there were eight days old."""
-    later = datetime.now(UTC) + timedelta(days=8)
-    needed = KeptArtifacts(keys=frozenset(kept), listed_at=later)
-    return {one.name: one.fate for one in collect(store, needed, minimum_age=age, now=later, dry_run=dry_run)}
 
 
 @pytest.fixture
@@ -269,9 +261,7 @@ class ArtifactStoreContract:
             assert kit.store().read_cache(CACHE, folders()) == content
         assert len([name for name in kit.content() if CACHE in name]) == 1, "one, however often it was replaced"
         assert kit.store().read_cache(f"{CACHE}0", folders()) is None
-        assert kit.store().all_keys() == []
-        collected(kit.store())
-        assert kit.store().read_cache(CACHE, folders()) == b"third, and longer"
+        assert list(kit.store().entries()) == []
 
     def test_a_cache_killed_at_any_write_is_the_old_or_the_new_one(self, kit: Kit, folders: New) -> None:
         seen = set()
@@ -297,11 +287,6 @@ class ArtifactStoreContract:
                 break
         assert step > 1
 
-    def test_collection_leaves_other_files_alone(self, kit: Kit, folders: New) -> None:
-        publish_files(kit.store(), folders(), "first")
-        collected(kit.store())
-        assert kit.store().find_files(EXPORT, EXPORTED, folders()) is not None
-
     def test_engine_lies_beside_the_artifact_of_its_key(self, kit: Kit, folders: New) -> None:
         publish(kit.store(), folders())
         assert find_engine(kit.store(), KEY, folders()) is None
@@ -325,7 +310,7 @@ class ArtifactStoreContract:
         found = kit.store().find(OTHER, folders())
         assert found is not None
         assert found.model.read_bytes() == b"another"
-        assert sorted(kit.store().all_keys()) == [KEY, OTHER]
+        assert [entry.name for entry in kit.store().entries()] == [f"prepare-{KEY}", f"prepare-{OTHER}"]
 
     def test_pictures_are_kept_beside_the_report(self, kit: Kit, folders: New) -> None:
         made = publish_with_pictures(kit.store(), folders())
@@ -385,67 +370,3 @@ class ArtifactStoreContract:
             if kit.has_conditional_put:
                 assert first.info == second.info
                 assert first_was_there is not second_was_there
-
-    def test_what_nobody_needs_goes_and_the_rest_stays(self, kit: Kit, folders: New) -> None:
-        publish(kit.store(), folders())
-        publish(kit.store(), folders(), b"another", OTHER)
-        would = collected(kit.store(), OTHER, dry_run=True)
-        assert kit.store().find(KEY, folders()) is not None
-        assert collected(kit.store(), OTHER) == would
-        assert would == {f"prepare-{KEY}": Fate.REMOVED, f"prepare-{OTHER}": Fate.NEEDED}
-        assert kit.store().find(KEY, folders()) is None
-        assert [name for name in kit.content() if KEY in name] == []
-        kept = kit.store().find(OTHER, folders())
-        assert kept is not None
-        assert kit.fetchable(kept, folders()) == b"another"
-
-    def test_what_is_young_stays(self, kit: Kit, folders: New) -> None:
-        publish(kit.store(), folders())
-        assert collected(kit.store(), age=timedelta(days=9)) == {f"prepare-{KEY}": Fate.YOUNG}
-        assert kit.store().find(KEY, folders()) is not None
-
-    def test_what_is_looked_up_during_its_removal_stays_or_is_not_found(self, kit: Kit, folders: New) -> None:
-        outcomes = set()
-        for step in steps():
-            key = f"{step:032x}"
-            publish(kit.store(), folders(), key=key)
-            both = kit.gates.stopped(step, partial(kit.store().find, key, folders()), partial(collected, kit.store()))
-            if both is None:
-                break
-            _, found = both
-            if found is not None:
-                assert kit.fetchable(found, folders()) == MODEL
-                assert kit.store().find(key, folders()) is not None
-            outcomes.add(found is not None)
-            collected(kit.store())
-            assert [name for name in kit.content() if key in name] == []
-        assert outcomes == {True, False}
-
-    def test_a_removal_killed_at_any_write_leaves_all_or_nothing(self, kit: Kit, folders: New) -> None:
-        for step in steps():
-            key = f"{step:032x}"
-            publish(kit.store(), folders(), key=key)
-            was_killed = kit.gates.killed(step, partial(collected, kit.store()))
-            found = kit.store().find(key, folders())
-            assert found is None or found.model.read_bytes() == MODEL
-            again, _ = publish(kit.store(), folders(), key=key)
-            assert kit.fetchable(again, folders()) == MODEL
-            collected(kit.store())
-            assert kit.content() == []
-            if not was_killed:
-                break
-        assert step > 2
-
-    def test_what_a_killed_publisher_left_goes(self, kit: Kit, folders: New) -> None:
-        for step in steps():
-            was_killed = kit.gates.killed(step, partial(publish, kit.store(), folders()))
-            collected(kit.store())
-            assert kit.content() == []
-            if not was_killed:
-                break
-
-    def test_what_is_nobodys_artifact_stays(self, kit: Kit, folders: New) -> None:
-        publish(kit.store(), folders(), key="not-of-ours")
-        before = kit.content()
-        assert collected(kit.store()) == {}
-        assert kit.content() == before

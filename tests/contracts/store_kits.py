@@ -16,12 +16,16 @@ from obstore.store import ObjectStore
 
 from contracts.artifact_stores import Gates
 from fakes.registry import FakeRegistry
+from visionmodel_converter.store.bucket import USED as USED_OBJECT
 from visionmodel_converter.store.bucket import BucketStore
+from visionmodel_converter.store.entries import PREPARED, entry_of
+from visionmodel_converter.store.folder import USED as USED_FILE
 from visionmodel_converter.store.folder import FolderStore
 from visionmodel_converter.store.image import sha256_of
 from visionmodel_converter.store.index import parsed_index
+from visionmodel_converter.store.publish import USED as USED_TAG
 from visionmodel_converter.store.publish import RegistryStore, fetch_files, names_of
-from visionmodel_converter.store.published import Published, files_of, tag_of
+from visionmodel_converter.store.published import Published
 from visionmodel_converter.store.registry import Registry
 
 REPOSITORY = "a/b"
@@ -80,11 +84,15 @@ class FolderKit:
         return FolderStore(self.root)
 
     def damage(self, key: str, file: str) -> None:
-        path = self.root / tag_of(key) / file
+        path = self.root / PREPARED.name(key) / file
         path.write_bytes(path.read_bytes()[:-1] + b"!")
 
     def content(self) -> list[str]:
         return sorted(path.name for path in self.root.iterdir()) if self.root.is_dir() else []
+
+    def unmark(self) -> None:
+        for mark in self.root.glob(f"*/{USED_FILE}"):
+            mark.unlink()
 
     def fetchable(self, published: Published, target: Path) -> bytes:
         return (self.root / published.info.image.rpartition("/")[2] / published.model_file).read_bytes()
@@ -119,7 +127,7 @@ class BucketKit:
         return BucketStore(self.bucket, f"s3://models/{self.prefix}", self.prefix)
 
     def damage(self, key: str, file: str) -> None:
-        folder = f"{self.prefix}/{tag_of(key)}"
+        folder = f"{self.prefix}/{PREPARED.name(key)}"
         index = parsed_index(bytes(obstore.get(self.bucket, f"{folder}/artifact.json").bytes()))
         path = f"{folder}/{index.publication}/{file}"
         obstore.put(self.bucket, path, bytes(obstore.get(self.bucket, path).bytes())[:-1] + b"!")
@@ -127,11 +135,14 @@ class BucketKit:
     def content(self) -> list[str]:
         return sorted(item["path"] for batch in obstore.list(self.bucket, self.prefix) for item in batch)
 
+    def unmark(self) -> None:
+        obstore.delete(self.bucket, [path for path in self.content() if path.endswith(f"/{USED_OBJECT}")])
+
     def fetchable(self, published: Published, target: Path) -> bytes:
         name = published.info.image.rpartition("/")[2]
-        files = files_of(name)
-        assert files is not None
-        self.store().fetch(name, published.info.digest, target, files)
+        entry = entry_of(name)
+        assert entry is not None
+        self.store().fetch(name, published.info.digest, target, entry.kind.served)
         return (target / published.model_file).read_bytes()
 
 
@@ -184,12 +195,17 @@ class RegistryKit:
 
     def damage(self, key: str, file: str) -> None:
         """The files of an image are one blob."""
-        manifest = self.registry().manifest(tag_of(key))
+        manifest = self.registry().manifest(PREPARED.name(key))
         assert manifest is not None
         self.blob_damage(httpx.Response(200, content=manifest).json()["layers"][0]["digest"])
 
     def content(self) -> list[str]:
         return self.registry().tags()
+
+    def unmark(self) -> None:
+        for manifest in [self.registry().manifest(tag) for tag in self.content() if USED_TAG in tag]:
+            assert manifest is not None
+            self.registry().delete(sha256_of(manifest))
 
     def fetchable(self, published: Published, target: Path) -> bytes:
         manifest = self.registry().manifest(published.info.digest)

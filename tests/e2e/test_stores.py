@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 CLAIM = "artifacts"
 USER = 1000
 COLLECTION = "visionmodel-operator-collection"
+USED = ".used"
+"""The mark of an entry's last use."""
 
 
 @pytest.fixture
@@ -85,13 +87,15 @@ def test_artifact_on_a_claim(scene: Scene, claim: Path) -> None:
         key = scene.model.status()["conversion"]["key"]
         (folder,) = (claim / "visionmodel").iterdir()
         assert folder.name == f"prepare-{key}"
-        unneeded = folder.parent / f"prepare-{'0' * 32}"
-        unneeded.mkdir()
-        os.chown(unneeded, USER, USER)
-        for old in (folder, unneeded):
-            os.utime(old, (0, 0))
+        unneeded = [folder.parent / f"{kind}-{'0' * 32}" for kind in ("prepare", "engine", "export")]
+        for one in unneeded:
+            one.mkdir()
+            (one / USED).touch()
+        for path in (path for one in (folder, *unneeded) for path in (one / USED, one)):
+            os.chown(path, USER, USER)
+            os.utime(path, (0, 0))
         log = collected(scene)
-        assert f"{unneeded.name}: removed" in log, log
+        assert all(f"{one.name}: removed" in log for one in unneeded), log
         assert [path.name for path in folder.parent.iterdir()] == [folder.name], log
     finally:
         scene.installation.install()

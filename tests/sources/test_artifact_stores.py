@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from contracts.artifact_stores import ArtifactStoreContract, folders
+from contracts.collected_entries import CollectionContract
 from contracts.store_kits import BucketKit
 from visionmodel_converter.clouds.buckets import Login, open_bucket
 from visionmodel_converter.clouds.patience import Retry
@@ -19,7 +20,7 @@ from .conftest import ACCOUNT, ACCOUNT_KEY
 __all__ = ["folders"]
 
 
-class TestAzure(ArtifactStoreContract):
+class TestAzure(ArtifactStoreContract, CollectionContract):
     @pytest.fixture
     def kit(self, azure: str, secret: Path, environment: Environment, monkeypatch: pytest.MonkeyPatch) -> BucketKit:
         (secret / "AZURE_STORAGE_ENDPOINT").write_text(azure)

@@ -25,6 +25,7 @@ from visionmodel_converter.graph.onnx_model import CheckedModel
 from visionmodel_converter.graph.openvino import openvino_library
 from visionmodel_converter.graph.session import Run, Tensors, random_inputs
 from visionmodel_converter.report import ExportRecord
+from visionmodel_converter.store.entries import EXPORT
 from visionmodel_converter.store.image import sha256_of, sha256_of_file
 from visionmodel_converter.store.port import ArtifactStore
 from visionmodel_converter.store.published import StoredFiles
@@ -83,7 +84,9 @@ def exported(wanted: ExportFormat, artifact: Artifact, workshop: Workshop) -> Ex
     """
     data = artifact.model.serialized()
     key = export_key(sha256_of(data), wanted)
-    known = workshop.store.find_files(_name(key), (RECORD_FILE, *FILES[wanted]), workshop.work / f"known-{wanted}")
+    known = workshop.store.find_files(
+        EXPORT.name(key), (RECORD_FILE, *FILES[wanted]), workshop.work / f"known-{wanted}"
+    )
     if known is None:
         known = _published(wanted, artifact, workshop, key)
     record = _record_of(known, key)
@@ -119,7 +122,7 @@ def _published(wanted: ExportFormat, artifact: Artifact, workshop: Workshop, key
     )
     record_file = folder / RECORD_FILE
     record_file.write_text(record.to_json(), encoding="utf-8")
-    return workshop.store.publish_files(_name(key), {RECORD_FILE: record_file, **made.files}, folder)
+    return workshop.store.publish_files(EXPORT.name(key), {RECORD_FILE: record_file, **made.files}, folder)
 
 
 def _made(wanted: ExportFormat, source: Source, artifact: Artifact, workshop: Workshop) -> Made:
@@ -189,7 +192,3 @@ def _record_of(stored: StoredFiles, key: str) -> ExportRecord:
 
 def _corrupt(stored: StoredFiles, what: str) -> ConversionFailure:
     return ConversionFailure(Reason.ARTIFACT_CORRUPT, f"{stored.image} {what}; delete it and convert again")
-
-
-def _name(key: str) -> str:
-    return f"export-{key}"

@@ -2,8 +2,9 @@
 
 The files of each publisher go into a folder of its own; the index is put last, and only where there is none, which the
 store itself decides. So an artifact is complete or not there, and of two publishers the first one stays. What a killed
-or slower one put is named by no index. An object `used` carries the time of the last lookup, and holds a name that no
-other lookup has, since times may be whole seconds.
+or slower one put is named by no index. An object `used`, a publisher's first, carries the time of the last use, and
+holds a name that no other use has, since times may be whole seconds. Engines and exports lie beside the artifacts, each
+kind under its own names.
 """
 
 from collections import defaultdict
@@ -24,12 +25,14 @@ from visionmodel_converter.clouds.buckets import KINDS, Fault, Login, fault_of_e
 from visionmodel_converter.clouds.patience import Retry
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.report import FullReport
+from visionmodel_converter.store.entries import PREPARED, Entry, entry_of
 from visionmodel_converter.store.image import ARTIFACT_FILES, CHUNK_BYTES, model_last, sha256_of
 from visionmodel_converter.store.index import (
     INDEX_FILE,
     MAX_INDEX_BYTES,
     index_bytes,
     parsed_index,
+    publication_of,
     published_of,
     write_verified,
 )
@@ -41,8 +44,6 @@ from visionmodel_converter.store.published import (
     Published,
     StoredFiles,
     Use,
-    key_of,
-    tag_of,
     write_files,
 )
 
@@ -75,27 +76,32 @@ class BucketStore:
 
     def find(self, key: str, target: Path) -> Published | None:
         """As `ArtifactStore.find`."""
-        if self._index(key) is None:
+        name = PREPARED.name(key)
+        data = self._marked(name)
+        if data is None:
             return None
-        self._put(self._path(key, USED), self.new_name().encode())
-        data = self._index(key)
-        if data is None:  # removed meanwhile, as unneeded
-            return None
-        with self._damage_told(tag_of(key)):
-            return published_of(key, data, self._files(tag_of(key), data, target), self._place(key))
+        with self._damage_told(name):
+            return published_of(key, data, self._files(name, data, target), self._place(name))
 
     def fetch(self, name: str, digest: str, target: Path, files: Sequence[str]) -> None:
         """Write what was published under a name with this digest into a folder. Raises ArtifactCorrupt."""
-        data = self._document(name)
+        data = self._index(name)
         with self._damage_told(name):
             if data is None or sha256_of(data) != digest:
                 raise ValueError(f"it is {'not there' if data is None else sha256_of(data)} instead of {digest}")
             self._files(name, data, target, files)
 
-    def _index(self, key: str) -> bytes | None:
-        return self._document(tag_of(key))
+    def _marked(self, name: str) -> bytes | None:
+        """Return the index under a name, marked as used; None when absent, or removed meanwhile as unneeded."""
+        if self._index(name) is None:
+            return None
+        self._put_mark(name)
+        return self._index(name)
 
-    def _document(self, name: str) -> bytes | None:
+    def _put_mark(self, name: str) -> None:
+        self._put(self._at(name, USED), self.new_name().encode())
+
+    def _index(self, name: str) -> bytes | None:
         return self._small(name, INDEX_FILE, MAX_INDEX_BYTES)
 
     def _small(self, name: str, file: str, most: int) -> bytes | None:
@@ -137,36 +143,40 @@ class BucketStore:
     ) -> tuple[Published, bool]:
         """As `ArtifactStore.publish`: the index is put where there is none, else theirs stays."""
         files = write_files(work, model=model, report=report, provenance=provenance, pictures=pictures)
-        publication = self.new_name()
-        data = index_bytes(report.key, files, publication)
-        for name, path in files.items():
-            self._put(self._path(report.key, publication, name), path)
-        self._put(self._path(report.key, INDEX_FILE), data, mode="create")
+        name = PREPARED.name(report.key)
+        data = self._put_files(name, report.key, files)
         found = self.find(report.key, work / "published")
         if found is None:
-            raise ConversionFailure(
-                Reason.STORE_UNAVAILABLE, f"{self._place(report.key)} is gone again; the Job tries again"
-            )
+            raise self._gone_again(name)
         return found, found.info.digest != sha256_of(data)
 
-    def find_files(self, name: str, files: Sequence[str], target: Path) -> StoredFiles | None:
-        """As `ArtifactStore.find_files`."""
-        data = self._document(name)
-        if data is None:
-            return None
-        with self._damage_told(name):
-            return StoredFiles(f"{self.uri}/{name}", sha256_of(data), self._files(name, data, target, files))
-
-    def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
-        """As `ArtifactStore.publish_files`: the index is put where there is none, else theirs stays."""
+    def _put_files(self, name: str, key: str, files: Mapping[str, Path]) -> bytes:
+        """Put a mark, the files, and the index where there is none; returns the index that was to be put."""
         publication = self.new_name()
-        data = index_bytes(name, files, publication)
+        data = index_bytes(key, files, publication)
+        self._put_mark(name)
         for file, path in files.items():
             self._put(self._at(name, publication, file), path)
         self._put(self._at(name, INDEX_FILE), data, mode="create")
+        return data
+
+    def _gone_again(self, name: str) -> ConversionFailure:
+        return ConversionFailure(Reason.STORE_UNAVAILABLE, f"{self._place(name)} is gone again; the Job tries again")
+
+    def find_files(self, name: str, files: Sequence[str], target: Path) -> StoredFiles | None:
+        """As `ArtifactStore.find_files`."""
+        data = self._marked(name)
+        if data is None:
+            return None
+        with self._damage_told(name):
+            return StoredFiles(self._place(name), sha256_of(data), self._files(name, data, target, files))
+
+    def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
+        """As `ArtifactStore.publish_files`: the index is put where there is none, else theirs stays."""
+        self._put_files(name, name, files)
         found = self.find_files(name, tuple(files), work / "published")
         if found is None:
-            raise ConversionFailure(Reason.STORE_UNAVAILABLE, f"{self.uri}/{name} is gone again; the Job tries again")
+            raise self._gone_again(name)
         return found
 
     def read_cache(self, name: str, work: Path) -> bytes | None:
@@ -177,49 +187,68 @@ class BucketStore:
         """As `ArtifactStore.write_cache`: a put replaces an object as a whole."""
         self._put(self._at(name, CACHE_FILE), content)
 
-    def all_keys(self) -> Iterable[str]:
-        """As `ArtifactStore.all_keys`."""
+    def entries(self) -> Iterable[Entry]:
+        """As `ArtifactStore.entries`."""
         with self._translated():
             folders = obstore.list_with_delimiter(self.bucket, self.prefix or None)["common_prefixes"]
         names = (folder.rstrip("/").rpartition("/")[2] for folder in folders)
-        return [key for name in names if (key := key_of(name)) is not None]
+        return [entry for name in names if (entry := entry_of(name)) is not None]
 
-    def last_used(self, key: str) -> Use | None:
-        """As `ArtifactStore.last_used`: the newest object of the key; the index is none of its marks."""
-        objects = self._objects(key)
-        return _use_of(objects) if objects else None
+    def last_used(self, name: str) -> Use | None:
+        """As `ArtifactStore.last_used`: the newest object of the entry; the index is none of its marks."""
+        return self._use_of(name, self._objects(name))
 
-    def _objects(self, key: str) -> dict[str, "ObjectMeta"]:
+    def _use_of(self, name: str, objects: Mapping[str, "ObjectMeta"]) -> Use | None:
+        mark, index = self._at(name, USED), self._at(name, INDEX_FILE)
+        if mark not in objects:
+            return None
+        marks = sorted(f"{path} {meta['e_tag']}" for path, meta in objects.items() if path != index)
+        return Use(max(meta["last_modified"] for meta in objects.values()), digest_of(marks))
+
+    def mark(self, name: str) -> None:
+        """As `ArtifactStore.mark`."""
+        if self._objects(name):
+            self._put_mark(name)
+
+    def digests(self, name: str) -> frozenset[str]:
+        """As `ArtifactStore.digests`: of the index."""
+        data = self._index(name)
+        return frozenset() if data is None else frozenset({sha256_of(data)})
+
+    def _objects(self, name: str) -> dict[str, "ObjectMeta"]:
         with self._translated():
-            batches = obstore.list(self.bucket, self._path(key), chunk_size=500)
+            batches = obstore.list(self.bucket, self._at(name), chunk_size=500)
             return {item["path"]: item for batch in batches for item in batch}
 
-    def remove(self, key: str, seen: Use) -> bool:
-        """As `ArtifactStore.remove`: the index goes first and returns where somebody has looked it up since."""
-        data = self._index(key)
+    def remove(self, name: str, seen: Use) -> bool:
+        """As `ArtifactStore.remove`: the index goes first and returns where somebody has marked the entry since."""
+        data = self._index(name)
         if data is not None:
-            self._delete([self._path(key, INDEX_FILE)])
-        objects = self._objects(key)
-        if objects and _use_of(objects).mark != seen.mark:
+            self._delete([self._at(name, INDEX_FILE)])
+        objects = self._objects(name)
+        now = self._use_of(name, objects)
+        if objects and (now is None or now.mark != seen.mark):
             if data is not None:
-                self._put(self._path(key, INDEX_FILE), data, mode="create")
+                self._put(self._at(name, INDEX_FILE), data, mode="create")
             return False
-        self._delete(sorted(objects))
+        mark = self._at(name, USED)
+        self._delete(sorted(objects.keys() - {mark}))
+        self._delete([mark])  # last: without it nothing tells the entry's age
         return True
 
     def remove_leftovers(self, before: datetime, *, dry_run: bool) -> Iterable[str]:
-        """As `ArtifactStore.remove_leftovers`: publications that the index of their key does not name."""
-        for key in self.all_keys():
-            data = self._index(key)
+        """As `ArtifactStore.remove_leftovers`: publications that the index of their entry does not name."""
+        for name in (entry.name for entry in self.entries()):
+            data = self._index(name)
             if data is None:
-                continue  # no artifact: the key's own age decides
+                continue  # nothing is published: the entry's own age decides
             try:
-                named = parsed_index(data).publication
+                named = publication_of(data)
             except ValueError:
                 continue  # damaged: told by whoever looks it up, and nothing of it is judged here
             publications: dict[str, dict[str, ObjectMeta]] = defaultdict(dict)
-            for path, meta in self._objects(key).items():
-                publication, slash, _ = path.removeprefix(self._path(key) + "/").partition("/")
+            for path, meta in self._objects(name).items():
+                publication, slash, _ = path.removeprefix(self._at(name) + "/").partition("/")
                 if slash and publication != named:
                     publications[publication][path] = meta
             for publication, objects in sorted(publications.items()):
@@ -227,16 +256,13 @@ class BucketStore:
                     continue
                 if not dry_run:
                     self._delete(sorted(objects))
-                yield f"{self._place(key)}/{publication}"
-
-    def _path(self, key: str, *names: str) -> str:
-        return self._at(tag_of(key), *names)
+                yield f"{self._place(name)}/{publication}"
 
     def _at(self, name: str, *names: str) -> str:
         return "/".join(part for part in (self.prefix, name, *names) if part)
 
-    def _place(self, key: str) -> str:
-        return f"{self.uri}/{tag_of(key)}"
+    def _place(self, name: str) -> str:
+        return f"{self.uri}/{name}"
 
     def _put(self, path: str, content: bytes | Path, mode: Literal["create", "overwrite"] = "overwrite") -> None:
         """Put an object; with `create` one that is there stays, be it ours of a request that was sent twice."""
@@ -280,11 +306,6 @@ class BucketStore:
             raise ConversionFailure(
                 Reason.STORE_UNAVAILABLE, f"{self.uri} does not answer, the Job tries again: {words[:300]}"
             ) from error
-
-
-def _use_of(objects: Mapping[str, "ObjectMeta"]) -> Use:
-    marks = sorted(f"{path} {meta['e_tag']}" for path, meta in objects.items() if not path.endswith(f"/{INDEX_FILE}"))
-    return Use(max(meta["last_modified"] for meta in objects.values()), digest_of(marks))
 
 
 def open_bucket_store(uri: str, login: Login, retry: Retry) -> BucketStore:

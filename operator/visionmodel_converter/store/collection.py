@@ -1,8 +1,10 @@
-"""Collection of artifacts that nobody needs: what goes is decided here, how it goes is the stores'.
+"""Collection of what nobody needs: what goes is decided here, how it goes is the stores'.
 
-An artifact goes only if no listed key names it, and if it was neither published nor looked up for the minimum age. A
-Job that has published or found one, while no status names it yet, is so protected by its age; a lookup during the
-removal either brings the artifact back or finds nothing and makes it anew.
+One rule for entries of every kind. An entry goes only if no listed key or digest names it, and if it was neither
+published nor looked up for the minimum age. A Job that has published or found one, while no status names it yet, is so
+protected by its age; a lookup during the removal either brings the entry back or finds nothing and makes it anew. An
+entry without a mark of its use, as versions of ours that marked artifacts alone left engines and exports, is marked
+now and judged when that mark is old.
 """
 
 import re
@@ -18,8 +20,8 @@ from pydantic import ValidationError
 
 from visionmodel_contract.kept import KeptArtifacts
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line, validation_words
+from visionmodel_converter.store.entries import Entry
 from visionmodel_converter.store.port import ArtifactStore
-from visionmodel_converter.store.published import tag_of
 
 AGE: Final = re.compile(r"(?P<number>[1-9][0-9]*)(?P<unit>[smhd])")
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -28,11 +30,11 @@ MAX_LIST_AGE: Final = timedelta(hours=1)
 
 
 class Fate(StrEnum):
-    """What becomes of one key."""
+    """What becomes of one entry."""
 
     NEEDED = "kept, as it is needed"
     YOUNG = "kept, as it is young"
-    AGE_UNKNOWN = "kept, as its age is unknown"
+    MARKED = "kept, and marked as used now, as nothing told its age"
     USED_MEANWHILE = "kept, as it was used meanwhile"
     REMOVED = "removed"
     LEFTOVER = "removed, as nothing refers to it"
@@ -40,7 +42,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One key, or one leftover, and what became of it."""
+    """One entry, or one leftover, and what became of it."""
 
     name: str
     fate: Fate
@@ -49,7 +51,7 @@ class Collected:
 def collect(
     store: ArtifactStore, kept: KeptArtifacts, *, minimum_age: timedelta, now: datetime, dry_run: bool
 ) -> Iterator[Collected]:
-    """Remove what nobody needs; yields what became of each key as it is done. Raises ConversionFailure.
+    """Remove what nobody needs; yields what became of each entry as it is done. Raises ConversionFailure.
 
     The age counts back from when the list was read, so that nothing that happened since is judged by it.
     """
@@ -58,21 +60,26 @@ def collect(
             Reason.BAD_REQUEST, f"the list of needed artifacts is from {kept.listed_at.isoformat()}; list them anew"
         )
     before = kept.listed_at - minimum_age
-    for key in store.all_keys():
-        yield Collected(tag_of(key), _fate(store, key, kept, before, dry_run=dry_run))
+    for entry in store.entries():
+        yield Collected(entry.name, _fate(store, entry, kept, before, dry_run=dry_run))
     for name in store.remove_leftovers(before, dry_run=dry_run):
         yield Collected(name, Fate.LEFTOVER)
 
 
-def _fate(store: ArtifactStore, key: str, kept: KeptArtifacts, before: datetime, *, dry_run: bool) -> Fate:
-    if key in kept.keys:
+def _fate(store: ArtifactStore, entry: Entry, kept: KeptArtifacts, before: datetime, *, dry_run: bool) -> Fate:
+    if entry.key in kept.keys:
         return Fate.NEEDED
-    used = store.last_used(key)
+    name = entry.name
+    used = store.last_used(name)
     if used is None:
-        return Fate.AGE_UNKNOWN
+        if not dry_run:
+            store.mark(name)
+        return Fate.MARKED
     if used.time >= before:
         return Fate.YOUNG
-    return Fate.REMOVED if dry_run or store.remove(key, used) else Fate.USED_MEANWHILE
+    if kept.digests & store.digests(name):
+        return Fate.NEEDED
+    return Fate.REMOVED if dry_run or store.remove(name, used) else Fate.USED_MEANWHILE
 
 
 def age_of(text: str) -> timedelta:
@@ -90,7 +97,9 @@ def read_kept(path: Path) -> KeptArtifacts:
     except (OSError, ValidationError) as error:
         words = validation_words(error) if isinstance(error, ValidationError) else first_line(error)
         raise ConversionFailure(
-            Reason.BAD_REQUEST, f"{path}: the list of needed artifacts cannot be read ({words}); nothing is deleted"
+            Reason.BAD_REQUEST,
+            f"{path}: the list of needed artifacts cannot be read ({words}); write it with"
+            " list-kept of the operator's image of this version; nothing is deleted",
         ) from error
 
 

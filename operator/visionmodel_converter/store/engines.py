@@ -1,7 +1,4 @@
-"""Engines in any store: files under `engine-<key>` beside the artifacts, complete or not there as those are.
-
-Collection leaves them alone: which of them a cluster needs stands in no record that it lists.
-"""
+"""Engines in any store: files under `engine-<key>` beside the artifacts, complete or not there as those are."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +8,15 @@ from pydantic import ValidationError
 from visionmodel_contract.artifact import PLAN_FILE
 from visionmodel_converter.failures import ConversionFailure, Reason, validation_words
 from visionmodel_converter.report import FullReport, artifact_info
+from visionmodel_converter.store.entries import ENGINE
 from visionmodel_converter.store.image import ENGINE_FILES, REPORT_FILE, sha256_of_file
 from visionmodel_converter.store.port import ArtifactStore
-from visionmodel_converter.store.published import NO_PICTURES, Published, StoredFiles, engine_name, write_files
+from visionmodel_converter.store.published import NO_PICTURES, Published, StoredFiles, write_files
 
 
 def find_engine(store: ArtifactStore, key: str, target: Path) -> Published | None:
     """Return the engine of a key, verified; None when absent. Raises ArtifactCorrupt."""
-    stored = store.find_files(engine_name(key), ENGINE_FILES, target)
+    stored = store.find_files(ENGINE.name(key), ENGINE_FILES, target)
     return None if stored is None else _published(key, stored)
 
 
@@ -27,7 +25,7 @@ def publish_engine(
 ) -> tuple[Published, bool]:
     """Publish an engine; returns it and whether somebody else had published other bytes under its key meanwhile."""
     files = write_files(work, model=plan, report=report, provenance=provenance, pictures=NO_PICTURES)
-    published = _published(report.key, store.publish_files(engine_name(report.key), files, work))
+    published = _published(report.key, store.publish_files(ENGINE.name(report.key), files, work))
     return published, published.info.report_digest != sha256_of_file(files[REPORT_FILE])
 
 

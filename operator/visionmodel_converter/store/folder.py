@@ -2,21 +2,23 @@
 
 Written under another name and renamed, so a folder under its key is complete; of two renames the file system lets one
 win, on a claim that many nodes write to as well. A writer that is killed leaves a folder whose name begins with a dot,
-which nothing reads. The time of the last use is the folder's own.
+which nothing reads. The time of the last use is that of the empty file `.used` in the folder. Engines and exports lie
+beside the artifacts, each kind under its own names.
 """
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.report import FullReport
+from visionmodel_converter.store.entries import PREPARED, Entry, entry_of
 from visionmodel_converter.store.image import ARTIFACT_FILES, MODEL_FILE, sha256_of, sha256_of_file
 from visionmodel_converter.store.index import INDEX_FILE, index_bytes, parsed_index, published_of
 from visionmodel_converter.store.published import (
@@ -27,13 +29,14 @@ from visionmodel_converter.store.published import (
     Published,
     StoredFiles,
     Use,
-    key_of,
-    tag_of,
     write_files,
 )
 
 STAGING: Final = ".staging-"
 REMOVED: Final = ".removed-"
+USED: Final = ".used"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +57,48 @@ class FolderStore:
 
     def find(self, key: str, target: Path) -> Published | None:
         """As `ArtifactStore.find`; the files stay where they are."""
-        folder = self.root / tag_of(key)
-        try:
+        name = PREPARED.name(key)
+
+        def read() -> Published:
+            data, files = self._read(name, ARTIFACT_FILES)
             with self._translated():
-                os.utime(folder)
-        except FileNotFoundError:
+                return published_of(key, data, files, self._place(name))
+
+        return self._looked_up(name, read)
+
+    def _looked_up(self, name: str, read: Callable[[], T]) -> T | None:
+        """Return what is read of an entry once it is marked; None when absent, or removed meanwhile as unneeded."""
+        if not self._marked(name):
             return None
         try:
             try:
-                return self._verified(key, folder)
+                return read()
             except FileNotFoundError:  # a removal may have hidden it, seen our use and brought it back
-                return self._verified(key, folder)
+                return read()
         except (FileNotFoundError, ValueError) as error:
-            if not folder.is_dir():  # removed meanwhile, as unneeded
+            if not (self.root / name).is_dir():
                 return None
-            raise _damaged(self._place(tag_of(key)), error) from error
+            raise _damaged(self._place(name), error) from error
 
-    def _verified(self, key: str, folder: Path) -> Published:
-        data, files = self._read(folder, ARTIFACT_FILES)
-        with self._translated():
-            return published_of(key, data, files, self._place(tag_of(key)))
+    def _marked(self, name: str) -> bool:
+        """Mark an entry as used; returns whether it is there."""
+        try:
+            with self._translated():
+                (self.root / name / USED).touch()
+        except FileNotFoundError:
+            return False
+        return True
 
-    def _read(self, folder: Path, names: Sequence[str]) -> tuple[bytes, dict[str, Path]]:
+    def _read(self, name: str, names: Sequence[str]) -> tuple[bytes, dict[str, Path]]:
         """Return the index and the files that it names. Raises FileNotFoundError, or ValueError where one differs."""
+        folder = self.root / name
         with self._translated():
             data = (folder / INDEX_FILE).read_bytes()
             files = parsed_index(data, names).files
-            for name, stored in files.items():
-                if sha256_of_file(folder / name) != stored.digest:
-                    raise ValueError(f"{name} is not what was published")
-        return data, {name: folder / name for name in files}
+            for file, stored in files.items():
+                if sha256_of_file(folder / file) != stored.digest:
+                    raise ValueError(f"{file} is not what was published")
+        return data, {file: folder / file for file in files}
 
     def publish(
         self,
@@ -95,28 +110,29 @@ class FolderStore:
         pictures: Pictures = NO_PICTURES,
     ) -> tuple[Published, bool]:
         """As `ArtifactStore.publish`: of two that publish one key at once, the first to rename wins."""
+        name = PREPARED.name(report.key)
         with self._staging() as staging:
             copy = Path(shutil.copyfile(model, staging / MODEL_FILE))
             write_files(staging, model=copy, report=report, provenance=provenance, pictures=pictures)
-            was_there = not _renamed(staging, self.root / tag_of(report.key), report.key)
+            was_there = not _renamed(staging, self.root / name, report.key)
         published = self.find(report.key, work / "published")
         if published is None:
-            raise ConversionFailure(
-                Reason.STORE_UNAVAILABLE,
-                f"{self._place(tag_of(report.key))} was removed as it was published; the Job tries again",
-            )
+            raise self._gone_again(name)
         return published, was_there
+
+    def _gone_again(self, name: str) -> ConversionFailure:
+        return ConversionFailure(
+            Reason.STORE_UNAVAILABLE, f"{self._place(name)} was removed as it was published; the Job tries again"
+        )
 
     def find_files(self, name: str, files: Sequence[str], target: Path) -> StoredFiles | None:
         """As `ArtifactStore.find_files`; the files stay where they are."""
-        folder, place = self.root / name, self._place(name)
-        if not folder.is_dir():
-            return None
-        try:
-            data, stored = self._read(folder, files)
-        except (FileNotFoundError, ValueError) as error:
-            raise _damaged(place, error) from error
-        return StoredFiles(place, sha256_of(data), stored)
+
+        def read() -> StoredFiles:
+            data, stored = self._read(name, files)
+            return StoredFiles(self._place(name), sha256_of(data), stored)
+
+        return self._looked_up(name, read)
 
     def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
         """As `ArtifactStore.publish_files`: the first to rename wins."""
@@ -125,7 +141,8 @@ class FolderStore:
                 shutil.copyfile(path, staging / file)
             _renamed(staging, self.root / name, name)
         stored = self.find_files(name, tuple(files), work)
-        assert stored is not None  # it was renamed into place, or was there
+        if stored is None:
+            raise self._gone_again(name)
         return stored
 
     def read_cache(self, name: str, work: Path) -> bytes | None:
@@ -158,27 +175,47 @@ class FolderStore:
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
 
-    def all_keys(self) -> Iterable[str]:
-        """As `ArtifactStore.all_keys`."""
+    def entries(self) -> Iterable[Entry]:
+        """As `ArtifactStore.entries`."""
         with self._translated():
             names = sorted(path.name for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
-        return [key for name in names if (key := key_of(name)) is not None]
+        return [entry for name in names if (entry := entry_of(name)) is not None]
 
-    def last_used(self, key: str) -> Use | None:
-        """As `ArtifactStore.last_used`: when the folder was made or looked up."""
-        return self._use_of(self.root / tag_of(key))
+    def last_used(self, name: str) -> Use | None:
+        """As `ArtifactStore.last_used`."""
+        return self._use_of(self.root / name)
 
-    def _use_of(self, path: Path) -> Use | None:
+    def _use_of(self, folder: Path) -> Use | None:
+        """Return what the mark in a folder tells; versions of ours that knew none touched the folder itself."""
+        times = [self._time_of(path) for path in (folder / USED, folder)]
+        known = [time for time in times if time is not None]
+        if len(known) < len(times):
+            return None
+        return Use(datetime.fromtimestamp(max(known) / 1e9, UTC), " ".join(map(str, known)))
+
+    def _time_of(self, path: Path) -> int | None:
+        """Return when a file or folder was changed, in nanoseconds; None when absent."""
         try:
             with self._translated():
-                status = path.stat()
+                return path.stat().st_mtime_ns
         except FileNotFoundError:
             return None
-        return Use(datetime.fromtimestamp(status.st_mtime, UTC), str(status.st_mtime_ns))
 
-    def remove(self, key: str, seen: Use) -> bool:
+    def mark(self, name: str) -> None:
+        """As `ArtifactStore.mark`."""
+        self._marked(name)
+
+    def digests(self, name: str) -> frozenset[str]:
+        """As `ArtifactStore.digests`: of the index."""
+        try:
+            with self._translated():
+                return frozenset({sha256_of((self.root / name / INDEX_FILE).read_bytes())})
+        except FileNotFoundError:
+            return frozenset()
+
+    def remove(self, name: str, seen: Use) -> bool:
         """As `ArtifactStore.remove`: renamed first, so that nobody finds half of it."""
-        folder = self.root / tag_of(key)
+        folder = self.root / name
         with self._translated():
             hidden = Path(tempfile.mkdtemp(dir=self.root, prefix=REMOVED))
             try:
@@ -211,10 +248,10 @@ class FolderStore:
     def _is_older(self, path: Path, time: datetime) -> bool:
         try:
             with self._translated():
-                uses = [self._use_of(one) for one in (path, *path.iterdir())]
+                changes = [self._time_of(one) for one in (path, *path.iterdir())]
         except FileNotFoundError:  # another collection was faster
             return False
-        return all(use is not None and use.time < time for use in uses)
+        return all(change is not None and change < time.timestamp() * 1e9 for change in changes)
 
     def _place(self, name: str) -> str:
         return f"{self.uri.rstrip('/')}/{name}" if self.uri else (self.root / name).as_uri()
@@ -259,6 +296,7 @@ def _renamed(staging: Path, final: Path, key: str) -> bool:
     """Complete what was staged and let it appear; returns whether it did, or somebody else's was there."""
     data = index_bytes(key, {path.name: path for path in staging.iterdir()})
     (staging / INDEX_FILE).write_bytes(data)
+    (staging / USED).touch()
     _to_disk(staging)
     staging.chmod(0o755)
     try:

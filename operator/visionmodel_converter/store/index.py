@@ -52,12 +52,21 @@ def index_bytes(key: str, files: Mapping[str, Path], publication: str | None = N
     return ArtifactIndex(key=key, publication=publication, files=described).to_json().encode()
 
 
-def parsed_index(data: bytes, names: Sequence[str] = ARTIFACT_FILES) -> ArtifactIndex:
-    """Return the document. Raises ValueError where it is none, or lacks a file."""
+def publication_of(data: bytes) -> str | None:
+    """Return the folder that an index names, whatever it holds. Raises ValueError where it is no index."""
+    return _read(data).publication
+
+
+def _read(data: bytes) -> ArtifactIndex:
     try:
-        index = ArtifactIndex.model_validate_json(data)
+        return ArtifactIndex.model_validate_json(data)
     except ValidationError as error:
         raise ValueError(f"its {INDEX_FILE} cannot be read: {validation_words(error)}") from error
+
+
+def parsed_index(data: bytes, names: Sequence[str] = ARTIFACT_FILES) -> ArtifactIndex:
+    """Return the document. Raises ValueError where it is none, or lacks a file."""
+    index = _read(data)
     missing = [name for name in names if name not in index.files]
     if missing or "/" in (index.publication or ""):
         raise ValueError(f"its {INDEX_FILE} lacks {', '.join(missing) or 'a plain publication'}")

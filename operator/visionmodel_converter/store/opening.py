@@ -10,10 +10,10 @@ from urllib.parse import unquote, urlsplit
 from visionmodel_contract.conversion import PublishTarget
 from visionmodel_converter.environment import Environment
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.store.entries import entry_of
 from visionmodel_converter.store.folder import FolderStore
 from visionmodel_converter.store.port import ArtifactStore
 from visionmodel_converter.store.publish import RegistryStore
-from visionmodel_converter.store.published import files_of
 from visionmodel_converter.store.registry import Reference, open_registry
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ def fetch_from_bucket(image: str, target: Path, environment: Environment, *, ins
     """
     place, _, digest = image.rpartition("@")
     uri, _, name = place.rpartition("/")
-    files = files_of(name)
-    if files is None:
+    entry = entry_of(name)
+    if entry is None or not entry.kind.served:
         raise ConversionFailure(Reason.BAD_REQUEST, f"{image} names no artifact; write <URI>/prepare-<key>@sha256:...")
-    _bucket(uri, environment, insecure=insecure).fetch(name, digest, target, files)
+    _bucket(uri, environment, insecure=insecure).fetch(name, digest, target, entry.kind.served)
 
 
 def _bucket(uri: str, environment: Environment, *, insecure: bool) -> "BucketStore":

@@ -1,8 +1,9 @@
 """What every store of artifacts can do: tell whether a key is there, publish one completely or not at all, remove one.
 
-A lookup that finds an artifact leaves a mark of its time, before it reads: a Job may have found an artifact that no
-status names yet. Removal first hides an artifact and then looks at the mark once more, so that whoever found it is
-either seen by the removal or finds nothing. (Removal is called by `collection` alone.)
+Publishing leaves a mark of its time before anything else is written, and a lookup that finds an entry leaves one before
+it reads: a Job may have found an artifact that no status names yet. Removal first hides an entry and then looks at the
+mark once more, so that whoever found it is either seen by the removal or finds nothing. The names of entries are those
+of `entries`. (Whatever is below `write_cache` is called by `collection` alone.)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from visionmodel_converter.report import FullReport
+from visionmodel_converter.store.entries import Entry
 from visionmodel_converter.store.published import NO_PICTURES, Pictures, Published, StoredFiles, Use
 
 
@@ -39,9 +41,9 @@ class ArtifactStore(Protocol):
         """Publish an artifact; returns it and whether somebody else had published the same key meanwhile."""
 
     def find_files(self, name: str, files: Sequence[str], target: Path) -> StoredFiles | None:
-        """Return the files that were published under a name other than an artifact's; None when absent.
+        """Return the files that were published under the name of another entry; None when absent.
 
-        Raises ArtifactCorrupt where other files lie there. Collection leaves them alone.
+        Raises ArtifactCorrupt where other files lie there.
         """
 
     def publish_files(self, name: str, files: Mapping[str, Path], work: Path) -> StoredFiles:
@@ -60,14 +62,20 @@ class ArtifactStore(Protocol):
         first and raises RegistryUnavailable. Collection leaves caches alone.
         """
 
-    def all_keys(self) -> Iterable[str]:
-        """Return every key of which the store has anything, complete or left behind."""
+    def entries(self) -> Iterable[Entry]:
+        """Return every entry of which the store has anything, complete or left behind."""
 
-    def last_used(self, key: str) -> Use | None:
-        """Return when the key was last published, looked up or written to; None where nothing tells."""
+    def last_used(self, name: str) -> Use | None:
+        """Return when an entry was last published or looked up; None where no mark tells."""
 
-    def remove(self, key: str, seen: Use) -> bool:
-        """Remove what is there of a key whose last use was `seen`; False, and it stays, when it was used since."""
+    def mark(self, name: str) -> None:
+        """Leave a mark of now on an entry that is there."""
+
+    def digests(self, name: str) -> frozenset[str]:
+        """Return every digest by which a pod may have been given what lies under a name."""
+
+    def remove(self, name: str, seen: Use) -> bool:
+        """Remove what is there under a name whose last use was `seen`; False, and it stays, when it was used since."""
 
     def remove_leftovers(self, before: datetime, *, dry_run: bool) -> Iterable[str]:
-        """Remove what killed or slower publishers left before a time and no artifact needs; returns its names."""
+        """Remove what killed or slower publishers left before a time and no entry needs; returns its names."""

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from visionmodel_contract.keys import canonical_json
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
 from visionmodel_converter.report import FullReport, artifact_info
+from visionmodel_converter.store.entries import PREPARED, Entry, entry_that_begins
 from visionmodel_converter.store.image import (
     ARTIFACT_FILES,
     CONFIG_TYPE,
@@ -28,6 +29,7 @@ from visionmodel_converter.store.image import (
     MANIFEST_TYPE,
     MODEL_FILE,
     REPORT_FILE,
+    Image,
     build_image,
     build_layer,
     sha256_of,
@@ -37,14 +39,11 @@ from visionmodel_converter.store.image import (
 from visionmodel_converter.store.published import (
     CACHE_FILE,
     MAX_CACHE_BYTES,
-    NAME,
     NO_PICTURES,
     Pictures,
     Published,
     StoredFiles,
     Use,
-    key_of,
-    tag_of,
     write_files,
 )
 from visionmodel_converter.store.registry import Registry
@@ -75,21 +74,18 @@ class RegistryStore:
 
     def find(self, key: str, target: Path) -> Published | None:
         """As `ArtifactStore.find`."""
-        manifest = self.registry.manifest(tag_of(key))
+        name = PREPARED.name(key)
+        manifest = self._marked(name)
         if manifest is None:
-            return None
-        self._mark_used(key, manifest)
-        manifest = self.registry.manifest(tag_of(key))
-        if manifest is None:  # removed meanwhile, as unneeded
             return None
         unpacked = fetch_files(self.registry, manifest, target)
         try:
             report = FullReport.model_validate_json((unpacked / REPORT_FILE).read_bytes())
         except ValidationError as error:
-            raise self._corrupt(f"report.json of {tag_of(key)} cannot be read: {first_line(error)}") from error
+            raise self._corrupt(f"report.json of {name} cannot be read: {first_line(error)}") from error
         model = unpacked / MODEL_FILE
         if report.key != key or sha256_of_file(model) != report.model_digest:
-            raise self._corrupt(f"{tag_of(key)} holds another artifact ({report.key})")
+            raise self._corrupt(f"{name} holds another artifact ({report.key})")
         return self._published(report, sha256_of(manifest), unpacked / REPORT_FILE, model)
 
     def publish(
@@ -107,14 +103,12 @@ class RegistryStore:
             build_layer(files, work / "layer.tar"),
             {KEY_LABEL: report.key, "org.opencontainers.image.title": "VisionModel artifact"},
         )
-        manifest, digest = image.manifest.data or b"", image.manifest.digest
-        self.registry.push_blobs(image)
-        self._mark_used(report.key, manifest)
-        self._tag_own(tag_of(report.key), manifest)
+        name, manifest, digest = PREPARED.name(report.key), image.manifest.data or b"", image.manifest.digest
+        self._push(name, image)
         earlier = self.find(report.key, work / "published")
         if earlier is not None:
             return earlier, True
-        self.registry.tag(manifest, tag_of(report.key))
+        self.registry.tag(manifest, name)
         return self._published(report, digest, work / REPORT_FILE, model), False
 
     def _published(self, report: FullReport, digest: str, report_file: Path, model: Path) -> Published:
@@ -123,14 +117,29 @@ class RegistryStore:
         )
         return Published(info=info, report=report, model=model)
 
+    def _push(self, name: str, image: Image) -> None:
+        """Do all of a publication but its last step; marked before anything has a tag."""
+        manifest = image.manifest.data or b""
+        self.registry.push_blobs(image)
+        self._mark_used(name, manifest)
+        self._tag_own(name, manifest)
+
+    def _marked(self, name: str) -> bytes | None:
+        """Return the manifest under a name, marked as used; None when absent, or removed meanwhile as unneeded."""
+        manifest = self.registry.manifest(name)
+        if manifest is None:
+            return None
+        self._mark_used(name, manifest)
+        return self.registry.manifest(name)
+
     def _tag_own(self, name: str, manifest: bytes) -> None:
         """Put the tag of an image's own digest, where it is not there yet."""
         own = f"{name}-{sha256_of(manifest).removeprefix('sha256:')[:OWN_TAG_DIGITS]}"
         if self.registry.manifest(own) is None:
             self.registry.tag(manifest, own)
 
-    def _mark_used(self, key: str, manifest: bytes) -> None:
-        """Put an image that only says when; it names the artifact's small config alone, which is there already."""
+    def _mark_used(self, name: str, manifest: bytes) -> None:
+        """Put an image that only says when; it names the entry's small config alone, which is there already."""
         stamp = self.now().strftime(STAMP)
         config = json.loads(manifest)["config"]
         mark = {
@@ -140,11 +149,11 @@ class RegistryStore:
             "layers": [config],
             "annotations": {USED_ANNOTATION: stamp},
         }
-        self.registry.tag(canonical_json(mark), f"{tag_of(key)}{USED}{stamp}")
+        self.registry.tag(canonical_json(mark), f"{name}{USED}{stamp}")
 
     def find_files(self, name: str, files: Sequence[str], target: Path) -> StoredFiles | None:
         """As `ArtifactStore.find_files`."""
-        manifest = self.registry.manifest(name)
+        manifest = self._marked(name)
         if manifest is None:
             return None
         folder, digest = fetch_files(self.registry, manifest, target, files), sha256_of(manifest)
@@ -156,8 +165,7 @@ class RegistryStore:
         labels = {FILES_LABEL: ",".join(sorted(files)), "org.opencontainers.image.title": title}
         image = build_image(build_layer(files, work / "files.tar"), labels)
         manifest, digest = image.manifest.data or b"", image.manifest.digest
-        self.registry.push_blobs(image)
-        self._tag_own(name, manifest)
+        self._push(name, image)
         earlier = self.find_files(name, tuple(files), work / "earlier")
         if earlier is not None:
             return earlier
@@ -193,55 +201,77 @@ class RegistryStore:
             with suppress(ConversionFailure):  # untagged it is invisible; a Job need not have the right
                 self.registry.delete(sha256_of(earlier))
 
-    def all_keys(self) -> Iterable[str]:
-        """As `ArtifactStore.all_keys`."""
-        prefixes = (NAME.match(tag) for tag in self.registry.tags())
-        return sorted({key for found in prefixes if found and (key := key_of(found.group()))})
+    def entries(self) -> Iterable[Entry]:
+        """As `ArtifactStore.entries`."""
+        found = {entry for tag in self.registry.tags() if (entry := entry_that_begins(tag)) is not None}
+        return sorted(found, key=lambda entry: entry.name)
 
-    def last_used(self, key: str) -> Use | None:
-        """As `ArtifactStore.last_used`: what the newest mark says; None where somebody else has deleted them."""
-        return _newest(self.registry.tags(tag_of(key)))
+    def last_used(self, name: str) -> Use | None:
+        """As `ArtifactStore.last_used`: what the newest mark says."""
+        return _newest(self._tags(name))
 
-    def _uses(self, key: str) -> list[Use]:
-        tags = self.registry.tags(tag_of(key))
-        return [use for tag in tags if (use := _use_of(tag)) is not None]
+    def mark(self, name: str) -> None:
+        """As `ArtifactStore.mark`."""
+        for manifest in self._images((name, *self._tags(name)))[:1]:
+            self._mark_used(name, manifest)
 
-    def remove(self, key: str, seen: Use) -> bool:
-        """As `ArtifactStore.remove`: the manifest goes, and returns where somebody has looked it up since.
+    def digests(self, name: str) -> frozenset[str]:
+        """As `ArtifactStore.digests`: of each publisher's image."""
+        return frozenset(map(sha256_of, self._images((name, *self._tags(name)))))
 
-        Blobs go with the registry's own collection.
+    def _tags(self, name: str) -> list[str]:
+        """Return the tags beside a name: of images' own digests, and marks."""
+        return self.registry.tags(f"{name}-")
+
+    def _images(self, tags: Iterable[str]) -> list[bytes]:
+        found = (self.registry.manifest(tag) for tag in tags if _use_of(tag) is None)
+        return [manifest for manifest in found if manifest is not None]
+
+    def remove(self, name: str, seen: Use) -> bool:
+        """As `ArtifactStore.remove`: the images go, and return where somebody has marked the entry since.
+
+        A publisher marks it before it looks whether its image is there: of the two one sees the other. Blobs go with
+        the registry's own collection.
         """
-        name = tag_of(key)
-        manifest = self.registry.manifest(name)
-        if manifest is not None:
-            self.registry.delete(sha256_of(manifest))
-        tags = self.registry.tags(name)  # read once: what is tagged from here on is another publisher's
-        if _newest(tags) != seen:
-            if manifest is not None:
+        named = self._images([name])
+        self._delete(named)
+        tags = self._tags(name)  # read once: what is tagged from here on is another publisher's
+        is_unused, others = _newest(tags) == seen, list[bytes]()
+        if is_unused:
+            others = self._images(tags)
+            self._delete(others)
+            is_unused = _newest(self._tags(name)) == seen
+        if not is_unused:
+            for manifest in (*others, *named):
                 self._tag_own(name, manifest)
+            for manifest in named:
                 self.registry.tag(manifest, name)
             return False
-        # the newest mark last: without it nothing tells the key's age
-        for tag in sorted(tags, key=lambda tag: (_use_of(tag) is not None, tag)):
-            self._delete(tag)
+        # the newest mark last: without it nothing tells the entry's age
+        for tag in sorted(tag for tag in tags if _use_of(tag) is not None):
+            self._delete_mark(tag)
         return True
 
-    def _delete(self, tag: str) -> None:
-        manifest = self.registry.manifest(tag)
-        if manifest is not None:
+    def _delete(self, manifests: Iterable[bytes]) -> None:
+        for manifest in manifests:
             self.registry.delete(sha256_of(manifest))
+
+    def _delete_mark(self, tag: str) -> None:
+        manifest = self.registry.manifest(tag)
+        self._delete([] if manifest is None else [manifest])
 
     def remove_leftovers(self, before: datetime, *, dry_run: bool) -> Iterable[str]:
         """As `ArtifactStore.remove_leftovers`: marks that a newer one follows.
 
         Images stay: under a needed key each of them may be what a revision runs.
         """
-        for key in self.all_keys():
-            newest = self.last_used(key)
-            for use in self._uses(key):
+        for entry in self.entries():
+            uses = [use for tag in self._tags(entry.name) if (use := _use_of(tag)) is not None]
+            newest = max(uses, key=lambda use: use.time, default=None)
+            for use in uses:
                 if use != newest and use.time < before:
                     if not dry_run:
-                        self._delete(use.mark)
+                        self._delete_mark(use.mark)
                     yield use.mark
 
     def _corrupt(self, what: str) -> ConversionFailure:

@@ -1,7 +1,6 @@
-"""A published artifact as a value, and its names and documents as text; shared by all stores."""
+"""A published artifact as a value, and its documents as text; shared by all stores."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,13 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from visionmodel_contract.artifact import PLAN_FILE
-from visionmodel_contract.keys import KEY_HEX_DIGITS
 from visionmodel_contract.report import ArtifactInfo
 from visionmodel_converter.report import FullReport
-from visionmodel_converter.store.image import ARTIFACT_FILES, ENGINE_FILES, MODEL_FILE, PROVENANCE_FILE, REPORT_FILE
+from visionmodel_converter.store.image import MODEL_FILE, PROVENANCE_FILE, REPORT_FILE
 
-NAME: Final = re.compile(rf"prepare-(?P<key>[0-9a-f]{{{KEY_HEX_DIGITS}}})")
-ENGINE_NAME: Final = re.compile(rf"engine-[0-9a-f]{{{KEY_HEX_DIGITS}}}")
 CACHE_FILE: Final = "cache"
 MAX_CACHE_BYTES: Final = 64 * 1024**2
 """Of one cache; one is read into memory as a whole."""
@@ -49,7 +45,7 @@ class StoredFiles:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The last publication or lookup of a key.
+    """The last publication or lookup of an entry.
 
     Attributes:
         time: when, to the second in some stores.
@@ -77,34 +73,6 @@ def write_files(
 def model_file_of(report: FullReport) -> str:
     """Return the name of the file that a report is about."""
     return MODEL_FILE if report.engine is None else PLAN_FILE
-
-
-def tag_of(key: str) -> str:
-    """Return the name under which the artifact of a prepare key is published."""
-    return f"prepare-{key}"
-
-
-def engine_name(key: str) -> str:
-    """Return the name under which the engine of an engine key is published."""
-    return f"engine-{key}"
-
-
-def timing_name(key: str) -> str:
-    """Return the name under which the timings of a timing key are kept."""
-    return f"timing-{key}"
-
-
-def files_of(name: str) -> tuple[str, ...] | None:
-    """Return what lies under a name that pods are served from; None for every other name."""
-    if ENGINE_NAME.fullmatch(name):
-        return ENGINE_FILES
-    return ARTIFACT_FILES if NAME.fullmatch(name) else None
-
-
-def key_of(name: str) -> str | None:
-    """Return the key of a published name; None for whatever else lies in a store, which is nobody's to touch."""
-    found = NAME.fullmatch(name)
-    return found["key"] if found else None
 
 
 def provenance_text(statement: dict[str, Any]) -> str:

@@ -13,9 +13,10 @@ from typing import Final
 from visionmodel_contract.build import EngineTarget
 from visionmodel_contract.keys import timing_key
 from visionmodel_converter.failures import ConversionFailure, Reason, first_line
+from visionmodel_converter.store.entries import TIMINGS
 from visionmodel_converter.store.image import sha256_of
 from visionmodel_converter.store.port import ArtifactStore
-from visionmodel_converter.store.published import MAX_CACHE_BYTES, timing_name
+from visionmodel_converter.store.published import MAX_CACHE_BYTES
 
 SEAL_BYTES: Final = len(sha256_of(b"")) + 1
 """A digest and the end of its line, before the timings."""
@@ -38,7 +39,7 @@ class Timings:
 
 def find_timings(store: ArtifactStore, target: EngineTarget, work: Path) -> Timings:
     """Return the timings of earlier builds for a target."""
-    name = timing_name(timing_key(target))
+    name = TIMINGS.name(timing_key(target))
     try:
         sealed = store.read_cache(name, work)
     except (ConversionFailure, OSError) as error:
@@ -59,7 +60,7 @@ def keep_timings(
 
     What TensorRT has `refused` makes room for whatever there is.
     """
-    name = timing_name(timing_key(target))
+    name = TIMINGS.name(timing_key(target))
     if len(left) > MAX_CACHE_BYTES - SEAL_BYTES:
         return f"{name} was not kept ({len(left)} bytes are too many)"
     there = find_timings(store, target, work / "there")

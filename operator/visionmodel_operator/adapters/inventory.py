@@ -1,15 +1,16 @@
-"""What the resync asks for: all VisionModels with the artifacts they keep, all artifact ConfigMaps, and discovery."""
+"""Lists over all VisionModels and their ConfigMaps, for the resync and for what the store must keep; and discovery."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from visionmodel_operator.adapters.connection import Connection
+from visionmodel_operator.adapters.needs import Needs, needs_of_config, needs_of_model
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of, time_of
 from visionmodel_operator.adapters.resources import GATEWAY_API_VERSION, collection_path, group_path, object_path
 from visionmodel_operator.adapters.translation import kept_artifact_keys
 from visionmodel_operator.api.base import API_VERSION, KIND, PLURAL
-from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY
+from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, LABEL_MANAGED_BY, MANAGED_BY
 from visionmodel_operator.errors import Retry
 
 PAGE = "500"
@@ -69,6 +70,21 @@ class Inventory:
                 if label_of(raw, LABEL_ARTIFACT_KEY)
             ]
         )
+
+    async def needs_of_configs(self) -> Needs:
+        """Return what the ConfigMaps of ours name of the store."""
+        query = {"labelSelector": f"{LABEL_MANAGED_BY}={MANAGED_BY}"}
+        needs = Needs()
+        async for raw in self._pages("v1", "ConfigMap", query):
+            needs |= needs_of_config(raw)
+        return needs
+
+    async def needs_of_models(self) -> Needs:
+        """Return what the VisionModels name of the store."""
+        needs = Needs()
+        async for raw in self._pages(API_VERSION, KIND, {}):
+            needs |= needs_of_model(raw)
+        return needs
 
     async def delete_artifact(self, record: ArtifactRecord) -> None:
         """Delete one, if it is still the one that was listed."""

@@ -1,26 +1,25 @@
-"""What the store of artifacts must keep: every key that a VisionModel or an artifact's record in the cluster names."""
+"""What the store must keep: all that a VisionModel, a revision's workload or an artifact's record names."""
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
 from visionmodel_contract.kept import KeptArtifacts
-from visionmodel_operator.adapters.inventory import ArtifactRecord, KnownModel
+from visionmodel_operator.adapters.needs import Needs
 
 
 class Listing(Protocol):
     """What is listed; both raise where a list cannot be read to its end."""
 
-    async def models(self) -> tuple[KnownModel, ...]:
-        """Return every VisionModel."""
+    async def needs_of_configs(self) -> Needs:
+        """Return what the records of artifacts and the workloads of revisions name."""
 
-    async def artifacts(self) -> tuple[ArtifactRecord, ...]:
-        """Return every artifact ConfigMap."""
+    async def needs_of_models(self) -> Needs:
+        """Return what the VisionModels name."""
 
 
 async def kept_artifacts(listing: Listing, now: Callable[[], datetime]) -> KeptArtifacts:
-    """Return the keys; a failed list ends in its error, for a shorter list would let too much be deleted."""
+    """Return keys and digests; a failed list ends in its error, for a shorter list would let too much be deleted."""
     listed_at = now()
-    records, models = await listing.artifacts(), await listing.models()
-    keys = {record.key for record in records} | {key for model in models for key in model.artifact_keys}
-    return KeptArtifacts(keys=frozenset(keys), listed_at=listed_at)
+    needs = await listing.needs_of_configs() | await listing.needs_of_models()
+    return KeptArtifacts(keys=needs.keys, digests=needs.digests, listed_at=listed_at)

@@ -36,7 +36,7 @@ from obstore.store import S3Store
 from example_models.build import build
 from visionmodel_contract.report import ReportSummary
 from visionmodel_converter.__main__ import main as converter_main
-from visionmodel_converter.store.published import key_of
+from visionmodel_converter.store.entries import PREPARED, entry_of
 from visionmodel_devcluster.builds import binary
 from visionmodel_devcluster.direct import open_direct
 from visionmodel_devcluster.packages import required_program
@@ -385,7 +385,8 @@ class JobRunner:
 
     def tags(self) -> list[str]:
         """The published artifacts; beside them are tags of the images' own digests and of their last use."""
-        return [tag for tag in self.registry.tags(self.repository) if key_of(tag) is not None]
+        named = ((tag, entry_of(tag)) for tag in self.registry.tags(self.repository))
+        return [tag for tag, entry in named if entry is not None and entry.kind is PREPARED]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.keys import prepare_key
 from visionmodel_contract.precision import Goal
 from visionmodel_contract.report import GateResult, TensorSpec
-from visionmodel_converter.store.published import key_of
+from visionmodel_converter.store.entries import entry_of
 
 from .conftest import JobRunner, RegistryServer, S3Server, TlsServer, start_registry
 
@@ -205,7 +205,7 @@ def test_registry_that_wants_a_login(
     done = job.run(request, work="again")
     assert done.code == 0, done.stderr
     tags = RegistryServer(host, ("pusher", "push-secret")).tags("a/b")
-    assert len([tag for tag in tags if key_of(tag)]) == 1
+    assert len([tag for tag in tags if entry_of(tag)]) == 1
 
 
 def test_registry_outage_is_retryable(claim_job: tuple[JobRunner, Put]) -> None:

@@ -14,12 +14,14 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from contracts.artifact_stores import ArtifactStoreContract, collected, folders, publish
+from contracts.artifact_stores import ArtifactStoreContract, folders, publish
+from contracts.collected_entries import CollectionContract, collected
 from contracts.store_kits import BucketKit, RegistryKit
 from unit.converter import tiny_models
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.kept import KeptArtifacts
 from visionmodel_converter.failures import ConversionFailure, Reason
+from visionmodel_converter.store.folder import USED
 
 from .conftest import JobRunner, RegistryServer, S3Server, start_registry
 
@@ -30,7 +32,7 @@ CLASSIFIER = tiny_models.to_bytes(tiny_models.classifier())
 KINDS = ("s3", "pvc")
 
 
-class TestRegistry(ArtifactStoreContract):
+class TestRegistry(ArtifactStoreContract, CollectionContract):
     @pytest.fixture
     def kit(self, registry: RegistryServer) -> Iterator[RegistryKit]:
         def damage(digest: str) -> None:
@@ -43,7 +45,7 @@ class TestRegistry(ArtifactStoreContract):
         kit.close()
 
 
-class TestS3(ArtifactStoreContract):
+class TestS3(ArtifactStoreContract, CollectionContract):
     @pytest.fixture
     def kit(self, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> BucketKit:
         kit = BucketKit(s3.store("models"), f"artifacts/{uuid4().hex}")
@@ -143,7 +145,8 @@ def test_the_command_collects_what_is_old(claim_job: tuple[JobRunner, Put]) -> N
     assert (young.returncode, "1 kept, as it is young" in young.stdout, folder.is_dir()) == (0, True, True), (
         young.stderr
     )
-    os.utime(folder, (0, 0))
+    for path in (folder / USED, folder):
+        os.utime(path, (0, 0))
     for kept, words, line in (
         (it, (), "1 kept, as it is needed"),
         (nothing, ("--dry-run",), f"prepare-{artifact.key}: removed"),

@@ -8,12 +8,13 @@ import pytest
 from obstore.store import MemoryStore
 
 from contracts.artifact_stores import ArtifactStoreContract, folders
+from contracts.collected_entries import CollectionContract
 from contracts.store_kits import BucketKit, FolderKit, RegistryKit, fake_registry_kit, watched
 
 __all__ = ["folders"]
 
 
-class TestFolder(ArtifactStoreContract):
+class TestFolder(ArtifactStoreContract, CollectionContract):
     @pytest.fixture
     def kit(self, tmp_path: Path) -> Iterator[FolderKit]:
         kit = FolderKit(tmp_path / "store")
@@ -21,7 +22,7 @@ class TestFolder(ArtifactStoreContract):
             yield kit
 
 
-class TestBucketInMemory(ArtifactStoreContract):
+class TestBucketInMemory(ArtifactStoreContract, CollectionContract):
     @pytest.fixture
     def kit(self, monkeypatch: pytest.MonkeyPatch) -> BucketKit:
         kit = BucketKit(MemoryStore(), f"artifacts/{uuid4().hex}")
@@ -29,7 +30,7 @@ class TestBucketInMemory(ArtifactStoreContract):
         return kit
 
 
-class TestRegistryInMemory(ArtifactStoreContract):
+class TestRegistryInMemory(ArtifactStoreContract, CollectionContract):
     @pytest.fixture
     def kit(self) -> Iterator[RegistryKit]:
         kit = fake_registry_kit()

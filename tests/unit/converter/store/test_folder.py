@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.artifact_stores import KEY, MODEL, collected, publish
+from contracts.artifact_stores import KEY, MODEL, publish
+from contracts.collected_entries import collected
 from contracts.store_kits import watched
 from visionmodel_converter.failures import ConversionFailure, Reason
 from visionmodel_converter.store.collection import Fate

@@ -3,12 +3,14 @@
 import base64
 import json
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
-from contracts.artifact_stores import KEY, collected, publish
+from contracts.artifact_stores import KEY, publish, steps
+from contracts.collected_entries import collected
 from contracts.store_kits import fake_registry_kit
 from fakes.registry import FakeRegistry
 from visionmodel_converter.failures import ConversionFailure, Reason
@@ -179,6 +181,22 @@ def test_a_registry_may_forbid_that_tags_are_moved(tmp_path: Path) -> None:
     assert was_there
     assert second.info == first.info
     kit.close()
+
+
+def test_an_image_that_lost_a_race_once_is_not_removed_under_who_publishes_it_again(tmp_path: Path) -> None:
+    folders = (tmp_path / str(number) for number in range(1000))
+    for step in steps():
+        kit = fake_registry_kit()
+        racing = partial(publish, kit.store(), next(folders), b"second")
+        kit.gates.stopped(8, racing, partial(publish, kit.store(), next(folders), b"first"))
+        assert len(kit.store().digests(f"prepare-{KEY}")) == 2
+        again = partial(publish, kit.store(), next(folders), b"first")
+        both = kit.gates.stopped(step, again, partial(collected, kit.store()))
+        kit.close()
+        if both is None:
+            break
+        assert both[1][0].info.digest in kit.store().digests(f"prepare-{KEY}")
+    assert step > 4
 
 
 def test_a_needed_artifact_keeps_its_newest_mark_alone(tmp_path: Path) -> None:
