@@ -1,5 +1,6 @@
 """The whole operator process: a model becomes healthy, kills are harmless, one of two works, stopping is clean."""
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ import pytest
 
 from apiserver.operator_process import JOB_DONE, OperatorProcess, finished_container
 from contracts import manifests
-from contracts.servers import RealServer, add_model
+from contracts.servers import SPEC, RealServer, add_model
 from visionmodel_contract.conversion import ConversionOptions, GatesRequest
 from visionmodel_contract.keys import gate_key, prepare_key
-from visionmodel_contract.precision import Precision
+from visionmodel_contract.precision import Backend, Precision
 from visionmodel_contract.report import ArtifactInfo, ReportSummary, TensorSpec
 from visionmodel_devcluster import ControlPlane
 from visionmodel_operator.adapters.lease import LeaseObject
@@ -51,10 +52,11 @@ class Scene:
         self._kubeconfig = kubeconfig
         self._folder = folder
 
-    def operator(self, identity: str = "op-1") -> OperatorProcess:
+    def operator(self, identity: str = "op-1", **settings: str) -> OperatorProcess:
         namespace = self.server.namespace
         log = self._folder / f"{identity}.log"
-        return OperatorProcess(self._kubeconfig, log, identity, WATCH_NAMESPACES=namespace, LEASE_NAMESPACE=namespace)
+        own = {"WATCH_NAMESPACES": namespace, "LEASE_NAMESPACE": namespace, **settings}
+        return OperatorProcess(self._kubeconfig, log, identity, **own)
 
     async def phase(self) -> str | None:
         body = await self.server.get("VisionModel", "m")
@@ -74,10 +76,14 @@ class Scene:
     async def one(self, path: str) -> dict[str, Any] | None:
         return next(iter(await self.items(path)), None)
 
-    async def finish_job(self, job: dict[str, Any]) -> None:
+    async def named(self, path: str, ending: str) -> dict[str, Any] | None:
+        found = (item for item in await self.items(path) if item["metadata"]["name"].endswith(ending))
+        return next(found, None)
+
+    async def finish_job(self, job: dict[str, Any], summary: ReportSummary = SUMMARY) -> None:
         name = job["metadata"]["name"]
         labels = {"batch.kubernetes.io/job-name": name}
-        await self.server.add(manifests.pod(f"{name}-pod", labels, finished_container(SUMMARY.to_json())))
+        await self.server.add(manifests.pod(f"{name}-pod", labels, finished_container(summary.to_json())))
         await self.server.set_status("Job", name, JOB_DONE)
 
     async def make_ready(self, deployment: dict[str, Any]) -> None:
@@ -89,6 +95,9 @@ class Scene:
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T12:00:00Z"}
         pod_status = {"phase": "Running", "podIP": "127.0.0.1", "conditions": [ready]}
         await self.server.add(manifests.pod(f"{name}-pod", names.object_labels("m", "serving", revision), pod_status))
+
+    async def told(self, reason: str) -> bool:
+        return any(event["reason"] == reason for event in await self.items("/apis/events.k8s.io/v1/events"))
 
     async def lease_holder(self) -> str | None:
         lease = await LeaseObject(self.server.connection, self.server.namespace, "visionmodel-operator").read()
@@ -120,6 +129,34 @@ async def test_a_model_becomes_healthy_over_two_kills(scene: Scene) -> None:
     assert body["metadata"].get("finalizers") is None
     assert body["metadata"]["generation"] == 1
     assert await scene.items("/apis/batch/v1/jobs") == []
+
+
+async def test_an_artifact_in_a_store_that_was_left_is_prepared_again_for_its_engine(scene: Scene) -> None:
+    options, gates = ConversionOptions(backend=Backend.TENSORRT), GatesRequest(accelerated=True)
+    key = prepare_key(DIGEST, options)
+    assert SUMMARY.artifact is not None
+    made = SUMMARY.artifact.model_copy(update={"key": key})
+    present = SUMMARY.model_copy(update={"artifact": made, "gate_key": gate_key(key, gates)})
+    left = made.model_copy(update={"image": f"left.example/artifacts@{DIGEST}"})
+    sections = {"conversion": {"backend": "TensorRT"}, "accelerators": [{"product": "NVIDIA-L4"}]}
+    await add_model(scene.server, spec={**SPEC, **sections})
+    image = {"image": "registry.example/triton:1", "tritonVersion": "2.51", "tensorrtConverterImage": "r.example/trt:1"}
+    with scene.operator(RUNTIMES=json.dumps({"24.10": image})) as operator:
+        jobs = "/apis/batch/v1/jobs"
+        first = await operator.until(lambda: scene.named(jobs, "-prepare"), "the prepare Job")
+        await scene.finish_job(first, present.model_copy(update={"artifact": left}))
+        again = await operator.until(lambda: scene.named(jobs, "-prepare-again"), "another prepare Job")
+        assert await scene.named(jobs, "-build-0") is None
+        body = await scene.server.get("VisionModel", "m")
+        assert body is not None
+        assert (body["status"]["reason"], body["status"]["conversion"]["leftStore"]) == (
+            "StoreLeft",
+            "left.example/artifacts",
+        )
+        await operator.until(lambda: scene.told("StoreLeft"), "its event")
+        await scene.finish_job(again, present)
+        await operator.until(lambda: scene.named(jobs, "-build-0"), "the build Job")
+        assert '"level": "ERROR"' not in operator.log
 
 
 async def test_one_of_two_works_and_the_other_takes_over(scene: Scene) -> None:

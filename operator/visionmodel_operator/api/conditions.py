@@ -59,6 +59,7 @@ class Reason(StrEnum):
     # progress
     NEW_REVISION = "NewRevision"
     CONVERTING = "Converting"
+    STORE_LEFT = "StoreLeft"  # the artifact is prepared again in the present store, to build engines of it
     WAITING_FOR_PODS = "WaitingForPods"
     ROUTING = "Routing"
     OBSERVING = "Observing"

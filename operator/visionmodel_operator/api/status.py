@@ -187,6 +187,10 @@ class ConversionStatus(ApiModel):
     engine_keys: Annotated[list[ShortText], Field(max_length=MAX_ENGINES)] = Field(
         default=[], description="Keys under which its engines are remembered."
     )
+    left_store: ShortText | None = Field(
+        default=None,
+        description="Store that the platform has left, for which the artifact was prepared again to build engines of.",
+    )
     stage: ShortText | None = Field(default=None, description="What the Job is doing.")
     progress: int | None = Field(default=None, description="Percent done, advisory.")
     job: ShortText | None = Field(default=None, description="Name of the Job.")

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from visionmodel_contract.report import GateResult
 from visionmodel_operator.api.status import MAX_ENGINES, ConversionReport, ConversionStatus, EngineStatus
-from visionmodel_operator.core.conversions import Building, Ready, Reported, resolved_verdict
+from visionmodel_operator.core.conversion_state import Building, Moved, Ready, Reported
+from visionmodel_operator.core.conversions import resolved_verdict
 
 
 def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
@@ -29,17 +30,28 @@ def reported(recorded: ConversionStatus, conversion: Ready) -> ConversionStatus:
     return recorded.model_copy(update={**done, "engine_keys": [engine.key for engine in conversion.engines]})
 
 
-def noted(recorded: ConversionStatus, conversion: Reported | Building) -> ConversionStatus:
+def noted(recorded: ConversionStatus, conversion: Reported | Building | Moved) -> ConversionStatus:
     """Return the conversion's status with the keys whose records must be kept until it is done.
 
-    Those are the key of the record that is about to be written, or of the engines that others wait for.
+    Those are the key of the record that is about to be written, or of the engines that others wait for. Where the
+    artifact must be prepared again, the store that the platform has left is noted too, before that begins.
     """
+    if isinstance(conversion, Moved):
+        return _with_engines(recorded, conversion.engines).model_copy(update={"left_store": conversion.store})
     if isinstance(conversion, Building):
         return _with_engines(recorded, conversion.engines)
     if conversion.is_engine:
         return _with_engines(recorded, (conversion.key,))
     answered = {"key": conversion.key, "verdict": resolved_verdict(conversion.summary)}
     return recorded.model_copy(update=answered)
+
+
+def prepared_again_in_words(conversion: ConversionStatus) -> str:
+    """Return why an artifact that is known is prepared once more."""
+    return (
+        f"The artifact of revision {conversion.revision} lies in {conversion.left_store}, which the platform has left;"
+        " it is prepared again, for engines are built where they are kept."
+    )
 
 
 def _with_engines(recorded: ConversionStatus, keys: tuple[str, ...]) -> ConversionStatus:

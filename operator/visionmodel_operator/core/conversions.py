@@ -4,11 +4,11 @@ A conversion has one step, which prepares an ONNX artifact, and for TensorRT one
 builds an engine of it. Every step is a Job whose answer is remembered under the step's own key.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from visionmodel_contract.exits import ExitCode
-from visionmodel_contract.report import ArtifactInfo, Failure, GateResult, ReportSummary
+from visionmodel_contract.report import Failure, GateResult, ReportSummary
 from visionmodel_operator.api.conditions import ConditionType, Reason
 from visionmodel_operator.api.status import (
     ConditionStatus,
@@ -16,8 +16,21 @@ from visionmodel_operator.api.status import (
     ResolvedVerdict,
 )
 from visionmodel_operator.core import names
-from visionmodel_operator.core.build_request import Build, DataRead, build_keys, builds_of
+from visionmodel_operator.core.build_request import Build, DataRead, builds_of
 from visionmodel_operator.core.conversion_request import artifact_key, gate_key_of, names_verdict
+from visionmodel_operator.core.conversion_state import (
+    Building,
+    Conversion,
+    Failed,
+    Missing,
+    Moved,
+    Outdated,
+    Ready,
+    Reported,
+    Running,
+    Step,
+)
+from visionmodel_operator.core.left_store import left_store
 from visionmodel_operator.core.memory import known_key, known_revision
 from visionmodel_operator.core.served_engines import served_builds
 from visionmodel_operator.core.snapshot import JobState, Snapshot
@@ -39,80 +52,6 @@ DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 """The Job controller's reason for a Job that was active for longer than it may."""
 
 
-@dataclass(frozen=True)
-class Ready:
-    """The artifact exists and passed the gates that this spec asks for.
-
-    Attributes:
-        engines: of the artifact, in the order of the accelerators; none where the ONNX file itself is served.
-    """
-
-    key: str
-    artifact: ArtifactInfo
-    gates: tuple[GateResult, ...]
-    summary: ReportSummary
-    engines: tuple["Ready", ...] = ()
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Running the conversion again cannot help."""
-
-    reason: str
-    message: str
-    exit_code: int | None
-    gates: tuple[GateResult, ...] = ()
-
-
-@dataclass(frozen=True)
-class Reported:
-    """A Job finished with something that must be recorded before it counts."""
-
-    summary: ReportSummary
-    key: str
-    gate_key: str
-    is_engine: bool = False
-
-
-@dataclass(frozen=True)
-class Outdated:
-    """A Job finished and is recorded, but judged by gates that the spec no longer names."""
-
-    job: JobState
-
-
-@dataclass(frozen=True)
-class Running:
-    """A Job is at work, or waits for a node."""
-
-    job: JobState
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Nothing is known and nothing runs."""
-
-
-Step = Ready | Failed | Reported | Outdated | Running | Missing
-"""Where one Job's part of a conversion stands."""
-
-
-@dataclass(frozen=True)
-class Building:
-    """The ONNX artifact is there, and not every engine of it is.
-
-    Attributes:
-        builds: each engine that is not there yet, with where it stands.
-        engines: keys of those that are there.
-    """
-
-    builds: tuple[tuple[Build, Running | Missing], ...]
-    engines: tuple[str, ...] = ()
-
-
-Conversion = Step | Building
-
-
 def conversion_of(snapshot: Snapshot, revision: str, attempt: int) -> Conversion:
     """Return the state of the conversion of the spec's revision.
 
@@ -130,23 +69,26 @@ def conversion_of(snapshot: Snapshot, revision: str, attempt: int) -> Conversion
     missing = tuple((build, step) for build, step in steps if isinstance(step, Running | Missing))
     engines = tuple(step for _, step in steps if isinstance(step, Ready))
     if missing:
-        return Building(missing, tuple(engine.key for engine in engines))
+        keys = tuple(engine.key for engine in engines)
+        is_waiting = any(isinstance(step, Missing) for _, step in missing)
+        again = _prepared_again(snapshot, revision, attempt, prepared, keys) if is_waiting else None
+        return again or Building(missing, keys)
     return replace(prepared, engines=engines)
 
 
-def job_names(snapshot: Snapshot, revision: str, attempt: int) -> tuple[str, ...]:
-    """Return the names of the Jobs of an attempt, in the order in which they run."""
-    assert snapshot.spec is not None
-    name = snapshot.ref.name
-    engines = len(build_keys(snapshot.spec, "", snapshot.platform))
-    builds = (names.build_job(name, revision, index, attempt) for index in range(engines))
-    return (names.prepare_job(name, revision, attempt), *builds)
-
-
-def current_job(snapshot: Snapshot, revision: str, attempt: int) -> JobState | None:
-    """Return the Job that an attempt waits for: the first one that is at work, else the last one there is."""
-    there = [snapshot.jobs[name] for name in job_names(snapshot, revision, attempt) if name in snapshot.jobs]
-    return next((job for job in there if job.finished is None), there[-1] if there else None)
+def _prepared_again(
+    snapshot: Snapshot, revision: str, attempt: int, prepared: Ready, engines: tuple[str, ...]
+) -> Moved | Reported | Outdated | Failed | None:
+    """Return where preparing the artifact anew in the platform's present store stands; None where it need not be."""
+    store = left_store(snapshot, revision, prepared.artifact)
+    if store is None:
+        return None
+    job = snapshot.jobs.get(names.prepare_again_job(snapshot.ref.name, revision, attempt))
+    if job is None or job.finished is None:
+        return Moved(store, job, prepared.summary.source_digest, engines)
+    made = None if job.summary is None else job.summary.artifact
+    is_recorded = made is not None and made.image == prepared.artifact.image
+    return None if is_recorded else _from_job(snapshot, job, key_of(snapshot, revision))
 
 
 def _prepared(snapshot: Snapshot, revision: str, job_name: str) -> Step:

@@ -5,6 +5,7 @@ are already there cost no write (the adapter compares first).
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.status import SwapStage
@@ -24,20 +25,10 @@ from visionmodel_operator.core.actions import (
     StartBuild,
     StartConversion,
 )
+from visionmodel_operator.core.conversion_jobs import job_names
 from visionmodel_operator.core.conversion_request import conversion_request
-from visionmodel_operator.core.conversions import (
-    Building,
-    Conversion,
-    Missing,
-    Outdated,
-    Ready,
-    Reported,
-    conversion_of,
-    job_names,
-    passed_gate_keys,
-    remembered,
-    remembered_failure,
-)
+from visionmodel_operator.core.conversion_state import Building, Conversion, Missing, Moved, Outdated, Ready, Reported
+from visionmodel_operator.core.conversions import conversion_of, passed_gate_keys, remembered, remembered_failure
 from visionmodel_operator.core.plan import sets_scale
 from visionmodel_operator.core.snapshot import JobState
 from visionmodel_operator.core.view import View
@@ -71,6 +62,8 @@ def _conversion(view: View) -> tuple[Action, ...]:
     conversion = _state(view)
     if isinstance(conversion, Missing):
         return (_prepare(view),)
+    if isinstance(conversion, Moved):
+        return () if conversion.job is not None else (_prepare_again(view, conversion),)
     if isinstance(conversion, Building):
         return tuple(_builds(view, conversion))
     if isinstance(conversion, Reported):
@@ -91,6 +84,18 @@ def _prepare(view: View) -> StartConversion:
         passed_gate_keys=passed_gate_keys(view.snapshot),
     )
     return StartConversion(names.prepare_job(ref.name, rollout.revision, rollout.attempt), request, view.spec)
+
+
+def _prepare_again(view: View, moved: Moved) -> StartConversion:
+    """Return the Job in the present store; of a source without a digest, of nothing but what it was made of before."""
+    first, ref, rollout = _prepare(view), view.snapshot.ref, view.rollout
+    digest = first.request.source.digest or moved.source_digest
+    source = first.request.source.model_copy(update={"digest": digest})
+    return replace(
+        first,
+        job=names.prepare_again_job(ref.name, rollout.revision, rollout.attempt),
+        request=first.request.model_copy(update={"source": source}),
+    )
 
 
 def _builds(view: View, conversion: Building) -> Iterator[StartBuild]:

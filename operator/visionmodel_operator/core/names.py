@@ -62,6 +62,12 @@ def prepare_job(name: str, revision: str, attempt: int) -> str:
     return _fitted(name, MAX_LABEL_LENGTH - len(suffix)) + suffix
 
 
+def prepare_again_job(name: str, revision: str, attempt: int) -> str:
+    """Name of the Job that prepares a recorded artifact in another store; otherwise as `prepare_job`."""
+    suffix = f"-{revision}-prepare-again" if attempt <= 1 else f"-{revision}-prepare-again-{attempt}"
+    return _fitted(name, MAX_LABEL_LENGTH - len(suffix)) + suffix
+
+
 def build_job(name: str, revision: str, index: int, attempt: int) -> str:
     """Name of the Job that builds the engine for one accelerator; otherwise as `prepare_job`."""
     suffix = f"-{revision}-build-{index}" if attempt <= 1 else f"-{revision}-build-{index}-{attempt}"

@@ -6,17 +6,10 @@ from collections.abc import Set
 from visionmodel_operator.api.conditions import Outcome, Phase, Reason
 from visionmodel_operator.api.status import ConversionStatus, VisionModelStatus
 from visionmodel_operator.core import memory
-from visionmodel_operator.core.conversion_report import noted, reported
-from visionmodel_operator.core.conversions import (
-    Building,
-    Failed,
-    Ready,
-    Reported,
-    conversion_of,
-    current_job,
-    missed_deadline,
-    remembered,
-)
+from visionmodel_operator.core.conversion_jobs import current_job
+from visionmodel_operator.core.conversion_report import noted, prepared_again_in_words, reported
+from visionmodel_operator.core.conversion_state import Building, Failed, Moved, Ready, Reported
+from visionmodel_operator.core.conversions import conversion_of, missed_deadline, remembered
 from visionmodel_operator.core.requests import MAY_SERVE, may_serve, remember
 from visionmodel_operator.core.resting import resting
 from visionmodel_operator.core.stepping import is_paused, pause_message, promote
@@ -44,6 +37,9 @@ def converting(view: View) -> VisionModelStatus:
             return _not_converted(view, conversion)
         case Reported():
             return status.model_copy(update={"conversion": noted(recorded, conversion)})
+        case Moved() if (kept := noted(recorded, conversion)) != recorded:
+            told = status.model_copy(update={"conversion": kept})
+            return memory.evolve(told, Phase.CONVERTING, Reason.STORE_LEFT, prepared_again_in_words(kept))
         case Building() if (kept := noted(recorded, conversion)) != recorded:
             return status.model_copy(update={"conversion": kept})
     if view.waited(recorded.started_at, view.spec.conversion.deadline):

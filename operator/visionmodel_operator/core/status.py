@@ -18,8 +18,9 @@ from visionmodel_operator.api.status import (
     VisionModelStatus,
 )
 from visionmodel_operator.core import memory, names
+from visionmodel_operator.core.conversion_jobs import current_job
 from visionmodel_operator.core.conversion_report import goals_in_words
-from visionmodel_operator.core.conversions import STARTING, current_job
+from visionmodel_operator.core.conversions import STARTING
 from visionmodel_operator.core.judge import config_from_analysis
 from visionmodel_operator.core.judge_errors import AUTO_IS_PAIRED
 from visionmodel_operator.core.judgeable import latency_judgeable

@@ -174,7 +174,7 @@ def succeeded(request: ConversionRequest) -> ReportSummary:
     return ReportSummary(
         result="Succeeded",
         source_digest=digest,
-        artifact=artifact(key),
+        artifact=artifact(key, image=f"{request.publish.repository}:prepare-{key}"),
         **_verdict(key, request),
         gates=(GateResult(metric="cosine", goal=Goal.THRESHOLD, limit=0.999, value=1.0, passed=True, samples=16),),
     )

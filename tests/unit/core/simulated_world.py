@@ -116,6 +116,7 @@ class World:
     Attributes:
         models: how each model number behaves; unknown ones are good.
         accepts_in: seconds until the gateway accepts the route, None: it rejects it.
+        published: every artifact by the store that it lies in.
     """
 
     document: builders.Document
@@ -126,6 +127,7 @@ class World:
     status: dict[str, Any] = field(default_factory=dict)
     models: dict[int, Model] = field(default_factory=dict)
     artifacts: dict[str, KnownArtifact] = field(default_factory=dict)
+    published: set[tuple[str | None, str]] = field(default_factory=set)
     jobs: dict[str, Job] = field(default_factory=dict)
     workloads: dict[str, Workload] = field(default_factory=dict)
     budgets: set[str] = field(default_factory=set)
@@ -146,6 +148,7 @@ class World:
         fresh.annotations = dict(self.annotations)
         fresh.models = {number: replace(model) for number, model in self.models.items()}
         fresh.artifacts = dict(self.artifacts)
+        fresh.published = set(self.published)
         fresh.jobs = {name: replace(job) for name, job in self.jobs.items()}
         fresh.workloads = {
             revision: replace(workload, pods=[replace(pod) for pod in workload.pods])
@@ -363,6 +366,8 @@ class World:
         self._settle_traffic()
 
     def _end(self, job: Job, exit_code: ExitCode) -> None:
+        if isinstance(job.request, BuildRequest) and not self._is_published(job.request):
+            exit_code = ExitCode.REGISTRY_UNAVAILABLE
         job.finished, job.exit_code = exit_code is ExitCode.OK, int(exit_code)
         if exit_code is ExitCode.INTERNAL:
             return
@@ -371,6 +376,11 @@ class World:
             job.summary = builders.built(request) if is_done else builders.not_built(request, exit_code)
         else:
             job.summary = builders.succeeded(request) if is_done else builders.failed(request, exit_code)
+            if job.summary.artifact is not None:
+                self.published.add((request.publish.repository, job.summary.artifact.key))
+
+    def _is_published(self, request: BuildRequest) -> bool:
+        return (request.publish.repository, request.prepare_key) in self.published
 
     def _since(self, when: datetime) -> float:
         return (self.now - when).total_seconds()

@@ -22,9 +22,10 @@ from visionmodel_operator.api.status import (
 from visionmodel_operator.core import names
 from visionmodel_operator.core.artifact_record import data_from_artifact
 from visionmodel_operator.core.build_request import builds_of
+from visionmodel_operator.core.conversion_jobs import job_names
 from visionmodel_operator.core.conversion_report import noted, reported
 from visionmodel_operator.core.conversion_request import artifact_key, conversion_request, gate_key_of
-from visionmodel_operator.core.conversions import (
+from visionmodel_operator.core.conversion_state import (
     Building,
     Conversion,
     Failed,
@@ -33,8 +34,9 @@ from visionmodel_operator.core.conversions import (
     Ready,
     Reported,
     Running,
+)
+from visionmodel_operator.core.conversions import (
     conversion_of,
-    job_names,
     key_of,
     missed_deadline,
     remembered,
@@ -328,7 +330,7 @@ PREPARED_KEY = PREPARED.artifact.key
 BUILDS = builds_of(ENGINES, PREPARED_KEY, ref=builders.REF, revision=ENGINES_REVISION, platform=builders.PLATFORM)
 L4, A10 = BUILDS
 ONNX = KnownArtifact(PREPARED_KEY, PREPARED, {PREPARED.gate_key: PREPARED.gates})
-PREPARE, L4_JOB, A10_JOB = job_names(seen(ENGINES), ENGINES_REVISION, 1)
+PREPARE, AGAIN, L4_JOB, A10_JOB = job_names(seen(ENGINES), ENGINES_REVISION, 1)
 REFUSED = builders.not_built(L4.request, ExitCode.ENGINE_REFUSED)
 MISSED_BY_ENGINE = builders.not_built(L4.request, ExitCode.GATE_FAILED)
 NO_DEVICE = builders.not_built(L4.request, ExitCode.DEVICE_MISSING)
@@ -474,12 +476,3 @@ def test_the_record_that_a_retry_forgets_is_the_one_that_failed() -> None:
     assert remembered_failure(with_engines({}, made(L4), made(A10)), ENGINES_REVISION) is None
     refused = with_engines({}, KnownArtifact(A10.request.key, builders.not_built(A10.request, ExitCode.ENGINE_REFUSED)))
     assert remembered_failure(refused, ENGINES_REVISION) == (A10.request.key, A10.request.gate_key)
-
-
-def test_jobs_of_an_attempt() -> None:
-    assert job_names(seen(PINNED), REVISION, 1) == (JOB,)
-    assert job_names(seen(ENGINES), ENGINES_REVISION, 2) == (
-        f"shapes-{ENGINES_REVISION}-prepare-2",
-        f"shapes-{ENGINES_REVISION}-build-0-2",
-        f"shapes-{ENGINES_REVISION}-build-1-2",
-    )

@@ -156,6 +156,20 @@ def told_with_engines(**plan: Any) -> Interrupted:
     return ended(Interrupted(builders.spec_document(1, **builders.TENSORRT), **plan), walks.SERVING)
 
 
+@cache
+def healthy_with_engines() -> Interrupted:
+    cluster = Interrupted(builders.spec_document(1, **builders.TENSORRT))
+    cluster.advance_to("Healthy")
+    return cluster
+
+
+def told_after_the_store_was_left(**plan: Any) -> Interrupted:
+    cluster = replace_plan(healthy_with_engines(), **plan)
+    walks.leave_store(cluster)
+    walks.other_accelerators(cluster)
+    return ended(cluster, walks.PROMOTED)
+
+
 def replace_plan(cluster: Interrupted, **plan: Any) -> Interrupted:
     fresh = cluster.clone()
     fresh.effects_seen, fresh.changing = 0, []
@@ -216,6 +230,10 @@ def test_interrupted_anywhere_the_first_revision_comes_up_the_same(killed_in: se
 
 def test_interrupted_anywhere_its_engines_are_built_the_same(killed_in: set[Situation]) -> None:
     check_interruptions(told_with_engines, killed_in)
+
+
+def test_interrupted_anywhere_an_artifact_is_prepared_again_once(killed_in: set[Situation]) -> None:
+    check_interruptions(told_after_the_store_was_left, killed_in)
 
 
 def check_interruptions(tell: Callable[..., Interrupted], killed_in: set[Situation]) -> None:

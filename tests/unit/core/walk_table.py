@@ -36,6 +36,7 @@ from unit.core.walks import (
     fresh,
     gateways,
     hostname,
+    leave_store,
     lose_config,
     lose_route,
     lose_stable,
@@ -46,6 +47,7 @@ from unit.core.walks import (
     not_converted,
     nothing,
     one_pod_more,
+    other_accelerators,
     pods_never_ready,
     pods_slow,
     promote_step,
@@ -132,6 +134,19 @@ BEFORE_TRAFFIC: Mapping[str, Walk] = {
     ),
     "gate-failed": Walk(candidate(Model(exit_code=ExitCode.GATE_FAILED)), nothing, ("Degraded", "ConversionFailed")),
     "engines-built": Walk(candidate(**builders.TENSORRT), nothing, PROMOTED),
+    "engines-of-an-artifact-in-a-store-that-was-left": Walk(
+        lambda: s.serving(**builders.TENSORRT), at_once(leave_store, other_accelerators), PROMOTED
+    ),
+    "not-prepared-again": Walk(
+        lambda: s.serving(**builders.TENSORRT),
+        at_once(models(model_1=Model(exit_code=ExitCode.SOURCE_NOT_FOUND)), leave_store, other_accelerators),
+        ("Degraded", "ConversionFailed"),
+    ),
+    "never-prepared-again": Walk(
+        lambda: s.serving(**builders.TENSORRT),
+        at_once(models(model_1=Model(converts_in=None)), leave_store, other_accelerators),
+        ("Degraded", "ConversionDeadline"),
+    ),
     "engine-refused": Walk(
         candidate(Model(build_exit_code=ExitCode.ENGINE_REFUSED), **builders.TENSORRT),
         nothing,

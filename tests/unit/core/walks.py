@@ -1,7 +1,7 @@
 """Moves of people and mishaps, and the states that walks start from; the walks themselves are in `walk_table`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unit.core import builders
@@ -285,6 +285,16 @@ def pause(cluster: Cluster) -> None:
 
 def forget_artifacts(cluster: Cluster) -> None:
     cluster.artifacts.clear()
+
+
+def leave_store(cluster: Cluster) -> None:
+    """The platform team chooses another store, and restarts the operator with it."""
+    cluster.platform = replace(cluster.platform, artifact_repository="other.example/artifacts")
+
+
+def other_accelerators(cluster: Cluster) -> None:
+    """Ask for an engine more of the artifact that is there."""
+    cluster.change(accelerators=[*builders.TENSORRT["accelerators"], {"product": "NVIDIA-H100"}])
 
 
 def edit_gates(cluster: Cluster) -> None:
