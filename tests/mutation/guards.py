@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "visionmodel_operator.core"
 MODULES = (
     "rollout",
+    "rolling_back",
+    "window",
     "stepping",
     "conversions",
     "effects",

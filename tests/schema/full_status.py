@@ -148,6 +148,7 @@ FULL_STATUS = VisionModelStatus(
             PlanStep(weight_ppm=125_000, scale_ppm=500_000),
         ],
         plan_digest="0123456789abcdef",
+        jump=True,
         analysis={"interval": "5s", "metrics": [{"name": "errors"}]},
         step=1,
         phase_started_at=BEGAN,
@@ -171,6 +172,7 @@ FULL_STATUS = VisionModelStatus(
             engine_keys=["01" * 16],
             verdict=ResolvedVerdict(asked="03" * 16, key="04" * 16, dataset_digest="sha256:" + "f" * 64),
             last_served_at=LATER,
+            replaced_at=LATER,
         )
     ],
     history=[

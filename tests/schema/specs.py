@@ -156,6 +156,7 @@ FULL: Json = {
     },
     "suspend": False,
     "revisionHistoryLimit": 3,
+    "rollbackWindow": {"revisions": 2, "duration": "1h"},
     "progressDeadlineSeconds": 300,
 }
 """Every field that a user may set, at least once; but for those that a rule keeps apart."""

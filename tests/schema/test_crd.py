@@ -159,6 +159,7 @@ def test_objects_whose_members_are_all_optional_default_to_empty() -> None:
         ".spec.traffic",
         ".spec.rollout",
         ".spec.rollout.analysis",
+        ".spec.rollbackWindow",
     }
 
 

@@ -34,6 +34,7 @@ class Phase(StrEnum):
     PROMOTING = "Promoting"
     DRAINING = "Draining"
     ABORTING = "Aborting"
+    ROLLING_BACK = "RollingBack"
     HEALTHY = "Healthy"
     DEGRADED = "Degraded"
     SUSPENDED = "Suspended"
@@ -48,6 +49,7 @@ ACTIVE_PHASES = frozenset(
         Phase.PROMOTING,
         Phase.DRAINING,
         Phase.ABORTING,
+        Phase.ROLLING_BACK,
     }
 )
 """Phases in which a candidate revision is on its way in or out."""
@@ -67,6 +69,7 @@ class Reason(StrEnum):
     SWAPPING = "Swapping"
     DRAINING = "Draining"
     PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
     SERVING = "Serving"
     SUSPENDED = "Suspended"
     RETRYING = "Retrying"  # something outside was not ready for an effect; it is tried again
@@ -79,6 +82,7 @@ class Reason(StrEnum):
     UPSTREAM_INCIDENT = "UpstreamIncident"
     QUEUED = "Queued"  # waits for the end of the rollout of another revision
     AWAITING_APPLY = "AwaitingApply"  # autoApply: false
+    ROLLBACK_UNAVAILABLE = "RollbackUnavailable"  # the revision to go back to does not get ready
     # ends of a rollout that was turned back
     HARM_DETECTED = "HarmDetected"
     CANARY_UNHEALTHY = "CanaryUnhealthy"
@@ -122,6 +126,7 @@ class Outcome(StrEnum):
     """How a rollout ended, in `status.history`."""
 
     PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
     ABORTED = "Aborted"
     SUPERSEDED = "Superseded"
     REJECTED = "Rejected"

@@ -276,6 +276,18 @@ class Traffic(ApiModel):
     )
 
 
+MAX_WINDOW_REVISIONS = 10
+
+
+class RollbackWindow(ApiModel):
+    """Which revisions the spec may return to in one jump, without steps and without judging them again."""
+
+    revisions: Annotated[int, Field(ge=0, le=MAX_WINDOW_REVISIONS)] = Field(
+        default=3, description="At most so many that were stable last, before the one that is; 0: none."
+    )
+    duration: Duration = Field(default="24h", description="Longest time since another one took over from it.")
+
+
 OPENVINO_MESSAGE = "backend OpenVINO runs on CPUs: leave accelerators empty"
 TENSORRT_MESSAGE = "backend TensorRT runs on NVIDIA devices: name them in accelerators"
 SERVED_BATCH_MESSAGE = "conversion.batch.max must be at least serving.batching.maxBatchSize"
@@ -320,6 +332,11 @@ class VisionModelSpec(ApiModel):
     suspend: bool = Field(default=False, description="true: scale to zero and keep everything.")
     revision_history_limit: Annotated[int, Field(ge=0, le=50)] = Field(
         default=5, description="Old revisions that are kept for going back."
+    )
+    rollback_window: RollbackWindow = Field(
+        default=RollbackWindow(),
+        description="Revisions that were stable lately: when the spec names one again, all requests go back to it in"
+        " one jump, once its pods are ready. They are kept beside those of revisionHistoryLimit.",
     )
     progress_deadline_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
         default=600, description="Seconds without progress after which a phase fails."

@@ -294,6 +294,9 @@ class RolloutStatus(ApiModel):
         json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
     )
     newer: Revision | None = Field(default=None, description="Revision of the spec that waits or was refused.")
+    jump: bool = Field(
+        default=False, description="true: one jump back to a revision of the rollback window, without steps."
+    )
     step: int = Field(default=0, description="Index of the step in the plan, from 0.")
     phase_started_at: datetime = Field(description="When the current phase or sub-state began.")
     step_started_at: datetime | None = Field(default=None, description="When the step's weight was in force.")
@@ -346,6 +349,11 @@ class KnownRevision(ApiModel):
         default=[], description="Keys of its engines."
     )
     last_served_at: datetime | None = Field(default=None, description="When it last had traffic.")
+    replaced_at: datetime | None = Field(
+        default=None,
+        description="When it stopped being stable because another one was promoted; unset where it never was, or was"
+        " turned back since.",
+    )
 
 
 class VisionModelStatus(ApiModel):

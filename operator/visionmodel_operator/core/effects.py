@@ -32,6 +32,7 @@ from visionmodel_operator.core.conversions import conversion_of, passed_gate_key
 from visionmodel_operator.core.plan import sets_scale
 from visionmodel_operator.core.snapshot import JobState
 from visionmodel_operator.core.view import View
+from visionmodel_operator.core.window import revisions_in_window
 
 
 def effects_of(view: View) -> tuple[Action, ...]:
@@ -140,7 +141,7 @@ def _candidate_replicas(view: View) -> int | None:
             return None
         case Phase.HELD if rollout.hold is not None and rollout.hold.reason == Reason.AWAITING_APPLY:
             return None
-        case Phase.PROMOTING:
+        case Phase.PROMOTING | Phase.ROLLING_BACK:
             return view.full_replicas
         case Phase.ABORTING:
             return None if rollout.swap is SwapStage.DRAINED else _as_it_is(view, rollout.revision)
@@ -215,11 +216,12 @@ def _is_job_needed(view: View, job: JobState) -> bool:
 
 
 def kept_revisions(view: View) -> frozenset[str]:
-    """Return the revisions whose objects stay: in use, holding a slot, or young enough to go back to."""
+    """Return the revisions whose objects stay: in use, holding a slot, stable lately, or young enough to go back to."""
     status = view.status
     used = {view.stable, *view.traffic.slots, status.failed_revision}
     if status.rollout is not None:
         used |= {status.rollout.revision, status.rollout.previous}
     others = [known.revision for known in status.revisions if known.revision not in used]
     limit = view.spec.revision_history_limit
-    return frozenset(revision for revision in (*used, *others[:limit]) if revision)
+    lately = revisions_in_window(status, view.spec.rollback_window, view.now)
+    return frozenset(revision for revision in (*used, *others[:limit], *lately) if revision)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from visionmodel_operator.api.conditions import Outcome, Phase, Reason
-from visionmodel_operator.api.spec import Analysis, OnNewRevision
+from visionmodel_operator.api.spec import MAX_WINDOW_REVISIONS, Analysis, OnNewRevision
 from visionmodel_operator.api.status import (
     ConversionStatus,
     DrainStatus,
@@ -48,6 +48,7 @@ class Frozen:
     analysis: dict[str, Any]
     on_new_revision: OnNewRevision
     spec: dict[str, Any]
+    jump: bool = False
 
 
 def evolve(
@@ -88,6 +89,7 @@ def begin(status: VisionModelStatus, revision: str, attempt: int, frozen: Frozen
         analysis=frozen.analysis,
         on_new_revision=frozen.on_new_revision,
         spec=frozen.spec,
+        jump=frozen.jump,
     )
     return evolve(
         status,
@@ -106,7 +108,8 @@ def begin(status: VisionModelStatus, revision: str, attempt: int, frozen: Frozen
 def _known(status: VisionModelStatus, revision: str, now: datetime) -> list[KnownRevision]:
     """Return what is kept, newest first; of too many the oldest are forgotten, but none that may have traffic."""
     mine = known_revision(status, revision) or KnownRevision(revision=revision)
-    used = {status.stable.revision if status.stable else None, *traffic_of(status).slots}
+    lately = (known.revision for known in lately_stable(status)[:MAX_WINDOW_REVISIONS])
+    used = {status.stable.revision if status.stable else None, *traffic_of(status).slots, *lately}
     others = [known for known in status.revisions if known.revision != revision]
     idle = [known.revision for known in others if known.revision not in used]
     forgotten = set(idle[KNOWN_LIMIT - 1 - (len(others) - len(idle)) :])
@@ -114,6 +117,21 @@ def _known(status: VisionModelStatus, revision: str, now: datetime) -> list[Know
         mine.model_copy(update={"last_served_at": now}),
         *(known for known in others if known.revision not in forgotten),
     ]
+
+
+def lately_stable(status: VisionModelStatus) -> list[KnownRevision]:
+    """Return the revisions that others took over from, the last one first."""
+    replaced = [(known.replaced_at, known) for known in status.revisions if known.replaced_at is not None]
+    return [known for _, known in sorted(replaced, key=lambda pair: pair[0], reverse=True)]
+
+
+def replaced(status: VisionModelStatus, revision: str | None, at: datetime | None) -> VisionModelStatus:
+    """Record when another revision took over from this one; None: it is stable, or was found to be bad."""
+    revisions = [
+        known.model_copy(update={"replaced_at": at}) if known.revision == revision else known
+        for known in status.revisions
+    ]
+    return status.model_copy(update={"revisions": revisions})
 
 
 def known_revision(status: VisionModelStatus, revision: str) -> KnownRevision | None:
@@ -274,7 +292,10 @@ def make_stable(status: VisionModelStatus, now: datetime) -> VisionModelStatus:
     """Move the pointer: the revision on trial is the stable one from here on."""
     rollout = status.rollout
     assert rollout is not None
-    return status.model_copy(update={"stable": RevisionStatus(revision=rollout.revision, since=now)})
+    # Whoever goes back had a reason against what they leave: that is to be proven again, step by step.
+    left = replaced(status, status.stable.revision if status.stable else None, None if rollout.jump else now)
+    moved = replaced(left, rollout.revision, None)
+    return moved.model_copy(update={"stable": RevisionStatus(revision=rollout.revision, since=now)})
 
 
 def finish(
@@ -326,7 +347,7 @@ def fail(
     """End the rollout as failed: this attempt at this revision is not tried again unless asked."""
     rollout = status.rollout
     assert rollout is not None
-    ended = finish(status, outcome, reason, message, now)
+    ended = replaced(finish(status, outcome, reason, message, now), rollout.revision, None)
     return evolve(
         ended,
         Phase.DEGRADED,

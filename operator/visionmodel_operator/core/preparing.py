@@ -88,7 +88,7 @@ def provisioning(view: View) -> VisionModelStatus:
     elif view.ready(rollout.revision) >= view.step_replicas:
         return _provisioned(view)
     if view.is_past_deadline() and status.phase is Phase.PROVISIONING:
-        message = _not_ready(view)
+        message = not_ready(view)
         if view.stable is None:
             return memory.evolve(status, Phase.DEGRADED, Reason.PROGRESS_DEADLINE, message)
         return memory.turn_back(status, Reason.PROGRESS_DEADLINE, message, now)
@@ -101,14 +101,15 @@ def without_capacity(view: View) -> VisionModelStatus:
     status, hold = view.status, view.rollout.hold
     assert hold is not None
     if view.is_past_deadline():
-        return memory.turn_back(status, Reason.PROGRESS_DEADLINE, _not_ready(view), view.now)
+        return memory.turn_back(status, Reason.PROGRESS_DEADLINE, not_ready(view), view.now)
     lack = missing_capacity(view)
     if lack is None or view.ready(view.rollout.revision) >= view.step_replicas:
         return memory.go_on_waiting(status, "Waiting for its pods.")
     return status if lack == hold.message else memory.hold(status, Reason.NO_CAPACITY, lack, view.now)
 
 
-def _not_ready(view: View) -> str:
+def not_ready(view: View) -> str:
+    """Return how long the pods were waited for, and what each waits for."""
     waiting = sorted({pod.waiting_message or pod.waiting for pod in view.pods(view.rollout.revision) if pod.waiting})
     return f"Not ready within {view.spec.progress_deadline_seconds} s. {'; '.join(waiting)}".strip()
 

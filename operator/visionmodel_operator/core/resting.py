@@ -4,11 +4,9 @@ from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core import memory
 from visionmodel_operator.core.effects import must_forget
-from visionmodel_operator.core.plan import plan_of
 from visionmodel_operator.core.requests import remember
-from visionmodel_operator.core.revision import plan_digest
 from visionmodel_operator.core.view import View
-from visionmodel_operator.core.waiting import spec_to_keep
+from visionmodel_operator.core.window import begin
 
 
 def idle(view: View) -> VisionModelStatus:
@@ -24,22 +22,10 @@ def idle(view: View) -> VisionModelStatus:
         if must_forget(view):
             return status
         consumed = remember(status.consumed_actions, view.requests, "retry")
-        return _begin(view.at(status.model_copy(update={"consumed_actions": consumed})))
+        return begin(view.at(status.model_copy(update={"consumed_actions": consumed})))
     if view.target not in (view.stable, status.failed_revision):
-        return _begin(view)
+        return begin(view)
     return resting(view)
-
-
-def _begin(view: View) -> VisionModelStatus:
-    rollout = view.spec.rollout
-    frozen = memory.Frozen(
-        plan=plan_of(rollout),
-        plan_digest=plan_digest(rollout),
-        analysis=rollout.analysis.to_wire(),
-        on_new_revision=rollout.on_new_revision,
-        spec=spec_to_keep(view.spec),
-    )
-    return memory.begin(view.status, view.target, memory.next_attempt(view.status, view.target), frozen, view.now)
 
 
 def resting(view: View) -> VisionModelStatus:

@@ -6,7 +6,9 @@ status already says. Killed between the two, the next pass derives the same effe
     Pending ─▶ Converting ─▶ Provisioning ─▶ Progressing ⇄ Held
                    │              │              │
                    ▼              ▼              ├─▶ Promoting ─▶ Draining ─▶ Healthy
-               Degraded ◀──── Aborting ◀────────┘
+               Degraded ◀──── Aborting ◀────────┘                    ▲
+                                 ▲                                   │
+                                 └── RollingBack (rollback window) ──┘
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ from visionmodel_operator.core.preparing import awaiting_apply, converting, prov
 from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.resting import idle
 from visionmodel_operator.core.revision import revision_of
+from visionmodel_operator.core.rolling_back import held_back, rolling_back
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.stepping import held, observing, promoting, routing
 from visionmodel_operator.core.timing import wake_after
@@ -146,6 +149,8 @@ def _active(view: View) -> VisionModelStatus:
             return _on_hold(view, verdict)
         case Phase.PROMOTING:
             return promoting(view)
+        case Phase.ROLLING_BACK:
+            return rolling_back(view)
         case Phase.PENDING | Phase.HEALTHY | Phase.SUSPENDED | None:
             raise AssertionError(f"{phase} is not an active phase")
         case _:
@@ -154,6 +159,8 @@ def _active(view: View) -> VisionModelStatus:
 
 def _on_hold(view: View, verdict: Verdict | None) -> VisionModelStatus:
     match view.status.reason:
+        case _ if view.rollout.jump:
+            return held_back(view)
         case Reason.NO_CAPACITY:
             return without_capacity(view)
         case Reason.AWAITING_APPLY:
@@ -186,8 +193,12 @@ def _draining(view: View) -> VisionModelStatus:
         if not is_idle or not view.is_split_in_force:
             return memory.with_rollout(view.status, drain=drain)
     message = f"Revision {view.rollout.revision} serves all requests."
-    ended = memory.finish(view.status, Outcome.PROMOTED, Reason.PROMOTED, message, view.now)
-    return memory.evolve(ended, Phase.HEALTHY, Reason.PROMOTED, message)
+    outcome, reason = Outcome.PROMOTED, Reason.PROMOTED
+    if view.rollout.jump:
+        message = f"Revision {view.rollout.revision} serves all requests again; {previous} was left in one jump."
+        outcome, reason = Outcome.ROLLED_BACK, Reason.ROLLED_BACK
+    ended = memory.finish(view.status, outcome, reason, message, view.now)
+    return memory.evolve(ended, Phase.HEALTHY, reason, message)
 
 
 def _aborting(view: View) -> VisionModelStatus:

@@ -245,9 +245,19 @@ def _metrics_overdue(view: View) -> bool:
 
 def promoting(view: View) -> VisionModelStatus:
     """Full scale first, then the weight in two writes, then the pointer moves; no pod is restarted."""
+    if view.rollout.swap is not None:
+        return swapping(view)
+    if view.ready(view.rollout.revision) >= view.full_replicas:
+        return take_traffic(view)
+    if view.is_past_deadline():
+        message = f"Fewer than {view.full_replicas} pods were ready in time."
+        return memory.turn_back(view.status, Reason.PROGRESS_DEADLINE, message, view.now)
+    return view.status
+
+
+def swapping(view: View) -> VisionModelStatus:
+    """Take the previous revision out of traffic: a trace, then 0, each in force before what follows it."""
     status, rollout, now = view.status, view.rollout, view.now
-    if rollout.swap is None:
-        return _full_scale(view)
     if not view.is_split_in_force:
         return status
     assert rollout.previous is not None
@@ -256,14 +266,14 @@ def promoting(view: View) -> VisionModelStatus:
     return _take_over(view)
 
 
-def _full_scale(view: View) -> VisionModelStatus:
+def take_traffic(view: View) -> VisionModelStatus:
+    """Give a revision at full scale what the previous one has; it has a share in force before the other loses its own.
+
+    In the phase at hand, Promoting or RollingBack.
+    """
     status, rollout, now = view.status, view.rollout, view.now
     assert rollout.previous is not None
-    if view.ready(rollout.revision) < view.full_replicas:
-        if view.is_past_deadline():
-            message = f"Fewer than {view.full_replicas} pods were ready in time."
-            return memory.turn_back(status, Reason.PROGRESS_DEADLINE, message, now)
-        return status
+    assert status.phase is not None
     if not view.has_gateway:
         return _take_over(view)
     if memory.share_of(status, rollout.revision) == 0:
@@ -271,7 +281,7 @@ def _full_scale(view: View) -> VisionModelStatus:
     if not view.is_split_in_force:
         return status
     message = f"Revision {rollout.previous} is taken out of traffic."
-    return memory.evolve(memory.start_swap(status, rollout.previous, now), Phase.PROMOTING, Reason.SWAPPING, message)
+    return memory.evolve(memory.start_swap(status, rollout.previous, now), status.phase, Reason.SWAPPING, message)
 
 
 def _take_over(view: View) -> VisionModelStatus:

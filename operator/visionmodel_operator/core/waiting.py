@@ -1,7 +1,8 @@
 """What `rollout.onNewRevision` makes of a revision that the spec names while another one is rolled out.
 
-Restart is no matter of this module: the newer revision supersedes. Under Queue and Reject the rollout goes on by the
-spec that it began with, of which `status.rollout` keeps what names the revision; all else is the live spec's.
+Under Restart the newer revision supersedes, which is no matter of this module. Under Queue and Reject the rollout goes
+on by the spec that it began with, of which `status.rollout` keeps what names the revision; all else is the live spec's.
+One that goes back in one jump is brought to its end first under Restart too, unless it is held.
 """
 
 from datetime import datetime
@@ -23,8 +24,6 @@ KEPT_SECTIONS = frozenset({"model", "task", "conversion", "accelerators", "servi
 
 def spec_to_keep(spec: VisionModelSpec) -> dict[str, Any]:
     """Return what a rollout must remember of the spec to go on after the spec named another revision."""
-    if spec.rollout.on_new_revision is OnNewRevision.RESTART:
-        return {}
     return spec.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, include=set(KEPT_SECTIONS)
     )
@@ -58,9 +57,9 @@ def noticed(spec: VisionModelSpec, named: str, status: VisionModelStatus, now: d
     """Record whether `named`, the spec's revision, waits or is refused; forget a refusal that it replaces."""
     status = _without_stale_rejection(status, named)
     rollout = status.rollout
-    if rollout is None or rollout.on_new_revision is OnNewRevision.RESTART:
+    if rollout is None:
         return status
-    newer = named if _must_wait(spec, named, status, rollout) else None
+    newer = named if not _may_supersede(status, rollout) and _must_wait(spec, named, status, rollout) else None
     if newer == rollout.newer:
         return status
     status = memory.with_rollout(status, newer=newer)
@@ -75,6 +74,11 @@ def newer_in_words(rollout: RolloutStatus, newer: str) -> tuple[Reason, str]:
         text = f"Revision {newer} is refused while {rollout.revision} is rolled out (onNewRevision: Reject)."
         return Reason.REJECTED, text
     return Reason.QUEUED, f"Revision {newer} waits until the rollout of {rollout.revision} is over."
+
+
+def _may_supersede(status: VisionModelStatus, rollout: RolloutStatus) -> bool:
+    is_moving_back = rollout.jump and status.phase is not Phase.HELD
+    return rollout.on_new_revision is OnNewRevision.RESTART and not is_moving_back
 
 
 def is_plan_edited(began: RolloutStatus, now: Rollout) -> bool:

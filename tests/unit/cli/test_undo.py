@@ -47,7 +47,7 @@ def test_the_operator_rolls_out_what_was_put_back() -> None:
     assert target == revision(1)
     request = undo(model(cluster), target, stored(builders.spec_document(1)))
     cluster.edit(patched(cluster.document, request))
-    cluster.advance_to("Provisioning")
+    cluster.advance_to("RollingBack")
     cluster.advance_to("Healthy")
     assert cluster.status["stable"]["revision"] == target
 

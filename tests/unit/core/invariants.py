@@ -3,6 +3,7 @@
 import json
 
 from unit.core.simulated_cluster import Cluster
+from visionmodel_operator.api.base import duration_delta
 from visionmodel_operator.api.conditions import ACTIVE_PHASES, ConditionType, Phase, Reason
 from visionmodel_operator.api.spec import OnNewRevision
 from visionmodel_operator.api.status import ConditionStatus, HeaderRouteStatus, VisionModelStatus
@@ -27,7 +28,8 @@ def check_pass(cluster: Cluster, snapshot: Snapshot, decision: Decision) -> None
     _check_split(snapshot, decision.status)
     _check_requests(cluster, snapshot, decision.status)
     _check_refused(snapshot, decision.status)
-    _check_policy(decision.status)
+    _check_policy(snapshot, decision.status)
+    _check_jump(cluster, snapshot, decision.status)
     _check_scale(cluster, snapshot, decision)
     _check_route_writes(cluster, decision)
     _check_waiting(decision)
@@ -59,8 +61,22 @@ def _check_refused(snapshot: Snapshot, status: VisionModelStatus) -> None:
     assert not refused or asked in status.consumed_actions, f"{after.revision} was turned back before"
 
 
-def _check_policy(status: VisionModelStatus) -> None:
-    rollout = status.rollout
+def _check_jump(cluster: Cluster, snapshot: Snapshot, status: VisionModelStatus) -> None:
+    """Only what served lately, and was not found to be bad since, is gone back to in one jump."""
+    before, after = snapshot.status.rollout, status.rollout
+    if after is None or not after.jump or (before is not None and before.jump):
+        return
+    window = cluster.spec.rollback_window
+    newer = [revision for revision, left in cluster.trusted.items() if left > cluster.trusted[after.revision]]
+    assert len(set(newer)) < window.revisions, f"{after.revision} is not among the last {window.revisions}"
+    assert cluster.now - cluster.trusted[after.revision] <= duration_delta(window.duration)
+    assert cluster.workloads[after.revision].stored
+
+
+def _check_policy(snapshot: Snapshot, status: VisionModelStatus) -> None:
+    rollout, phase = status.rollout, snapshot.status.phase
+    if rollout is not None and phase is Phase.ROLLING_BACK:
+        assert rollout.ended != Reason.SUPERSEDED, "who goes back arrives there first"
     if rollout is None or rollout.on_new_revision is OnNewRevision.RESTART or rollout.previous is None:
         return
     assert rollout.ended != Reason.SUPERSEDED, "what was to be finished first is replaced"

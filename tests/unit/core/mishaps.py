@@ -143,6 +143,8 @@ PEOPLE: Mapping[str, Mishap] = {
         for policy in ("Restart", "Queue", "Reject")
     },
     "promote": ask("promote"),
+    **{f"window-of-{number}": change(rollbackWindow={"revisions": number}) for number in (0, 1, 3)},
+    "window-of-a-minute": change(rollbackWindow={"duration": "1m"}),
     "let-serve": ask("promote", "/0"),
     "promote-step": ask_for_this_step,
     "abort": ask("abort"),

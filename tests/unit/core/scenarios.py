@@ -202,6 +202,62 @@ def draining() -> Cluster:
 
 
 @starting_point
+def promoted() -> Cluster:
+    """Model 2 has just taken over from model 1."""
+    cluster = draining()
+    cluster.advance_to("Healthy")
+    cluster.advance(5)
+    return cluster
+
+
+@starting_point
+def rolling_back() -> Cluster:
+    """Going back from model 2 to model 1, whose pods are on their way."""
+    cluster = promoted()
+    cluster.use_model(1)
+    cluster.advance_to("RollingBack")
+    cluster.advance(1)
+    return cluster
+
+
+@starting_point
+def rolling_back_swapping() -> Cluster:
+    cluster = promoted()
+    cluster.use_model(1)
+    cluster.advance_to(("RollingBack", "Swapping"))
+    return cluster
+
+
+@starting_point
+def rolling_back_paused() -> Cluster:
+    cluster = promoted()
+    cluster.change(rollout={"paused": True})
+    cluster.use_model(1)
+    cluster.advance_to(("Held", "Paused"))
+    return cluster
+
+
+@starting_point
+def rolling_back_without_a_device() -> Cluster:
+    cluster = with_candidate(accelerators=[{"product": "NVIDIA-L4"}])
+    cluster.advance_to("Draining")
+    cluster.advance_to("Healthy")
+    cluster.models[1] = Model(devices=0)
+    cluster.use_model(1)
+    cluster.advance_to(("Held", "NoCapacity"))
+    return cluster
+
+
+@starting_point
+def rollback_unavailable() -> Cluster:
+    cluster = promoted()
+    cluster.models[1] = Model(ready_in=None)
+    cluster.use_model(1)
+    cluster.advance_to(("Held", "RollbackUnavailable"))
+    return cluster
+
+
+@starting_point
 def first_not_ready() -> Cluster:
     cluster = new_cluster()
     cluster.models[1] = Model(ready_in=None)
@@ -230,3 +286,12 @@ ON_TRIAL: Mapping[str, Callable[[], Cluster]] = {
     "swapped-to-zero": swapped_to_zero,
 }
 """Every state in which a candidate may still be turned back, with a stable revision behind it."""
+
+ON_THE_WAY_BACK: Mapping[str, Callable[[], Cluster]] = {
+    "rolling-back": rolling_back,
+    "rolling-back-swapping": rolling_back_swapping,
+    "rolling-back-paused": rolling_back_paused,
+    "rolling-back-without-a-device": rolling_back_without_a_device,
+    "rollback-unavailable": rollback_unavailable,
+}
+"""Every state in which model 1 is gone back to in one jump while model 2 is stable."""

@@ -13,6 +13,8 @@ from typing import Self
 
 from unit.core import builders
 from unit.core.simulated_world import Job, Model, State, World
+from visionmodel_operator.api.conditions import Outcome
+from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core import names
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
 from visionmodel_operator.core.operations import Event
@@ -23,6 +25,8 @@ from visionmodel_operator.render.traffic import with_route_compared
 
 __all__ = ["Cluster", "Model", "State"]
 
+BAD_ENDS = (Outcome.ABORTED, Outcome.CONVERSION_FAILED)
+HARMLESS_ENDS = ("Reverted", "Suspended")
 NO_DEVICE = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
 
 QUANTUM = 1.0
@@ -44,6 +48,7 @@ class Cluster(World):
         transitions: (phase, reason) before and after, over all status writes.
         check: called with every decision before it is carried out.
         acted_on: every action annotation that was ever consumed.
+        trusted: when each revision was stable last that nobody found to be bad since, by its successes and failures.
     """
 
     transitions: Counter[tuple[State, State]] = field(default_factory=Counter)
@@ -53,6 +58,7 @@ class Cluster(World):
     seen: object = None
     check: Callable[["Cluster", Snapshot, Decision], None] = _unchecked
     acted_on: set[str] = field(default_factory=set)
+    trusted: dict[str, datetime] = field(default_factory=dict)
 
     def clone(self) -> Self:
         """Return an independent copy; what is frozen is shared."""
@@ -60,6 +66,7 @@ class Cluster(World):
         fresh.transitions = Counter(self.transitions)
         fresh.events = list(self.events)
         fresh.acted_on = set(self.acted_on)
+        fresh.trusted = dict(self.trusted)
         return fresh
 
     # what a pass sees
@@ -161,6 +168,7 @@ class Cluster(World):
         if killed_after is not None and killed_after <= len(effects):
             return decision
         written = project_status(snapshot, decision.status, self.target, self.now)
+        self._trust(written)
         before, self.status = self.state, json.loads(written.model_dump_json(by_alias=True, exclude_none=True))
         if self.state != before:
             self.transitions[before, self.state] += 1
@@ -170,6 +178,18 @@ class Cluster(World):
         self.next_look = None if wake is None else self.now + timedelta(seconds=wake)
         self.seen = self._watched()
         return decision
+
+    def _trust(self, written: VisionModelStatus) -> None:
+        """Note, from what is written alone, which revision was good and which one was not."""
+        before = self.recorded
+        left, now = before.stable, written.stable
+        if left is not None and now is not None and left.revision != now.revision:
+            self.trusted[left.revision] = self.now
+            if written.rollout is not None and written.rollout.jump:
+                del self.trusted[left.revision]
+        for entry in written.history[: len(written.history) - len(before.history)]:
+            if entry.outcome in BAD_ENDS and entry.reason not in HARMLESS_ENDS:
+                self.trusted.pop(entry.revision, None)
 
     def _watched(self) -> object:
         """What wakes the operator when it changes: the object without its status, and its children."""

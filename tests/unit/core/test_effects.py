@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from unit.core import builders, scenarios, walks
-from unit.core.simulated_cluster import Cluster
+from unit.core.simulated_cluster import Cluster, State
 from unit.core.simulated_world import Model
 from visionmodel_contract.exits import ExitCode
 from visionmodel_contract.report import Failure
@@ -52,8 +52,13 @@ def test_an_engine_that_is_there_is_noted_while_another_is_built() -> None:
     assert cluster.recorded.conversion.engine_keys == [first]
 
 
-def test_a_stored_revision_comes_back_with_the_engines_that_it_had() -> None:
-    cluster = scenarios.serving(**builders.TENSORRT)
+@pytest.mark.parametrize(
+    ("window", "way", "end"),
+    [(0, "Converting", walks.PROMOTED), (1, "RollingBack", walks.ROLLED_BACK)],
+    ids=["step by step", "in one jump"],
+)
+def test_a_stored_revision_comes_back_with_the_engines_that_it_had(window: int, way: str, end: State) -> None:
+    cluster = scenarios.serving(**builders.TENSORRT, rollbackWindow={"revisions": window})
     assert cluster.recorded.conversion is not None
     engines = cluster.recorded.conversion.engine_keys
     cluster.use_model(2)
@@ -62,8 +67,8 @@ def test_a_stored_revision_comes_back_with_the_engines_that_it_had() -> None:
     cluster.change_tensorrt_image()
     cluster.models[1] = Model(build_exit_code=ExitCode.ENGINE_REFUSED)
     cluster.use_model(1)
-    cluster.advance_to("Converting")
-    cluster.advance_to(walks.PROMOTED)
+    cluster.advance_to(way)
+    cluster.advance_to(end)
     assert cluster.jobs_started == started
     assert cluster.recorded.conversion is not None
     assert cluster.recorded.conversion.engine_keys == engines
@@ -111,7 +116,7 @@ BY_DATA = {"gates": {"parity": {"datasetUri": "pvc://data/eval.npz"}}}
 
 
 def test_a_kept_revision_was_judged_on_its_unpinned_dataset_already() -> None:
-    cluster = scenarios.serving(rollout={"steps": []}, conversion=BY_DATA)
+    cluster = scenarios.serving(rollout={"steps": []}, conversion=BY_DATA, rollbackWindow={"revisions": 0})
     cluster.use_model(2)
     cluster.advance_to(walks.PROMOTED)
     cluster.use_model(1)
@@ -180,7 +185,7 @@ def test_a_refused_revision_keeps_its_objects_without_pods() -> None:
 
 
 def test_only_so_many_old_revisions_are_kept() -> None:
-    cluster = scenarios.serving(revisionHistoryLimit=1, rollout={"steps": []})
+    cluster = scenarios.serving(revisionHistoryLimit=1, rollbackWindow={"revisions": 0}, rollout={"steps": []})
     revisions = [cluster.target]
     for model in (2, 3, 4, 5):
         cluster.use_model(model)

@@ -128,6 +128,14 @@ STORIES: Mapping[str, tuple[Model, Callable[[Cluster], object], State]] = {
         at(walks.HARM, do=walks.at_once(lambda c: c.models.clear(), walks.ask("retry"))),
         walks.PROMOTED,
     ),
+    "back": (Model(), at(walks.PROMOTED, do=walks.revert), walks.ROLLED_BACK),
+    "back-aborted": (
+        Model(),
+        at(
+            walks.PROMOTED, do=walks.at_once(walks.revert, walks.until(("RollingBack", "Swapping")), walks.ask("abort"))
+        ),
+        ("Degraded", "User"),
+    ),
     "route-stolen": (Model(), at(OBSERVING, do=lambda c: c.steal_route((500_000, 500_000))), walks.PROMOTED),
 }
 

@@ -26,10 +26,13 @@ SETTLED_AFTER = 8
 
 MOST_EFFECTS = 6
 WAITS = [0, 1, 3, 8, 20, 70]
-PHASES = ["Provisioning", "Progressing", "Promoting", "Draining", "Aborting", "Healthy"]
+PHASES = ["Provisioning", "Progressing", "Promoting", "Draining", "Aborting", "RollingBack", "Healthy"]
 RESTING = ("Healthy", "Degraded", "Suspended")
 STARTS: Mapping[str, Callable[[], Cluster]] = {
     **scenarios.ON_TRIAL,
+    **scenarios.ON_THE_WAY_BACK,
+    "promoted": scenarios.promoted,
+    "window-closed": lambda: scenarios.with_candidate(rollbackWindow={"revisions": 0}),
     "created": lambda: scenarios.new_cluster(1),
     "serving": scenarios.serving,
     "unpinned": lambda: scenarios.with_candidate(pinned=False),

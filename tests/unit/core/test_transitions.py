@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from unit.core import scenarios, walks
-from unit.core.scenarios import ON_TRIAL
+from unit.core import builders, scenarios, walks
+from unit.core.scenarios import ON_THE_WAY_BACK, ON_TRIAL
 from unit.core.simulated_cluster import Cluster, State
 from unit.core.transition_table import rows_of_the_slice
 from unit.core.walk_table import WALKS
 from unit.core.walks import Walk
+from visionmodel_operator.core.revision import revision_of
 
 Seen = Counter[tuple[State, State]]
 ROWS = rows_of_the_slice()
@@ -62,6 +63,29 @@ def test_every_candidate_can_be_turned_back(state: str, end: str, seen: Seen) ->
     assert cluster.front == stable.revision
 
 
+BACK_ENDS: Mapping[str, tuple[Callable[[Cluster], object], State]] = {
+    **ENDS,
+    "reverted": (walks.to_model(2), ("Healthy", "Serving")),
+}
+
+
+@pytest.mark.parametrize("end", BACK_ENDS, ids=BACK_ENDS.keys())
+@pytest.mark.parametrize("state", ON_THE_WAY_BACK, ids=ON_THE_WAY_BACK.keys())
+def test_every_move_back_can_be_turned_back(state: str, end: str, seen: Seen) -> None:
+    cluster = ON_THE_WAY_BACK[state]()
+    if end == "superseded" and cluster.is_in("RollingBack"):
+        pytest.skip("it is finished first")
+    happens, expected = BACK_ENDS[end]
+    happens(cluster)
+    cluster.advance_to("Aborting", limit=12)
+    cluster.advance_to(expected, limit=120)
+    seen.update(cluster.transitions)
+    assert not unexplained(cluster)
+    stable = builders.spec(2, **({"accelerators": [{"product": "NVIDIA-L4"}]} if "device" in state else {}))
+    assert cluster.traffic.split.get(revision_of(stable)) == 1_000_000
+    assert cluster.front == revision_of(stable)
+
+
 @pytest.mark.parametrize("state", ["draining", "first-not-ready"])
 def test_a_state_outside_the_trial_ignores_an_abort_that_is_not_meant_for_it(state: str, seen: Seen) -> None:
     cluster = {"draining": scenarios.draining, "first-not-ready": scenarios.first_not_ready}[state]()
@@ -76,7 +100,7 @@ def test_a_state_outside_the_trial_ignores_an_abort_that_is_not_meant_for_it(sta
 
 def test_every_row_is_reached(seen: Seen, request: pytest.FixtureRequest) -> None:
     mine = [item for item in request.session.items if item.path == request.path]
-    if len(mine) < len(WALKS) + len(ON_TRIAL) * len(ENDS) + 3:
+    if len(mine) < len(WALKS) + (len(ON_TRIAL) + len(ON_THE_WAY_BACK)) * len(ENDS) + 3:
         pytest.skip("only a part of the walks was selected")
     missed = [row.text for row in ROWS if not any(row.allows(*move) for move in seen)]
     assert not missed

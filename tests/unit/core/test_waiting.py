@@ -48,7 +48,9 @@ def test_kept_spec_names_the_revision_that_it_was_kept_for(sections: dict[str, A
 
 
 def test_a_rollout_that_restarts_keeps_no_spec() -> None:
-    assert spec_to_keep(builders.spec(2)) == {}
+    rollout = s.observing().recorded.rollout
+    assert rollout is not None
+    assert rollout.spec == {}
 
 
 def test_what_another_operator_kept_and_this_one_reads_otherwise_is_replaced() -> None:

@@ -6,22 +6,28 @@ from unit.core import builders
 from unit.core import scenarios as s
 from unit.core.simulated_cluster import Model
 from unit.core.walks import (
+    BACK,
     CONVERTING,
     DOWN,
+    DRAINING,
     HARM,
     HARMFUL,
     OBSERVING,
+    PAUSED,
     PROMOTED,
     REJECTED,
     REJECTED_REVISION,
+    ROLLED_BACK,
     ROUTING,
     SERVING,
     SUSPENDED,
+    UNAVAILABLE,
     Walk,
     aborting,
     aborting_with_refused_model_3,
     accept_again,
     after,
+    after_model_3,
     ask,
     at_once,
     candidate,
@@ -29,18 +35,22 @@ from unit.core.walks import (
     crash,
     crashed_and_converting_again,
     devices,
+    devices_of_model_1,
     edit_gates,
     first_not_routed,
     first_refused,
     forget_artifacts,
+    forget_pods,
     fresh,
     gateways,
     hostname,
     leave_store,
+    lose_all_of_model_1,
     lose_config,
     lose_route,
     lose_stable,
     meanwhile,
+    mend_model_1,
     mend_stable,
     models,
     not_built,
@@ -48,9 +58,11 @@ from unit.core.walks import (
     nothing,
     one_pod_more,
     other_accelerators,
+    pause,
     pods_never_ready,
     pods_slow,
     promote_step,
+    promoted,
     rate,
     refuse_routes,
     replicas,
@@ -368,6 +380,92 @@ NEWER: Mapping[str, Walk] = {
     ),
 }
 
+BACK_IN_ONE_JUMP: Mapping[str, Walk] = {
+    "to-what-was-stable": Walk(s.promoted, at_once(to_model(1), until(BACK)), ROLLED_BACK, 60),
+    "without-a-gateway": Walk(promoted(gateway=False), to_model(1), ROLLED_BACK, 60),
+    "after-harm": Walk(after_model_3(models(model_3=HARMFUL)), after(until(HARM), to_model(1)), ROLLED_BACK),
+    "instead-of-another": Walk(after_model_3(nothing), to_model(1), ROLLED_BACK),
+    "while-aborting": Walk(after_model_3(to_model(2)), at_once(until("Aborting"), to_model(1)), ROLLED_BACK),
+    "when-stable-is-down": Walk(s.promoted, at_once(lose_stable, until(DOWN), to_model(1)), ROLLED_BACK),
+    "when-resumed": Walk(s.promoted, at_once(suspend, until(SUSPENDED), to_model(1), resume), ROLLED_BACK),
+    "when-starting-again": Walk(
+        s.promoted, after(suspend, at_once(resume, until("Pending"), to_model(1))), ROLLED_BACK
+    ),
+    "after-a-failed-conversion": Walk(
+        s.promoted,
+        at_once(models(model_3=Model(exit_code=ExitCode.INVALID_MODEL)), to_model(3), until("Degraded"), to_model(1)),
+        ROLLED_BACK,
+    ),
+    "when-not-routed": Walk(
+        s.promoted,
+        at_once(refuse_routes, lose_route, until(ROUTING), to_model(1), until(BACK), accept_again),
+        ROLLED_BACK,
+    ),
+    "queued": Walk(after_model_3(nothing, rollout={"onNewRevision": "Queue"}), to_model(1), ROLLED_BACK),
+    "and-forth": Walk(s.promoted, at_once(to_model(1), until(ROLLED_BACK), to_model(2), until(CONVERTING)), PROMOTED),
+    "again": Walk(
+        s.promoted,
+        at_once(to_model(1), until(ROLLED_BACK), to_model(2), until(PROMOTED), to_model(1), until(BACK)),
+        ROLLED_BACK,
+    ),
+    "closed": Walk(promoted(rollbackWindow={"revisions": 0}), at_once(to_model(1), until(CONVERTING)), PROMOTED),
+    "over": Walk(promoted(rollbackWindow={"duration": "4s"}), at_once(to_model(1), until(CONVERTING)), PROMOTED),
+    "beyond-the-last": Walk(
+        promoted(rollbackWindow={"revisions": 1}),
+        at_once(to_model(3), until(CONVERTING), until(PROMOTED), to_model(1), until(CONVERTING)),
+        PROMOTED,
+    ),
+    "before-the-last": Walk(
+        s.promoted, at_once(to_model(3), until(CONVERTING), until(PROMOTED), to_model(1)), ROLLED_BACK, 300
+    ),
+    "artifact-lost-before": Walk(s.promoted, at_once(forget_artifacts, to_model(1), until(CONVERTING)), PROMOTED),
+    "config-lost-meanwhile": Walk(s.rolling_back, lose_config, ROLLED_BACK, 60),
+    "all-lost-meanwhile": Walk(
+        s.rolling_back,
+        at_once(lose_all_of_model_1, until(UNAVAILABLE), ask("promote", "/0"), until(CONVERTING)),
+        PROMOTED,
+    ),
+    "paused-resumed": Walk(s.rolling_back_paused, unpause, ROLLED_BACK, 60),
+    "paused-promoted-step": Walk(s.rolling_back_paused, promote_step, ROLLED_BACK, 60),
+    "paused-promoted-full": Walk(s.rolling_back_paused, ask("promote"), ROLLED_BACK, 60),
+    "paused-promoted-without-a-gateway": Walk(
+        promoted(gateway=False, rollout={"paused": False}),
+        at_once(pause, to_model(1), until(PAUSED), promote_step, until(DRAINING)),
+        ROLLED_BACK,
+    ),
+    "paused-once-it-moves": Walk(s.rolling_back_swapping, pause, ROLLED_BACK, 60),
+    "no-device-then-some": Walk(s.rolling_back_without_a_device, devices_of_model_1(None), ROLLED_BACK, 60),
+    "no-device": Walk(s.rolling_back_without_a_device, nothing, UNAVAILABLE),
+    "no-device-for-a-pod-too-many": Walk(
+        s.rolling_back_without_a_device, at_once(one_pod_more, devices_of_model_1(2)), ROLLED_BACK, 60
+    ),
+    "ready-late": Walk(s.rollback_unavailable, mend_model_1, ROLLED_BACK, 60),
+    "unavailable-promoted": Walk(
+        s.rollback_unavailable, at_once(ask("promote", "/0"), until("Provisioning"), mend_model_1), PROMOTED
+    ),
+    "unavailable-promoted-full": Walk(
+        s.rollback_unavailable,
+        at_once(ask("promote"), until("Provisioning"), mend_model_1, until(("Promoting", "Scaling"))),
+        PROMOTED,
+        30,
+    ),
+    "superseded": Walk(s.rolling_back, at_once(to_model(3), until(ROLLED_BACK), until(CONVERTING)), PROMOTED),
+    "superseded-while-held": Walk(s.rollback_unavailable, at_once(to_model(3), until("Aborting")), PROMOTED),
+    "superseded-by-what-is-held-then": Walk(
+        s.rolling_back,
+        at_once(models(model_1=Model(ready_in=None)), forget_pods, to_model(3), until("Aborting")),
+        PROMOTED,
+    ),
+    "rejecting": Walk(
+        promoted(rollout={"onNewRevision": "Reject"}),
+        at_once(to_model(1), until(BACK), to_model(3), until(ROLLED_BACK)),
+        REJECTED_REVISION,
+    ),
+    "aborted-then-retried": Walk(
+        s.rolling_back, at_once(ask("abort"), until(("Degraded", "User")), ask("retry"), until(CONVERTING)), PROMOTED
+    ),
+}
+
 WALKS: Mapping[str, Walk] = {
     f"{group}-{name}": walk
     for group, walks in (
@@ -377,6 +475,7 @@ WALKS: Mapping[str, Walk] = {
         ("harm", HARM_WALKS),
         ("aborting", ABORTING),
         ("newer", NEWER),
+        ("back", BACK_IN_ONE_JUMP),
     )
     for name, walk in walks.items()
 }

@@ -182,6 +182,44 @@ def first_refused() -> Cluster:
     return cluster
 
 
+def promoted(**sections: Any) -> Callable[[], Cluster]:
+    """Model 2 has taken over from model 1."""
+
+    def start() -> Cluster:
+        cluster = s.with_candidate(**sections)
+        cluster.advance_to("Draining")
+        cluster.advance_to("Healthy")
+        cluster.advance(5)
+        return cluster
+
+    return start
+
+
+def after_model_3(end: Callable[[Cluster], object], **sections: Any) -> Callable[[], Cluster]:
+    """Model 2 has taken over from model 1, and model 3 is turned back."""
+
+    def start() -> Cluster:
+        cluster = promoted(**sections)()
+        cluster.use_model(3)
+        cluster.advance_to(("Progressing", "Observing"))
+        end(cluster)
+        return cluster
+
+    return start
+
+
+def lose_all_of_model_1(cluster: Cluster) -> None:
+    """Nothing is known any more of what is gone back to, neither its pods' template nor its artifact."""
+    forget_artifacts(cluster)
+    lose_config(cluster)
+
+
+def mend_model_1(cluster: Cluster) -> None:
+    cluster.models[1] = Model()
+    for pod in cluster.workloads[cluster.target].pods:
+        pod.ready_at = cluster.now
+
+
 @s.starting_point
 def suspended_after_harm() -> Cluster:
     cluster = turned_back()
@@ -328,6 +366,12 @@ def gateways(*names: str) -> Callable[[Cluster], None]:
     return lambda cluster: cluster.change(traffic={"gatewayRefs": refs})
 
 
+def forget_pods(cluster: Cluster) -> None:
+    """Make the pods of the one on trial anew."""
+    revision = cluster.recorded.rollout.revision if cluster.recorded.rollout else ""
+    cluster.lose_deployment(revision)
+
+
 def pods_never_ready(cluster: Cluster) -> None:
     cluster.models[2] = Model(ready_in=None)
 
@@ -339,6 +383,11 @@ def devices(number: int | None) -> Callable[[Cluster], None]:
         cluster.models[2].devices = number
 
     return run
+
+
+def devices_of_model_1(number: int | None) -> Callable[[Cluster], None]:
+    """As `devices`, of model 1."""
+    return lambda cluster: setattr(cluster.models[1], "devices", number)
 
 
 def one_pod_more(cluster: Cluster) -> None:
@@ -362,5 +411,10 @@ REJECTED_REVISION = ("Degraded", "Rejected")
 SUSPENDED = ("Suspended", "Suspended")
 SERVING = ("Healthy", "Serving")
 PROMOTED = ("Healthy", "Promoted")
+ROLLED_BACK = ("Healthy", "RolledBack")
+UNAVAILABLE = ("Held", "RollbackUnavailable")
+PAUSED = ("Held", "Paused")
+DRAINING = ("Draining", "Draining")
+BACK = ("RollingBack", "Scaling")
 HARM = ("Degraded", "HarmDetected")
 DOWN = ("Degraded", "StableUnavailable")
