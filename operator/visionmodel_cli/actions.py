@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from visionmodel_cli.failures import Failure, Refusal
 from visionmodel_operator.api.conditions import ACTIVE_PHASES, Phase, Reason
+from visionmodel_operator.api.spec import RollbackWindow
 from visionmodel_operator.api.status import RolloutStatus, VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_status
 from visionmodel_operator.core import names
@@ -19,6 +20,16 @@ from visionmodel_operator.core.requests import MAY_SERVE
 
 PAST_TURNING = frozenset({Phase.ABORTING, Phase.DRAINING})
 """What is on its way out, or has taken over, is not turned any more."""
+
+
+DECISIONS = frozenset({Reason.PAUSED, Reason.ROLLBACK_UNAVAILABLE})
+"""Holds of one jump back that somebody may end."""
+
+BEFORE_STEPS: Mapping[str | None, str] = {
+    Reason.AWAITING_APPLY: "may serve: its rollout begins now, step by step",
+    Reason.ROLLBACK_UNAVAILABLE: "is rolled out step by step, instead of in one jump",
+}
+"""Holds before the first step, and what a promotion makes of them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,14 @@ def status_in(model: Mapping[str, Any]) -> VisionModelStatus:
         ) from error
 
 
+def window_of(model: Mapping[str, Any]) -> RollbackWindow:
+    """Return the rollback window that the spec asks for; nobody is in it where the spec does not say one."""
+    try:
+        return RollbackWindow.model_validate(model.get("spec", {}).get("rollbackWindow", {}))
+    except ValidationError:
+        return RollbackWindow(revisions=0)
+
+
 def promotion(model: Mapping[str, Any], *, full: bool) -> Request:
     """Return the request to go on: past the current step, or with `full` past all that are left. Raises Refusal."""
     name, status = model["metadata"]["name"], status_in(model)
@@ -58,7 +77,9 @@ def promotion(model: Mapping[str, Any], *, full: bool) -> Request:
     mine = f"{rollout.revision}/{rollout.attempt}"
     if status.phase in PAST_TURNING or status.phase is Phase.PROMOTING:
         raise Refusal(f"{_at(name, status)}: nothing is left to promote.")
-    is_awaited = rollout.hold is not None and rollout.hold.reason == Reason.AWAITING_APPLY
+    reason = rollout.hold.reason if rollout.hold is not None else None
+    if rollout.jump and reason not in DECISIONS:
+        raise Refusal(f"{_at(name, status)}: it goes back in one jump, without steps to promote.")
     if full:
         # Earlier operators consumed it where it let a conversion serve; they would not act on it again.
         if f"promote={mine}" in status.consumed_actions:
@@ -68,13 +89,16 @@ def promotion(model: Mapping[str, Any], *, full: bool) -> Request:
             )
         said = f"Revision {rollout.revision} takes over without its remaining steps; harm and abort still end it."
         return Request(names.ANNOTATION_PROMOTE, mine, said)
-    if is_awaited:
-        said = f"Revision {rollout.revision} may serve: its rollout begins now, step by step."
+    if reason in BEFORE_STEPS:
+        said = f"Revision {rollout.revision} {BEFORE_STEPS[reason]}."
         return Request(names.ANNOTATION_PROMOTE, f"{mine}/{MAY_SERVE}", said)
     if status.phase not in (Phase.PROGRESSING, Phase.HELD):
         raise Refusal(
             f"{_at(name, status)}: there is no step to leave yet; --full lets it take over once there is one."
         )
+    if rollout.jump:
+        said = f"All requests go back to revision {rollout.revision}, although it is paused."
+        return Request(names.ANNOTATION_PROMOTE, f"{mine}/{rollout.step + 1}", said)
     said = f"Step {rollout.step + 1} of {max(1, len(rollout.plan))} of revision {rollout.revision} ends."
     return Request(names.ANNOTATION_PROMOTE, f"{mine}/{rollout.step + 1}", said)
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic.alias_generators import to_camel
 from rich import box
 from rich.table import Table
 
-from visionmodel_cli.actions import status_in
+from visionmodel_cli.actions import status_in, window_of
 from visionmodel_operator.core import memory, names
+from visionmodel_operator.core.window import revisions_in_window
 
 NOTHING = "-"
 ARTIFACT_DIGITS = 12
@@ -25,6 +27,7 @@ class HistoryRow:
         artifact: key of what was served, None where it is not kept.
         serves: it is the stable revision now.
         can_go_back: its spec is stored, so that `undo --to` can put it back.
+        in_one_jump: it was stable lately, so that all requests go back to it at once, without steps.
     """
 
     revision: str
@@ -38,15 +41,19 @@ class HistoryRow:
     artifact: str | None
     serves: bool
     can_go_back: bool
+    in_one_jump: bool
 
     def document(self) -> dict[str, Any]:
         """Return the row as JSON values."""
         return {to_camel(key): value for key, value in asdict(self).items() if value is not None}
 
 
-def history_rows(model: Mapping[str, Any], stored: Mapping[str, Mapping[str, str]]) -> tuple[HistoryRow, ...]:
+def history_rows(
+    model: Mapping[str, Any], stored: Mapping[str, Mapping[str, str]], now: datetime
+) -> tuple[HistoryRow, ...]:
     """Return one row for each rollout in the status; `stored` is what is kept of each revision."""
     status = status_in(model)
+    lately = revisions_in_window(status, window_of(model), now)
     stable = status.stable.revision if status.stable else None
     return tuple(
         HistoryRow(
@@ -61,6 +68,7 @@ def history_rows(model: Mapping[str, Any], stored: Mapping[str, Mapping[str, str
             artifact=memory.known_key(status, entry.revision),
             serves=entry.revision == stable,
             can_go_back=names.SPEC_FILE in stored.get(entry.revision, {}),
+            in_one_jump=entry.revision in lately and names.WORKLOAD_FILE in stored.get(entry.revision, {}),
         )
         for entry in status.history
     )
@@ -68,7 +76,7 @@ def history_rows(model: Mapping[str, Any], stored: Mapping[str, Mapping[str, str
 
 def history_table(rows: Sequence[HistoryRow]) -> Table:
     """Return the table."""
-    caption = "● serves now   ↩ can be put back by undo --to"
+    caption = "● serves now   ↩ can be put back by undo --to   ⇤ in one jump"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
     table.add_column("")
     for column in ("REVISION", "TRY", "OUTCOME", "REASON", "ENDED", "REQUESTS", "ARTIFACT"):
@@ -76,7 +84,7 @@ def history_table(rows: Sequence[HistoryRow]) -> Table:
     table.add_column("WHY", overflow="fold")
     for row in rows:
         table.add_row(
-            ("●" if row.serves else "") + ("↩" if row.can_go_back and not row.serves else ""),
+            _marks(row),
             row.revision,
             str(row.attempt),
             row.outcome,
@@ -87,3 +95,9 @@ def history_table(rows: Sequence[HistoryRow]) -> Table:
             row.message,
         )
     return table
+
+
+def _marks(row: HistoryRow) -> str:
+    if row.serves:
+        return "●"
+    return ("↩" if row.can_go_back else "") + ("⇤" if row.in_one_jump else "")

@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from visionmodel_cli.actions import status_in
 from visionmodel_cli.cluster import DEFAULT_NAMESPACE, ClusterError, connect
 from visionmodel_cli.devices import device_needs
 from visionmodel_cli.documents import Document, documents_in
@@ -21,6 +22,8 @@ from visionmodel_cli.terminal import Context, Format, Kubeconfig, Namespace, Out
 from visionmodel_operator.api.v1alpha1 import VisionModelSpec, parse_spec
 from visionmodel_operator.core.forecast import RUNS, ExpectedTraffic, forecast
 from visionmodel_operator.core.plan import plan_of
+from visionmodel_operator.core.revision import revision_of
+from visionmodel_operator.core.window import revisions_in_window
 from visionmodel_operator.errors import UserError
 
 app = typer.Typer()
@@ -37,7 +40,9 @@ ErrorShare = Annotated[
     float | None, typer.Option("--error-rate", help="Share of stable's requests that fail, for example 0.005.")
 ]
 Runs = Annotated[int, typer.Option(min=20, max=100_000, help="Simulated rollouts per ratio; more are more exact.")]
-Local = Annotated[bool, typer.Option("--offline", help="Ask no cluster how many devices are free.")]
+Local = Annotated[
+    bool, typer.Option("--offline", help="Ask no cluster which devices are free, and what was stable lately.")
+]
 
 
 @app.command()
@@ -71,6 +76,7 @@ def plan(
             forecast(steps, analysis, traffic, random.Random(SEED), runs=runs) if has_error_test(analysis) else None,
             device_needs(spec, nodes, pods),
             unknown_because,
+            is_in_one_jump=not offline and _was_stable_lately(spec, where, document.name, kubeconfig, context),
         )
     print_answer(document_of(found), output, lambda: plan_view(found))
 
@@ -192,3 +198,16 @@ def _seen(
             return *cluster.nodes_and_pods(), ""
     except ClusterError as error:
         return None, (), str(error)
+
+
+def _was_stable_lately(
+    spec: VisionModelSpec, namespace: str, name: str, kubeconfig: Path | None, context: str | None
+) -> bool:
+    """Return whether the cluster has the VisionModel and would go back to this revision; False where none answers."""
+    try:
+        with connect(kubeconfig, context, namespace) as cluster:
+            status = status_in(cluster.visionmodel(name))
+    except ClusterError:
+        return False
+    now = datetime.now(UTC)  # noqa: TID251 - the edge: this is the clock
+    return revision_of(spec) in revisions_in_window(status, spec.rollback_window, now)

@@ -74,7 +74,7 @@ def history(
 ) -> None:
     """Print how the last rollouts ended, and which revisions can be put back."""
     with failures_told(), connect(kubeconfig, context, namespace) as cluster:
-        rows = history_rows(cluster.visionmodel(name), cluster.stored_revisions(name))
+        rows = history_rows(cluster.visionmodel(name), cluster.stored_revisions(name), _now())
     print_answer([row.document() for row in rows], output, lambda: history_table(rows))
 
 
@@ -153,11 +153,11 @@ def put_back(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Put the stored spec of an older revision back, as a rollout like any other."""
+    """Put the stored spec of an older revision back: one jump where it was stable lately, else a rollout."""
     with failures_told(), connect(kubeconfig, context, namespace) as cluster:
         model = cluster.visionmodel(name)
         revision = revision_to_go_back_to(model, to)
-        request = undo(model, revision, cluster.stored_revisions(name).get(revision))
+        request = undo(model, revision, cluster.stored_revisions(name).get(revision), _now())
         cluster.patch_spec(name, request.patch)
         print_answer(request.document(), output, lambda: "\n".join((request.said, *request.warnings)))
 
@@ -178,7 +178,11 @@ def _look(cluster: Cluster, name: str) -> Summary:
         raise
     except ClusterError:
         pods = None  # who may not list pods is told so in the view
-    return summary_of(model, pods, datetime.now(UTC))  # noqa: TID251 - the edge: this is the clock
+    return summary_of(model, pods, _now())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the edge: this is the clock
 
 
 def _followed(cluster: Cluster, name: str, output: Output, timeout: float | None) -> End:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from visionmodel_cli.devices import DeviceNeed, canary_pods
+from visionmodel_cli.devices import DeviceNeed, canary_pods, full_replicas
 from visionmodel_operator.api.spec import Analysis, OnInconclusive, Strategy, VisionModelSpec
 from visionmodel_operator.core.forecast import ExpectedTraffic, Forecast, RatioForecast, StepTimes
 from visionmodel_operator.core.judge_config import ErrorRate, alpha_per_test, config_from_analysis, min_samples
@@ -26,6 +26,7 @@ class RolloutPlan:
         traffic: what is expected; `traffic_source` says where the numbers are from.
         forecast: what its ErrorRate metrics find; None where it has none that acts.
         devices: per accelerator; `unknown_because` says why it is not known how many are free.
+        is_in_one_jump: the revision was stable lately, so that it has no steps, and nothing else here comes about.
     """
 
     name: str
@@ -35,6 +36,7 @@ class RolloutPlan:
     forecast: Forecast | None
     devices: tuple[DeviceNeed, ...]
     unknown_because: str = ""
+    is_in_one_jump: bool = False
 
     @property
     def analysis(self) -> Analysis:
@@ -53,6 +55,7 @@ def document_of(plan: RolloutPlan) -> dict[str, Any]:
     pods = canary_pods(plan.spec, plan_of(plan.spec.rollout))
     return {
         "name": plan.name,
+        "inOneJump": plan.is_in_one_jump,
         "traffic": {
             "requestsPerSecond": plan.traffic.requests_per_second,
             "errorRate": plan.traffic.error_rate,
@@ -68,9 +71,20 @@ def document_of(plan: RolloutPlan) -> dict[str, Any]:
 def notes_of(plan: RolloutPlan) -> tuple[str, ...]:
     """Return what to know before the rollout, in sentences."""
     return (
+        *_jump_notes(plan),
         *_judging_notes(plan),
         *(note for need in plan.devices for note in _device_notes(need, plan.unknown_because)),
     )
+
+
+def _jump_notes(plan: RolloutPlan) -> Sequence[str]:
+    if not plan.is_in_one_jump:
+        return []
+    return [
+        f"This revision was stable lately (rollbackWindow): once {full_replicas(plan.spec)} pods of it are ready, all"
+        " requests go back to it in one jump, without steps and without being judged. What else is said here is for a"
+        " rollout step by step."
+    ]
 
 
 def _judging_notes(plan: RolloutPlan) -> Sequence[str]:

@@ -259,7 +259,8 @@ def _revisions(status: VisionModelStatus, pods: Sequence[Mapping[str, Any]] | No
     if status.stable is not None:
         roles[status.stable.revision] = "stable"
     if status.rollout is not None:
-        roles.setdefault(status.rollout.revision, "canary" if status.stable else "first")
+        trial = "returning" if status.rollout.jump else "canary"
+        roles.setdefault(status.rollout.revision, trial if status.stable else "first")
         if status.rollout.previous is not None:
             roles.setdefault(status.rollout.previous, "leaving")
     for pod in pods or ():

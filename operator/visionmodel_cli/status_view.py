@@ -7,7 +7,13 @@ from rich.text import Text
 from visionmodel_cli.status_summary import EVIDENCE, MetricLine, Revision, Step, StepState, Summary
 
 BAR_WIDTH = 24
-PHASE_STYLES = {"Healthy": "bold green", "Degraded": "bold red", "Aborting": "bold red", "Held": "bold yellow"}
+PHASE_STYLES = {
+    "Healthy": "bold green",
+    "Degraded": "bold red",
+    "Aborting": "bold red",
+    "Held": "bold yellow",
+    "RollingBack": "bold yellow",
+}
 STEP_MARKS = {StepState.DONE: ("✓", "green"), StepState.CURRENT: ("▶", "bold cyan"), StepState.AHEAD: ("·", "dim")}
 
 

@@ -1,21 +1,25 @@
 """Going back: which revision is meant, and the spec with its sections put back. Pure.
 
 The operator stores with each revision the sections of the spec that it was made of (`spec.json` in the ConfigMap
-`<name>-<revision>`); to go back is to ask for them again, so it is a rollout like any other.
+`<name>-<revision>`); to go back is to ask for them again. The operator makes one jump of it where that revision was
+stable lately, and a rollout like any other elsewhere.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from visionmodel_cli.actions import status_in
 from visionmodel_cli.failures import Refusal
 from visionmodel_operator.api.conditions import Outcome
-from visionmodel_operator.api.v1alpha1 import parse_spec
+from visionmodel_operator.api.status import VisionModelStatus
+from visionmodel_operator.api.v1alpha1 import VisionModelSpec, parse_spec
 from visionmodel_operator.core import names
 from visionmodel_operator.core.revision import REVISION_SECTIONS, revision_of
+from visionmodel_operator.core.window import revisions_in_window
 from visionmodel_operator.errors import UserError
 
 KEPT_AS_IT_IS: Final = (
@@ -90,13 +94,14 @@ def _asked_for(model: Mapping[str, Any]) -> str | None:
         return None
 
 
-def undo(model: Mapping[str, Any], revision: str, stored: Mapping[str, str] | None) -> Undo:
+def undo(model: Mapping[str, Any], revision: str, stored: Mapping[str, str] | None, now: datetime) -> Undo:
     """Return the patch that puts a revision's sections back.
 
     Args:
         model: the VisionModel as the API server has it.
         revision: to go back to.
         stored: data of the revision's ConfigMap, None where there is none.
+        now: to say whether it goes back in one jump.
 
     Raises:
         Refusal: its spec was not stored, or would not be this revision today.
@@ -115,10 +120,10 @@ def undo(model: Mapping[str, Any], revision: str, stored: Mapping[str, str] | No
     then = json.loads(stored[names.SPEC_FILE])
     sections = _with_todays(then, spec)
     try:
-        found = revision_of(parse_spec({**_without_sections(spec), **sections}))
+        wanted = parse_spec({**_without_sections(spec), **sections})
     except UserError as error:
         raise Refusal(f"The stored spec of revision {revision} is not valid any more: {error}") from error
-    if found != revision:
+    if (found := revision_of(wanted)) != revision:
         raise Refusal(
             f"The stored spec of revision {revision} would be revision {found} for this release: apply the old spec"
             " from where it is kept, and it is judged anew."
@@ -130,8 +135,16 @@ def undo(model: Mapping[str, Any], revision: str, stored: Mapping[str, str] | No
             patch.append({"op": "add", "path": f"/spec/{section}", "value": sections[section]})
         elif section in spec:
             patch.append({"op": "remove", "path": f"/spec/{section}"})
-    said = f"The spec asks for revision {revision} again; its rollout follows."
+    said = f"The spec asks for revision {revision} again; {_what_follows(status_in(model), wanted, revision, now)}."
     return Undo(revision, tuple(patch), said, _moved_since(then.get("model", {}), spec.get("model", {})))
+
+
+def _what_follows(status: VisionModelStatus, wanted: VisionModelSpec, revision: str, now: datetime) -> str:
+    if status.stable is not None and status.stable.revision == revision:
+        return "it is stable, and what is under way is turned back"
+    if revision in revisions_in_window(status, wanted.rollback_window, now):
+        return "it was stable lately, so all requests go back to it in one jump"
+    return "its rollout follows, step by step"
 
 
 def _with_todays(sections: Json, spec: Mapping[str, Any]) -> Json:

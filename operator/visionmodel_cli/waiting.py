@@ -33,6 +33,8 @@ def waits_for(model: Mapping[str, Any], status: VisionModelStatus, now: datetime
             if rollout.swap is None:
                 return f"revision {rollout.revision} at full scale"
             return "the gateway to accept the new weights"
+        case Phase.ROLLING_BACK:
+            return _jump(rollout, status)
         case Phase.DRAINING:
             return f"revision {rollout.previous} to be idle"
         case Phase.ABORTING:
@@ -95,6 +97,12 @@ def _evidence(rollout: RolloutStatus) -> list[str]:
             return []
 
 
+def _jump(rollout: RolloutStatus, status: VisionModelStatus) -> str:
+    if rollout.swap is None and memory.share_of(status, rollout.revision) == 0:
+        return f"revision {rollout.revision} at full scale"
+    return "the gateway to accept the new weights"
+
+
 def _hold(name: str, rollout: RolloutStatus, hold: HoldStatus) -> str:
     match hold.reason:
         case Reason.PAUSED if "annotation" in hold.message:
@@ -113,6 +121,8 @@ def _hold(name: str, rollout: RolloutStatus, hold: HoldStatus) -> str:
             return "the gateway to accept the weights"
         case Reason.NO_CAPACITY:
             return "free devices for the canary's pods"
+        case Reason.ROLLBACK_UNAVAILABLE:
+            return f"ready pods of revision {rollout.revision}, or `kubectl visionmodel promote {name}`, or abort"
         case Reason.UPSTREAM_INCIDENT:
             return "stable to meet the limit again"
         case _:

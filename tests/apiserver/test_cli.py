@@ -126,7 +126,7 @@ async def test_undo_puts_the_stored_spec_back(scene: Scene) -> None:
 async def test_a_change_by_somebody_else_stops_an_undo(scene: Scene) -> None:
     await scene.in_state("promoted")
     model = await scene.model()
-    request = undo(model, OLD, {names.SPEC_FILE: json.dumps(revision_sections(builders.spec(1)))})
+    request = undo(model, OLD, {names.SPEC_FILE: json.dumps(revision_sections(builders.spec(1)))}, builders.START)
     await scene.server.edit("VisionModel", "shapes", {"spec": {"suspend": True}})
     with (
         connect(scene.kubeconfig, None, scene.server.namespace) as cluster,
@@ -137,7 +137,9 @@ async def test_a_change_by_somebody_else_stops_an_undo(scene: Scene) -> None:
 
 async def test_the_operators_own_writing_stops_no_undo(scene: Scene) -> None:
     cluster = await scene.in_state("promoted")
-    request = undo(await scene.model(), OLD, {names.SPEC_FILE: json.dumps(revision_sections(builders.spec(1)))})
+    request = undo(
+        await scene.model(), OLD, {names.SPEC_FILE: json.dumps(revision_sections(builders.spec(1)))}, builders.START
+    )
     await scene.server.set_status("VisionModel", "shapes", {**cluster.status, "message": "another pass"})
     with connect(scene.kubeconfig, None, scene.server.namespace) as api:
         await asyncio.to_thread(api.patch_spec, "shapes", request.patch)

@@ -17,7 +17,7 @@ from contracts.servers import RealServer, add_model
 from fakes.metrics import FakeMetrics
 from unit.adapters.loopback import http_server
 from unit.cli.test_replay import stage_with
-from unit.core import builders
+from unit.core import builders, scenarios
 from unit.test_reconcile import NAME, NAMESPACE, Stage
 from visionmodel_cli.main import app
 from visionmodel_devcluster import ControlPlane
@@ -107,3 +107,41 @@ async def test_free_devices_are_counted(server: RealServer, control_plane: Contr
         {"resource": GPU, "product": product, "stable": 2, "canary": 2, "largest": 4, "free": 1}
     ]
     assert "1 of the 2 devices that the canary needs are not free" in answer["notes"][-1]
+
+
+LONG_WINDOW = {"duration": "876000h"}
+"""The recorded times are those of the simulated cluster."""
+
+
+@pytest.mark.parametrize(
+    ("number", "window", "words", "expected"),
+    [
+        (1, LONG_WINDOW, (), True),
+        (1, {"revisions": 0}, (), False),
+        (3, LONG_WINDOW, (), False),
+        (1, LONG_WINDOW, ("--offline",), False),
+    ],
+    ids=["stable before", "window closed", "never stable", "not asked"],
+)
+async def test_a_plan_says_that_it_will_be_one_jump_back(
+    number: int,
+    window: dict[str, Any],
+    words: tuple[str, ...],
+    expected: bool,
+    server: RealServer,
+    control_plane: ControlPlane,
+) -> None:
+    cluster = scenarios.promoted()
+    await add_model(server, NAME, cluster.document)
+    await server.set_status("VisionModel", NAME, cluster.status)
+    spec = builders.spec_document(number, rollbackWindow=window)
+    kind = {"apiVersion": "visionmodel.dev/v1alpha1", "kind": "VisionModel"}
+    text = yaml.safe_dump({**kind, "metadata": {"name": NAME, "namespace": server.namespace}, "spec": spec})
+    rates = ["--requests-per-second", "20", "--error-rate", "0.05", "--runs", "20"]
+    call = ["plan", "-f", "-", *rates, "-o", "json", "--kubeconfig", str(control_plane.kubeconfig), *words]
+    done = await asyncio.to_thread(CliRunner().invoke, app, call, input=text)
+    assert done.exit_code == 0, done.output
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer["inOneJump"] is expected
+    said = "once 2 pods of it are ready, all requests go back to it in one jump"
+    assert (said in answer["notes"][0]) is expected

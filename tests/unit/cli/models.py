@@ -15,14 +15,6 @@ def healthy() -> Cluster:
     return scenarios.serving()
 
 
-def promoted() -> Cluster:
-    """Model 2 has taken over from model 1."""
-    cluster = scenarios.with_candidate()
-    cluster.advance_to("Draining")
-    cluster.advance_to("Healthy")
-    return cluster
-
-
 def turned_back() -> Cluster:
     """Model 2 was aborted."""
     cluster = scenarios.observing()
@@ -52,7 +44,8 @@ STATES: Mapping[str, Callable[[], Cluster]] = {
     "draining": scenarios.draining,
     "first-not-ready": scenarios.first_not_ready,
     "healthy": healthy,
-    "promoted": promoted,
+    "promoted": scenarios.promoted,
+    **scenarios.ON_THE_WAY_BACK,
     "turned-back": turned_back,
     "aborting": aborting,
     "suspended": suspended,

@@ -4,7 +4,7 @@ import pytest
 
 from unit.cli.models import STATES, model
 from unit.core import scenarios
-from unit.core.simulated_cluster import Cluster
+from unit.core.simulated_cluster import Cluster, State
 from visionmodel_cli.actions import Request, abortion, another_try, pause, promotion, resumption
 from visionmodel_cli.failures import Failure, Refusal
 
@@ -17,7 +17,7 @@ def refused(message: str) -> str:
     return rf"^VisionModel 'shapes' is {message}"
 
 
-@pytest.mark.parametrize("state", scenarios.ON_TRIAL)
+@pytest.mark.parametrize("state", [*scenarios.ON_TRIAL, *scenarios.ON_THE_WAY_BACK])
 def test_abort_is_acted_on_in_every_state_on_trial(state: str) -> None:
     cluster = STATES[state]()
     write(cluster, abortion(model(cluster)))
@@ -81,6 +81,23 @@ def test_promotion_lets_a_conversion_serve_that_waits_for_it() -> None:
     assert (request.value, promotion(model(cluster), full=False).value) == (f"{revision}/1/0", f"{revision}/1/1")
 
 
+@pytest.mark.parametrize(
+    ("state", "full", "then", "said"),
+    [
+        ("rolling-back-paused", False, ("RollingBack", "Swapping"), "although it is paused"),
+        ("rolling-back-paused", True, ("RollingBack", "Swapping"), "takes over without its remaining steps"),
+        ("rollback-unavailable", False, ("Provisioning", "WaitingForPods"), "step by step, instead of in one jump"),
+        ("rollback-unavailable", True, ("Provisioning", "WaitingForPods"), "takes over without its remaining steps"),
+    ],
+)
+def test_promotion_of_a_held_jump_back(state: str, full: bool, then: State, said: str) -> None:
+    cluster = STATES[state]()
+    request = promotion(model(cluster), full=full)
+    assert said in request.said
+    write(cluster, request)
+    cluster.advance_to(then)
+
+
 @pytest.mark.parametrize("state", ["converting", "awaiting-apply"])
 def test_full_promotion_lets_it_serve_and_skips_its_steps(state: str) -> None:
     cluster = STATES[state]()
@@ -106,6 +123,11 @@ def test_a_promotion_in_full_that_let_it_serve_before_an_upgrade_is_not_asked_fo
         ("converting", r"Converting \(NewRevision\): there is no step to leave yet; --full lets it"),
         ("swapping", r"Promoting \(Swapping\): nothing is left to promote\.$"),
         ("draining", r"Draining \(Draining\): nothing is left to promote\.$"),
+        ("rolling-back", r"RollingBack \(Scaling\): it goes back in one jump, without steps to promote\.$"),
+        (
+            "rolling-back-without-a-device",
+            r"Held \(NoCapacity\): it goes back in one jump, without steps to promote\.$",
+        ),
         ("aborting", r"Aborting \(User\): nothing is left to promote\.$"),
     ],
 )

@@ -50,6 +50,11 @@ WAITS = {
     "first-not-ready": f"ready pods of revision {OLD}",
     "turned-back": "a new spec, `kubectl visionmodel undo shapes`, or `kubectl visionmodel retry shapes`",
     "suspended": "spec.suspend: false",
+    "rolling-back": f"revision {OLD} at full scale",
+    "rolling-back-swapping": "the gateway to accept the new weights",
+    "rolling-back-paused": "spec.rollout.paused: false",
+    "rolling-back-without-a-device": "free devices for the canary's pods",
+    "rollback-unavailable": f"ready pods of revision {OLD}, or `kubectl visionmodel promote shapes`, or abort",
     "healthy": None,
     "promoted": None,
 }

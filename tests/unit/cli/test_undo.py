@@ -45,11 +45,27 @@ def test_the_operator_rolls_out_what_was_put_back() -> None:
     cluster: Cluster = STATES["promoted"]()
     target = revision_to_go_back_to(model(cluster), None)
     assert target == revision(1)
-    request = undo(model(cluster), target, stored(builders.spec_document(1)))
+    request = undo(model(cluster), target, stored(builders.spec_document(1)), cluster.now)
+    assert request.said.endswith("it was stable lately, so all requests go back to it in one jump.")
     cluster.edit(patched(cluster.document, request))
     cluster.advance_to("RollingBack")
     cluster.advance_to("Healthy")
     assert cluster.status["stable"]["revision"] == target
+
+
+@pytest.mark.parametrize(
+    ("state", "window", "follows"),
+    [
+        ("promoted", {}, "it was stable lately, so all requests go back to it in one jump"),
+        ("promoted", {"revisions": 0}, "its rollout follows, step by step"),
+        ("observing", {}, "it is stable, and what is under way is turned back"),
+    ],
+)
+def test_what_follows_is_said(state: str, window: Json, follows: str) -> None:
+    cluster = STATES[state]()
+    cluster.change(rollbackWindow=window)
+    request = undo(model(cluster), revision(1), stored(builders.spec_document(1)), cluster.now)
+    assert request.said == f"The spec asks for revision {revision(1)} again; {follows}."
 
 
 @pytest.mark.parametrize(
@@ -99,13 +115,13 @@ def test_no_revision_to_go_back_to(state: str, asked: str | None, message: str) 
 def test_any_spec_comes_back_as_the_revision_that_it_was(spec: Json) -> None:
     old = revision_of(parse_spec(spec))
     current = {**model(STATES["promoted"]()), "spec": builders.spec_document(2)}
-    assert revision_of(parse_spec(patched(current["spec"], undo(current, old, stored(spec))))) == old
+    assert revision_of(parse_spec(patched(current["spec"], undo(current, old, stored(spec), builders.START)))) == old
 
 
 def test_what_is_not_the_revisions_stays_as_it_is() -> None:
     old = builders.spec_document(1, serving={"replicas": 5}, conversion={"deadline": "1s", "queueName": "slow"})
     now = builders.spec_document(2, serving={"replicas": 9}, conversion={"autoApply": False}, accelerators=[{}])
-    result = patched(now, undo({**model(STATES["promoted"]()), "spec": now}, revision(1), stored(old)))
+    result = patched(now, undo({**model(STATES["promoted"]()), "spec": now}, revision(1), stored(old), builders.START))
     assert result["serving"]["replicas"] == 9
     assert (result["conversion"]["autoApply"], result["conversion"]["deadline"]) == (False, "120s")
     assert "queueName" not in result["conversion"]
@@ -141,7 +157,9 @@ def test_credentials_are_todays_for_the_store_of_today(
     then: tuple[str, str | None], today: tuple[str, str | None], secret: str | None, warnings: list[str]
 ) -> None:
     old, now = with_model(1, *then), with_model(2, *today)
-    request = undo({**model(STATES["promoted"]()), "spec": now}, revision_of(parse_spec(old)), stored(old))
+    request = undo(
+        {**model(STATES["promoted"]()), "spec": now}, revision_of(parse_spec(old)), stored(old), builders.START
+    )
     result = patched(now, request)["model"]
     assert result["storageUri"] == then[0]
     assert result.get("secretRef", {}).get("name") == secret
@@ -160,4 +178,4 @@ def test_credentials_are_todays_for_the_store_of_today(
 )
 def test_what_cannot_be_put_back(kept: dict[str, str] | None, message: str) -> None:
     with pytest.raises(Refusal, match=message):
-        undo(model(STATES["promoted"]()), revision(1), kept)
+        undo(model(STATES["promoted"]()), revision(1), kept, builders.START)
