@@ -69,7 +69,7 @@ def platform_in(file: Path) -> Platform:
                 settings = settings_from(environment)
             except SettingsError as error:
                 raise Failure(f"{file}: {error}") from error
-            return platform_from(settings, FIRST_SERVER_WITH_IMAGE_VOLUMES, gateway_api=True)
+            return platform_from(settings, FIRST_SERVER_WITH_IMAGE_VOLUMES, route_kinds=names.ROUTE_KINDS)
     raise Failure(f"{file} has no Deployment with {PREFIX}... variables: give the operator's, by `helm template`")
 
 

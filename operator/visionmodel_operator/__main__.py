@@ -130,8 +130,8 @@ async def _models_are_served(parts: Parts) -> bool:
 async def _world(parts: Parts) -> AsyncIterator[tuple[World, process.Cluster]]:
     settings, connection = parts.settings, parts.connection
     version = await parts.inventory.server_version()
-    has_routes = await parts.inventory.serves_routes()
-    platform = platform_from(settings, version, gateway_api=has_routes)
+    route_kinds = await parts.inventory.route_kinds()
+    platform = platform_from(settings, version, route_kinds=route_kinds)
     logs = PodLogs(connection, time.monotonic)
     kube = KubeObjects(
         connection, logs, platform, now=now, instance=settings.identity, namespaces=settings.watch_namespaces
@@ -144,7 +144,7 @@ async def _world(parts: Parts) -> AsyncIterator[tuple[World, process.Cluster]]:
         async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
             triton = TritonPods(client, PodActivity)
             world = World(MeteredKube(kube, parts.telemetry), metrics, triton, now)
-            yield world, process.Cluster(version, has_routes, settings.watch_namespaces)
+            yield world, process.Cluster(version, route_kinds, settings.watch_namespaces)
     finally:
         metrics.close()
         executor.shutdown(wait=False, cancel_futures=True)
@@ -176,7 +176,7 @@ def _engine(parts: Parts, world: World, cluster: process.Cluster) -> Engine:
         telemetry=parts.telemetry,
         now=now,
         seconds=settings.resync_seconds,
-        has_routes=cluster.with_routes,
+        route_kinds=tuple(cluster.route_kinds),
         is_leader=lambda: election.leading or not settings.leader_election,
     )
     work = partial(election.run, queue.run) if settings.leader_election else queue.run

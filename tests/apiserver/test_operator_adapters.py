@@ -14,6 +14,7 @@ from visionmodel_operator.adapters.kube_events import event_name
 from visionmodel_operator.adapters.lease import LeaseObject, LeaseRecord
 from visionmodel_operator.adapters.needs import Needs
 from visionmodel_operator.core import names
+from visionmodel_operator.core.names import ROUTE_KINDS
 from visionmodel_operator.core.operations import Apply, Event
 
 pytestmark = pytest.mark.apiserver
@@ -79,8 +80,8 @@ async def test_an_artifact_that_changed_since_the_list_stays(server: RealServer)
 async def test_discovery(server: RealServer) -> None:
     inventory = Inventory(server.connection)
     assert await inventory.server_version() >= (1, 30)
-    assert (await inventory.serves_models(), await inventory.serves_routes()) == (True, True)
-    assert await inventory._serves("visionmodel.dev/v9", "visionmodels") is False
+    assert (await inventory.serves_models(), await inventory.route_kinds()) == (True, ROUTE_KINDS)
+    assert await inventory._served("visionmodel.dev/v9") == frozenset()
 
 
 async def test_a_lease_is_written_over_the_version_it_was_made_from(server: RealServer) -> None:

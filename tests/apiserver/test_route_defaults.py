@@ -1,4 +1,4 @@
-"""Our HTTPRoute under the Gateway API's own schema: it is stored as it was written, so that a difference is an edit.
+"""Our routes under the Gateway API's own schema: they are stored as they were written, so that a difference is an edit.
 
 A new version of the Gateway API with a default that `render.traffic` does not write out fails here.
 """
@@ -19,9 +19,10 @@ from visionmodel_devcluster.tools import TOOLS
 from visionmodel_operator.adapters.connection import connect
 from visionmodel_operator.api.spec import Traffic
 from visionmodel_operator.api.status import HeaderRouteStatus
+from visionmodel_operator.core.names import HTTP_ROUTE
 from visionmodel_operator.core.operations import ApplyWhole, Manifest
 from visionmodel_operator.core.snapshot import ObjectRef
-from visionmodel_operator.render.traffic import http_route
+from visionmodel_operator.render.traffic import routes
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
 
@@ -33,12 +34,16 @@ FULL: dict[str, Any] = {
 }
 
 
-def route_crd() -> dict[str, Any]:
-    """The HTTPRoute's definition as the gateway of the dev cluster brings it."""
+OVER_GRPC: dict[str, Any] = {"gatewayRefs": [{"name": "vision", "protocol": "GRPC", "hostnames": ["a.example"]}]}
+TRAFFIC = [pytest.param(BARE, id="bare"), pytest.param(FULL, id="full"), pytest.param(OVER_GRPC, id="grpc")]
+
+
+def route_crds() -> list[dict[str, Any]]:
+    """The routes' definitions as the gateway of the dev cluster brings them."""
     documents = yaml.safe_load_all((built(TOOLS["envoy-gateway"]) / DEFINITIONS).read_text(encoding="utf-8"))
-    (crd,) = [d for d in documents if d and d["metadata"]["name"] == "httproutes.gateway.networking.k8s.io"]
-    found: dict[str, Any] = crd
-    return found
+    wanted = [f"{kind}.gateway.networking.k8s.io" for kind in ("httproutes", "grpcroutes")]
+    found = {d["metadata"]["name"]: d for d in documents if d}
+    return [found[name] for name in wanted]
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +56,20 @@ def kubeconfig() -> Iterator[Path]:
 async def server(kubeconfig: Path) -> AsyncIterator[RealServer]:
     connection = await connect({**os.environ, "KUBECONFIG": str(kubeconfig)})
     try:
-        await install_crd(connection, route_crd())
+        for crd in route_crds():
+            await install_crd(connection, crd)
     finally:
         await connection.close()
     async with real_server(kubeconfig) as real:
         yield real
 
 
-def route(ref: ObjectRef, traffic: dict[str, Any], *weights: int) -> Manifest:
-    return http_route(ref, Traffic.model_validate(traffic), ("aaaaaaaaaa", "bbbbbbbbbb")[: len(weights)], weights)
+def route(
+    ref: ObjectRef, traffic: dict[str, Any], *weights: int, header_route: HeaderRouteStatus | None = None
+) -> Manifest:
+    slots = ("aaaaaaaaaa", "bbbbbbbbbb")[: len(weights)]
+    (made,) = routes(ref, Traffic.model_validate(traffic), slots, weights, header_route)
+    return made
 
 
 BY_HEADER = HeaderRouteStatus.model_validate(
@@ -67,28 +77,28 @@ BY_HEADER = HeaderRouteStatus.model_validate(
 )
 
 
+@pytest.mark.parametrize("traffic", TRAFFIC)
 @pytest.mark.parametrize("is_parked", [None, True], ids=["in force", "parked"])
 async def test_a_rule_for_a_header_is_stored_as_written_and_goes_again(
-    server: RealServer, is_parked: bool | None
+    server: RealServer, is_parked: bool | None, traffic: dict[str, Any]
 ) -> None:
-    ref, traffic = await add_model(server), Traffic.model_validate(BARE)
-    slots, weights = ("aaaaaaaaaa", "bbbbbbbbbb"), (999_999, 1)
-    wanted = http_route(ref, traffic, slots, weights, BY_HEADER.model_copy(update={"parked": is_parked}))
+    ref, by_header = await add_model(server), BY_HEADER.model_copy(update={"parked": is_parked})
+    wanted = route(ref, traffic, 999_999, 1, header_route=by_header)
     await server.kube.perform(ref, ApplyWhole(wanted))
-    assert await spec_of(server) == wanted["spec"]
-    without = http_route(ref, traffic, slots, weights)
+    assert await spec_of(server, wanted["kind"]) == wanted["spec"]
+    without = route(ref, traffic, 999_999, 1)
     await server.kube.perform(ref, ApplyWhole(without))
-    assert await spec_of(server) == without["spec"]
+    assert await spec_of(server, wanted["kind"]) == without["spec"]
 
 
-async def spec_of(server: RealServer) -> dict[str, Any]:
-    body = await server.get("HTTPRoute", "m")
+async def spec_of(server: RealServer, kind: str = HTTP_ROUTE) -> dict[str, Any]:
+    body = await server.get(kind, "m")
     assert body is not None
     spec: dict[str, Any] = body["spec"]
     return spec
 
 
-@pytest.mark.parametrize("traffic", [pytest.param(BARE, id="bare"), pytest.param(FULL, id="full")])
+@pytest.mark.parametrize("traffic", TRAFFIC)
 @pytest.mark.parametrize("weights", [(1_000_000,), (999_999, 1)], ids=["stable alone", "split"])
 async def test_what_is_stored_is_what_was_written(
     server: RealServer, traffic: dict[str, Any], weights: tuple[int, ...]
@@ -96,7 +106,7 @@ async def test_what_is_stored_is_what_was_written(
     ref = await add_model(server)
     wanted = route(ref, traffic, *weights)
     await server.kube.perform(ref, ApplyWhole(wanted))
-    assert await spec_of(server) == wanted["spec"]
+    assert await spec_of(server, wanted["kind"]) == wanted["spec"]
 
 
 async def test_what_the_spec_no_longer_asks_for_is_gone(server: RealServer) -> None:

@@ -65,13 +65,14 @@ def pod(name: str, labels: dict[str, str], status: dict[str, Any]) -> dict[str, 
     }
 
 
-def route(ref: ObjectRef, weights: tuple[int, ...], **spec: Any) -> dict[str, Any]:
-    """The HTTPRoute with one backend per weight; its gateway is in its own namespace unless `spec` names one."""
+def route(ref: ObjectRef, weights: tuple[int, ...], kind: str = names.HTTP_ROUTE, **spec: Any) -> dict[str, Any]:
+    """The route with one backend per weight; its gateway is in its own namespace unless `spec` names one."""
     backends = [{"name": f"{ref.name}-{index}", "port": 8000, "weight": w} for index, w in enumerate(weights)]
+    labels = {"labels": names.object_labels(ref.name, names.ROUTE_COMPONENT)}
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": metadata(ref, ref.name, None),
+        "kind": kind,
+        "metadata": {**metadata(ref, ref.name, None), **labels},
         "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": backends}], **spec},
     }
 

@@ -18,6 +18,7 @@ from visionmodel_operator.adapters.pod_logs import PodLogs
 from visionmodel_operator.adapters.resources import collection_path, object_path, path_of
 from visionmodel_operator.api.base import API_VERSION, KIND
 from visionmodel_operator.api.crd import crd_document
+from visionmodel_operator.core.names import ROUTE_KINDS
 from visionmodel_operator.core.snapshot import ObjectRef, Platform, Runtime
 from visionmodel_operator.reconcile import Kube
 
@@ -37,6 +38,7 @@ KINDS = {
     "Deployment": "apps/v1",
     "Job": "batch/v1",
     "HTTPRoute": "gateway.networking.k8s.io/v1",
+    "GRPCRoute": "gateway.networking.k8s.io/v1",
 }
 _numbers = itertools.count(1)
 
@@ -145,10 +147,10 @@ class RealServer:
 
 @asynccontextmanager
 async def real_server(kubeconfig: Path) -> AsyncIterator[RealServer]:
-    """A fresh namespace on a real API server with both CRDs."""
+    """A fresh namespace on a real API server with our CRD and those of the routes."""
     connection = await connect({**os.environ, "KUBECONFIG": str(kubeconfig)})
     try:
-        for crd in (crd_document(), _route_crd()):
+        for crd in (crd_document(), *(_route_crd(kind) for kind in ROUTE_KINDS)):
             await install_crd(connection, crd)
         yield await _in_fresh_namespace(connection)
     finally:
@@ -176,8 +178,8 @@ async def install_crd(connection: Connection, crd: Mapping[str, Any]) -> None:
         await asyncio.sleep(0.05)
 
 
-def _route_crd() -> dict[str, Any]:
-    """HTTPRoute as far as the adapter cares: generation, status subresource, lists that are replaced as a whole."""
+def _route_crd(kind: str) -> dict[str, Any]:
+    """A route as far as the adapter cares: generation, status subresource, lists that are replaced as a whole."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {
         "name": "v1",
@@ -187,13 +189,14 @@ def _route_crd() -> dict[str, Any]:
         "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}},
     }
     group = "gateway.networking.k8s.io"
-    kind = {"kind": "HTTPRoute", "listKind": "HTTPRouteList", "plural": "httproutes", "singular": "httproute"}
+    singular = kind.lower()
+    spelled = {"kind": kind, "listKind": f"{kind}List", "plural": f"{singular}s", "singular": singular}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": f"httproutes.{group}",
+            "name": f"{singular}s.{group}",
             "annotations": {"api-approved.kubernetes.io": "unapproved, a stand-in of the contract tests"},
         },
-        "spec": {"group": group, "scope": "Namespaced", "names": kind, "versions": [version]},
+        "spec": {"group": group, "scope": "Namespaced", "names": spelled, "versions": [version]},
     }

@@ -331,6 +331,35 @@ async def test_of_two_routes_for_the_same_path_one_loses_and_is_told(server: Ser
     assert f"{winner}/m" in loser.message
 
 
+async def test_routes_of_both_protocols_are_seen_together(server: Server) -> None:
+    ref = await add_model(server)
+    for kind in names.ROUTE_KINDS:
+        await server.kube.perform(ref, Apply(manifests.route(ref, (999_999, 1), kind)))
+    await server.set_status("HTTPRoute", "m", manifests.route_status(1))
+    half = (await seen(server)).route
+    assert half is not None
+    assert (half.accepted, half.serving, tuple(half.live)) == (False, True, names.ROUTE_KINDS)
+    await server.set_status("GRPCRoute", "m", manifests.route_status(1))
+    both = (await seen(server)).route
+    assert both is not None
+    assert both.accepted
+    await server.kube.perform(ref, Delete("gateway.networking.k8s.io/v1", "HTTPRoute", "m"))
+    left = (await seen(server)).route
+    assert left is not None
+    assert (left.accepted, tuple(left.live)) == (True, ("GRPCRoute",))
+
+
+async def test_of_two_models_behind_one_grpc_host_one_loses_and_is_told(server: Server) -> None:
+    for name in ("m", "n"):
+        ref = await add_model(server, name)
+        await server.kube.perform(ref, Apply(manifests.route(ref, (1,), "GRPCRoute", hostnames=["a.example"])))
+        await server.set_status("GRPCRoute", name, manifests.route_status(1))
+    found = {name: (await server.kube.observe(server.namespace, name)) for name in ("m", "n")}
+    routes = {name: picture.route for name, picture in found.items() if picture is not None and picture.route}
+    assert (routes["m"].accepted, routes["n"].accepted, routes["n"].reason) == (True, False, "Conflict")
+    assert f"{server.namespace}/m" in routes["n"].message
+
+
 async def test_events_may_repeat(server: Server) -> None:
     ref = await add_model(server)
     for _ in range(3):

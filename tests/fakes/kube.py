@@ -13,6 +13,7 @@ from fakes.store import AlreadyThere, NotThere, Object, ObjectStore, has_labels
 from visionmodel_contract.report import ReportSummary
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL
 from visionmodel_operator.adapters.ownership import refuse_foreign
+from visionmodel_operator.adapters.route_conflicts import rival_labels
 from visionmodel_operator.adapters.translation import (
     Observed,
     needs_serving_pods,
@@ -81,8 +82,8 @@ class FakeKube:
             for pod in pods
             if pod["metadata"]["labels"].get(JOB_NAME_LABEL) in jobs or (wants_serving and has_labels(pod, mine))
         ]
-        route = self.store.get("HTTPRoute", namespace, names.route(name)) if self.platform.gateway_api else None
-        observed = Observed(model, tuple(children), tuple(wanted_pods), route, (), dict(self._progress))
+        routes = self._routes(namespace, name)
+        observed = Observed(model, tuple(children), tuple(wanted_pods), routes, (), dict(self._progress))
         keys = wanted_artifact_keys(parsed_spec(model)[0], parse_status(model.get("status")), self.platform)
         found = (
             self.store.get("ConfigMap", namespace, names.artifact_config(key))
@@ -90,14 +91,21 @@ class FakeKube:
         )
         artifacts = tuple(config for config in found if config is not None)
         return snapshot_from(
-            replace(observed, artifacts=artifacts, namesakes=self._namesakes(namespace, name)), self.platform
+            replace(observed, artifacts=artifacts, rivals=self._rivals(routes, namespace, name)), self.platform
         )
 
-    def _namesakes(self, namespace: str, name: str) -> tuple[Object, ...]:
+    def _routes(self, namespace: str, name: str) -> tuple[Object, ...]:
+        found = (self.store.get(kind, namespace, names.route(name)) for kind in self.platform.route_kinds)
+        return tuple(route for route in found if route is not None)
+
+    def _rivals(self, routes: Sequence[Object], namespace: str, name: str) -> tuple[Object, ...]:
+        mine = {route["kind"] for route in routes}
         return tuple(
             body
             for (kind, where, _), body in self.store.objects.items()
-            if kind == "HTTPRoute" and where != namespace and has_labels(body, names.child_labels(name))
+            if kind in mine
+            and (where != namespace or kind != names.HTTP_ROUTE)
+            and has_labels(body, rival_labels(kind, name))
         )
 
     async def perform(self, ref: ObjectRef, operation: Operation) -> None:
@@ -257,8 +265,9 @@ class FakeKube:
         for deployment in self.store.select("Deployment", namespace, {}):
             wanted = deployment["spec"].get("replicas", 1)
             self._set_pods(deployment, wanted, wanted)
-        for route in self.store.select("HTTPRoute", namespace, {}):
-            self.accept_route(route["metadata"]["name"], namespace)
+        for kind in names.ROUTE_KINDS:
+            for route in self.store.select(kind, namespace, {}):
+                self.accept_route(route["metadata"]["name"], namespace, kind)
 
     def break_pods(
         self, revision: str, *, restarts: int = 0, reason: str = "CrashLoopBackOff", namespace: str = "default"
@@ -315,24 +324,25 @@ class FakeKube:
 
     # the gateway
 
-    def accept_route(self, name: str, namespace: str = "default") -> None:
+    def accept_route(self, name: str, namespace: str = "default", kind: str = names.HTTP_ROUTE) -> None:
         """The gateway takes over the route as it is now."""
-        self._answer_route(name, namespace, "True", "Accepted", "")
+        self._answer_route((kind, namespace, name), {"status": "True", "reason": "Accepted", "message": ""})
 
-    def refuse_route(self, name: str, reason: str, message: str = "", namespace: str = "default") -> None:
+    def refuse_route(
+        self, name: str, reason: str, message: str = "", namespace: str = "default", kind: str = names.HTTP_ROUTE
+    ) -> None:
         """The gateway refuses the route as it is now."""
-        self._answer_route(name, namespace, "False", reason, message)
+        self._answer_route((kind, namespace, name), {"status": "False", "reason": reason, "message": message})
 
-    def _answer_route(self, name: str, namespace: str, accepted: str, reason: str, message: str) -> None:
-        route = self.store.get("HTTPRoute", namespace, name)
+    def _answer_route(self, key: tuple[str, str, str], said: Mapping[str, str]) -> None:
+        route = self.store.get(*key)
         if route is None:
-            raise NotThere(("HTTPRoute", namespace, name))
-        generation = route["metadata"]["generation"]
-        answer = {"status": accepted, "reason": reason, "message": message, "observedGeneration": generation}
+            raise NotThere(key)
+        answer: dict[str, Any] = {**said, "observedGeneration": route["metadata"]["generation"]}
         resolved = {**answer, "type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs"}
         conditions = [{**answer, "type": "Accepted"}, resolved]
         parents = [{"parentRef": ref, "conditions": conditions} for ref in route["spec"]["parentRefs"]]
-        self.store.set_status("HTTPRoute", namespace, name, {"parents": parents})
+        self.store.set_status(*key, {"parents": parents})
 
     def edit_route(
         self, name: str, weights: Sequence[int], manager: str = "kubectl-edit", namespace: str = "default"
@@ -346,9 +356,9 @@ class FakeKube:
             backend["weight"] = weight
         self.store.edit("HTTPRoute", namespace, name, {"spec": {"rules": rules}}, manager)
 
-    def weights(self, name: str, namespace: str = "default") -> dict[str, int]:
+    def weights(self, name: str, namespace: str = "default", kind: str = names.HTTP_ROUTE) -> dict[str, int]:
         """Weight by backend Service in the live route, without backends of weight 0."""
-        route = self.store.get("HTTPRoute", namespace, name)
+        route = self.store.get(kind, namespace, name)
         assert route is not None
         backends = route["spec"]["rules"][0]["backendRefs"]
         return {backend["name"]: backend["weight"] for backend in backends if backend["weight"]}

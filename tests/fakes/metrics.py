@@ -60,10 +60,10 @@ class FakeMetrics:
     queries: list[str] = field(default_factory=list)
 
     async def samples(self, query: str, at: datetime) -> tuple[Series, ...]:
-        """As `Metrics.samples`; the query is recognised by the metric it begins with."""
+        """As `Metrics.samples`; the query is recognised by the metric it names."""
         self._ask(query)
         now = at.timestamp()
-        if query.startswith(REQUESTS_METRIC):
+        if REQUESTS_METRIC in query:
             return tuple(s for slot in self._slots() for s in self._requests(slot, now))
         if query.startswith(BUCKETS_METRIC):
             return tuple(s for slot in self._slots() for s in self._buckets(slot, now))

@@ -5,6 +5,7 @@ cannot be forgotten; what cannot be derived (patterns, CEL rules) stands in tabl
 """
 
 import copy
+import itertools
 import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -303,12 +304,16 @@ def _lists(schema: Json, sample: list[Json]) -> Iterator[Value]:
     limit, least = schema["maxItems"], schema.get("minItems", 0)
     keyed, is_set = (schema["x-kubernetes-list-type"] == kind for kind in ("map", "set"))
     names = schema["items"].get("enum", [])
+    protocols = schema["items"].get("properties", {}).get("protocol", {}).get("enum", [])
     distinct = keyed or any("exists_one" in rule["rule"] for rule in schema.get("x-kubernetes-validations", ()))
     for count in sorted({0, max(0, least - 1), least, limit, limit + 1}):
         items = [copy.deepcopy(sample[0]) for _ in range(count)]
         if distinct:
             key = "name" if "name" in sample[0] else "input"
             items = [item | {key: f"{item[key]}{i}"} for i, item in enumerate(items)]
+        if protocols:
+            turns = itertools.cycle(protocols)
+            items = [item | {"name": f"gw{i}", "protocol": next(turns)} for i, item in enumerate(items)]
         if is_set:
             items = [*names, *sample][:count]
         yield f"{count} entries", items, least <= count <= limit

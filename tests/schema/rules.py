@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from schema.specs import BLUE_GREEN, ENGINES, Json, edited, without
+from visionmodel_operator.api.traffic import GRPC_OF_ITS_OWN, ONE_PER_PROTOCOL, SHARED_HOST
 
 _METRIC = ("rollout", "analysis", "metrics", 0)
 _RANGE = ("rollout", "analysis", "metrics", 2, "thresholdRange")
@@ -56,7 +57,52 @@ def _script(*absent: str, **changed: Json) -> Json:
 
 _PROGRAM: Json = {"modelFormat": {"name": "torch-export"}}
 
+_LISTENER: Json = {"name": "vision", "sectionName": "grpc", "protocol": "GRPC"}
+
+
+def _listeners(*refs: Json) -> Json:
+    return edited(("traffic", "gatewayRefs"), list(refs))
+
+
 RULES: dict[str, RuleCases] = {
+    GRPC_OF_ITS_OWN: RuleCases(
+        {
+            "a listener": _listeners(_LISTENER),
+            "hostnames": _listeners({"name": "vision", "protocol": "GRPC", "hostnames": ["shapes.example"]}),
+            "HTTP, told apart by its path": _listeners({"name": "vision", "protocol": "HTTP"}),
+            "HTTP by default": _listeners({"name": "vision"}),
+        },
+        {
+            "neither": _listeners({"name": "vision", "protocol": "GRPC"}),
+            "no hostname": _listeners({"name": "vision", "protocol": "GRPC", "hostnames": []}),
+        },
+    ),
+    ONE_PER_PROTOCOL: RuleCases(
+        {"one of each": _listeners({"name": "vision", "sectionName": "http"}, _LISTENER)},
+        {
+            "HTTP twice": _listeners({"name": "a"}, {"name": "b", "protocol": "HTTP"}),
+            "GRPC twice": _listeners(_LISTENER, {**_LISTENER, "name": "other"}),
+        },
+    ),
+    SHARED_HOST: RuleCases(
+        {
+            "two listeners": _listeners(_LISTENER, {"name": "vision", "sectionName": "http"}),
+            "two gateways": _listeners(_LISTENER, {"name": "other"}),
+            "gateways of two namespaces": _listeners(_LISTENER, {"name": "vision", "namespace": "elsewhere"}),
+            "two hosts of one listener": _listeners(
+                {**_LISTENER, "hostnames": ["a.example"]},
+                {"name": "vision", "sectionName": "grpc", "hostnames": ["b.example"]},
+            ),
+        },
+        {
+            "one listener": _listeners(_LISTENER, {"name": "vision", "sectionName": "grpc"}),
+            "every listener": _listeners(_LISTENER, {"name": "vision"}),
+            "a host of both": _listeners(
+                {**_LISTENER, "hostnames": ["a.example", "b.example"]}, {"name": "vision", "hostnames": ["b.example"]}
+            ),
+            "one without a host": _listeners({**_LISTENER, "hostnames": ["a.example"]}, {"name": "vision"}),
+        },
+    ),
     "trustPickle trusts one content: set digest": RuleCases(
         {"script with a digest": _script(), "no trust, no digest": edited((*_MODEL, "trustPickle"), False)},
         {"no digest": _script("digest")},

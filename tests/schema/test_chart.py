@@ -299,7 +299,7 @@ def verbs_for(operation: Operation) -> tuple[tuple[str, ...], tuple[str, str]]:
 def needed() -> set[tuple[str, str, str]]:
     """Return what the rendered operations need, with reading before every write, and what is listed and watched."""
     found = {(kind[0].rpartition("/")[0], PLURALS[kind], "list") for kind in (*CHILD_KINDS, ("v1", "Pod"))}
-    watched = ((GROUP, VERSION, PLURAL), *CHILDREN, ROUTES)
+    watched = ((GROUP, VERSION, PLURAL), *CHILDREN, *ROUTES.values())
     found |= {(group, plural, verb) for group, _, plural in watched for verb in ("list", "watch")}
     for action, picture in CASES.values():
         for operation in operations(action, picture):

@@ -92,13 +92,16 @@ def chart_documents(*settings: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def route_crd() -> dict[str, Any]:
-    """Return the Gateway API's HTTPRoute as the gateway's chart brings it."""
+ROUTE_CRDS = [f"{kind}.gateway.networking.k8s.io" for kind in ("httproutes", "grpcroutes")]
+
+
+def route_crds() -> list[dict[str, Any]]:
+    """Return the Gateway API's routes as the gateway's chart brings them."""
     path = built(tool_of("envoy-gateway")) / "chart" / "charts" / "crds" / "crds" / "gatewayapi-crds.yaml"
     lines = path.read_text(encoding="utf-8").splitlines()
     documents = yaml.safe_load_all("\n".join(line for line in lines if "{{" not in line))
-    (found,) = [d for d in documents if d and d["metadata"]["name"] == "httproutes.gateway.networking.k8s.io"]
-    return dict(found)
+    found = {d["metadata"]["name"]: d for d in documents if d}
+    return [found[name] for name in ROUTE_CRDS]
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +111,9 @@ def cluster() -> Iterator[Cluster]:
         admin = Cluster(binary("kubectl"), Path(plane.kubeconfig))
         for namespace in (SYSTEM, REF.namespace):
             admin.run("create", "-f", "-", document=restricted(namespace))
-        for document in (*chart_documents(), route_crd()):
+        for document in (*chart_documents(), *route_crds()):
             admin.run("apply", "--server-side", "--validate=strict", "-f", "-", document=document)
-        for crd in ("visionmodels.visionmodel.dev", "httproutes.gateway.networking.k8s.io"):
+        for crd in ("visionmodels.visionmodel.dev", *ROUTE_CRDS):
             admin.run("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=30s")
         admin.run("create", "priorityclass", "serving", "--value=10")
         runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "nvidia"}

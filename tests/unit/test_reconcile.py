@@ -346,7 +346,7 @@ def test_what_somebody_adds_to_the_route_is_taken_out_again(edit: Callable[[dict
     assert after is not None
     assert after["spec"] == before["spec"]
     assert [event.message for event in stage.kube.events if event.reason == "RouteCorrected"] == [
-        "The HTTPRoute was changed by somebody and is put right."
+        "The route was changed by somebody and is put right."
     ]
 
 

@@ -101,7 +101,7 @@ prometheus.io/path: /metrics
   resources: [poddisruptionbudgets]
   verbs: [get, create, patch, delete]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [httproutes]
+  resources: [httproutes, grpcroutes]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]

@@ -7,10 +7,16 @@ from datetime import datetime
 from visionmodel_operator.adapters.connection import Connection
 from visionmodel_operator.adapters.needs import Needs, needs_of_config, needs_of_model
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of, time_of
-from visionmodel_operator.adapters.resources import GATEWAY_API_VERSION, collection_path, group_path, object_path
+from visionmodel_operator.adapters.resources import (
+    GATEWAY_API_VERSION,
+    PLURALS,
+    collection_path,
+    group_path,
+    object_path,
+)
 from visionmodel_operator.adapters.translation import kept_artifact_keys
 from visionmodel_operator.api.base import API_VERSION, KIND, PLURAL
-from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, LABEL_MANAGED_BY, MANAGED_BY
+from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, LABEL_MANAGED_BY, MANAGED_BY, ROUTE_KINDS
 from visionmodel_operator.errors import Retry
 
 PAGE = "500"
@@ -119,17 +125,18 @@ class Inventory:
 
     async def serves_models(self) -> bool:
         """Whether the VisionModel CRD is served."""
-        return await self._serves(API_VERSION, PLURAL)
+        return PLURAL in await self._served(API_VERSION)
 
-    async def serves_routes(self) -> bool:
-        """Whether the Gateway API's HTTPRoute is served."""
-        return await self._serves(GATEWAY_API_VERSION, "httproutes")
+    async def route_kinds(self) -> tuple[str, ...]:
+        """Kinds of the Gateway API's routes that are served, of those that the operator writes."""
+        served = await self._served(GATEWAY_API_VERSION)
+        return tuple(kind for kind in ROUTE_KINDS if PLURALS[GATEWAY_API_VERSION, kind] in served)
 
-    async def _serves(self, api_version: str, plural: str) -> bool:
+    async def _served(self, api_version: str) -> frozenset[str]:
+        """Plurals of the group's version; none when there is no such group."""
         answer = await self._connection.request("GET", group_path(api_version), allow=(404,))
-        if answer.status == 404:
-            return False
-        return any(resource.get("name") == plural for resource in field_of(answer.body, "resources", default=[]))
+        resources = [] if answer.status == 404 else field_of(answer.body, "resources", default=[])
+        return frozenset(str(resource.get("name")) for resource in resources)
 
 
 def _record(raw: Raw) -> ArtifactRecord:

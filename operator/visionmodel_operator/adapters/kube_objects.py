@@ -20,6 +20,7 @@ from visionmodel_operator.adapters.ownership import refuse_foreign
 from visionmodel_operator.adapters.pod_logs import PodLogs
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of
 from visionmodel_operator.adapters.resources import GATEWAY_API_VERSION, collection_path, object_path, path_of, selector
+from visionmodel_operator.adapters.route_conflicts import rival_labels
 from visionmodel_operator.adapters.translation import (
     Observed,
     needs_serving_pods,
@@ -84,9 +85,9 @@ class KubeObjects:
     async def observe(self, namespace: str, name: str) -> Snapshot | None:
         """As `Kube.observe`."""
         mine = selector(names.child_labels(name))
-        model, route, lists = await asyncio.gather(
+        model, routes, lists = await asyncio.gather(
             self._get(API_VERSION, KIND, namespace, name),
-            self._route(namespace, name),
+            self._routes(namespace, name),
             asyncio.gather(*(self._list(*kind, namespace, mine) for kind in CHILD_KINDS)),
         )
         if model is None:
@@ -94,12 +95,12 @@ class KubeObjects:
             self._rewritten.pop((namespace, name), None)
             return None
         children = tuple(child for found in lists for child in found)
-        observed = Observed(model=model, children=children, route=route)
+        observed = Observed(model=model, children=children, routes=routes)
         keys = wanted_artifact_keys(parsed_spec(model)[0], parse_status(model.get("status")), self.platform)
-        pods, artifacts, namesakes = await asyncio.gather(
-            self._pods(observed), self._artifacts(namespace, keys), self._namesakes(observed)
+        pods, artifacts, rivals = await asyncio.gather(
+            self._pods(observed), self._artifacts(namespace, keys), self._rivals(observed)
         )
-        observed = replace(observed, pods=pods, artifacts=artifacts, namesakes=namesakes)
+        observed = replace(observed, pods=pods, artifacts=artifacts, rivals=rivals)
         more, progress = await asyncio.gather(
             self._artifacts(namespace, reported_keys(observed) - keys), self._progress(observed)
         )
@@ -107,21 +108,24 @@ class KubeObjects:
         self._remember(namespace, name, observed)
         return snapshot_from(observed, self.platform)
 
-    async def _route(self, namespace: str, name: str) -> Raw | None:
-        if not self.platform.gateway_api:
-            return None
-        return await self._get(GATEWAY_API_VERSION, "HTTPRoute", namespace, names.route(name))
-
-    async def _namesakes(self, observed: Observed) -> tuple[Raw, ...]:
-        """Routes of VisionModels with the same name elsewhere; the server answers this from memory."""
-        if observed.route is None:
-            return ()
-        own, labels = observed.model["metadata"]["namespace"], selector(names.child_labels(name_of(observed.model)))
-        elsewhere = [namespace for namespace in self.namespaces if namespace != own] if self.namespaces else [None]
+    async def _routes(self, namespace: str, name: str) -> tuple[Raw, ...]:
+        kinds = self.platform.route_kinds
         found = await asyncio.gather(
-            *(self._list(GATEWAY_API_VERSION, "HTTPRoute", namespace, labels, "0") for namespace in elsewhere)
+            *(self._get(GATEWAY_API_VERSION, kind, namespace, names.route(name)) for kind in kinds)
         )
-        return tuple(route for routes in found for route in routes)
+        return tuple(route for route in found if route is not None)
+
+    async def _rivals(self, observed: Observed) -> tuple[Raw, ...]:
+        """Routes of other VisionModels that may match the same requests; the server answers this from memory."""
+        own, name = observed.model["metadata"]["namespace"], name_of(observed.model)
+        namespaces: tuple[str | None, ...] = tuple(self.namespaces) or (None,)
+        asked = (
+            self._list(GATEWAY_API_VERSION, route["kind"], namespace, selector(rival_labels(route["kind"], name)), "0")
+            for route in observed.routes
+            for namespace in namespaces
+            if namespace != own or route["kind"] != names.HTTP_ROUTE
+        )
+        return tuple(route for routes in await asyncio.gather(*asked) for route in routes)
 
     async def _pods(self, observed: Observed) -> tuple[Raw, ...]:
         namespace = observed.model["metadata"]["namespace"]
@@ -166,8 +170,7 @@ class KubeObjects:
         return [{**item, "apiVersion": api_version, "kind": kind} for item in answer.body.get("items") or []]
 
     def _remember(self, namespace: str, name: str, observed: Observed) -> None:
-        route = [] if observed.route is None else [observed.route]
-        seen = {_key(raw): raw for raw in (*observed.children, *observed.artifacts, *route, observed.model)}
+        seen = {_key(raw): raw for raw in (*observed.children, *observed.artifacts, *observed.routes, observed.model)}
         self._seen.pop((namespace, name), None)
         self._seen[namespace, name] = _Seen(observed.model["metadata"]["uid"], seen)
         if len(self._seen) > SEEN_PASSES:

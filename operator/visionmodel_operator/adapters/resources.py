@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from visionmodel_operator.api.base import API_VERSION, KIND, PLURAL
+from visionmodel_operator.core.names import GRPC_ROUTE, HTTP_ROUTE
 
 GATEWAY_API_VERSION = "gateway.networking.k8s.io/v1"
 
@@ -17,7 +18,8 @@ PLURALS: Mapping[tuple[str, str], str] = {
     ("policy/v1", "PodDisruptionBudget"): "poddisruptionbudgets",
     ("events.k8s.io/v1", "Event"): "events",
     ("coordination.k8s.io/v1", "Lease"): "leases",
-    (GATEWAY_API_VERSION, "HTTPRoute"): "httproutes",
+    (GATEWAY_API_VERSION, HTTP_ROUTE): "httproutes",
+    (GATEWAY_API_VERSION, GRPC_ROUTE): "grpcroutes",
 }
 
 

@@ -1,22 +1,42 @@
-"""Two VisionModels of one name in two namespaces may ask for the same path of the same listener; pure.
+"""Two VisionModels may ask for the same requests of the same listener; pure.
 
-The Gateway API gives the path to the older route, without telling the younger one.
+Over HTTP two of one name in two namespaces, over gRPC any two: a call names its model in the body, which no gateway
+reads. The Gateway API gives the requests to the older route, without telling the younger one.
 """
 
 from collections.abc import Iterable
 
 from visionmodel_operator.adapters.reading import Raw, field_of, name_of
+from visionmodel_operator.core.names import (
+    HTTP_ROUTE,
+    LABEL_COMPONENT,
+    LABEL_MANAGED_BY,
+    MANAGED_BY,
+    ROUTE_COMPONENT,
+    child_labels,
+)
 
 
-def winner_over(route: Raw, namesakes: Iterable[Raw]) -> str | None:
+def winner_over(route: Raw, rivals: Iterable[Raw]) -> str | None:
     """Return namespace/name of the route that gets this one's requests, None when nobody does.
 
     Args:
         route: a VisionModel's route.
-        namesakes: routes for models of the same name, hence with the same path; it may be among them.
+        rivals: routes that match the same requests, if of its kind; it may be among them.
     """
-    older = [other for other in namesakes if _precedence(other) < _precedence(route) and _overlap(other, route)]
+    older = [
+        other
+        for other in rivals
+        if other["kind"] == route["kind"] and _precedence(other) < _precedence(route) and _overlap(other, route)
+    ]
     return "/".join(_precedence(min(older, key=_precedence))[1:]) if older else None
+
+
+def rival_labels(kind: str, name: str) -> dict[str, str]:
+    """Labels of the routes of a kind that may match what the route of the VisionModel `name` matches."""
+    if kind == HTTP_ROUTE:
+        return child_labels(name)
+    return {LABEL_MANAGED_BY: MANAGED_BY, LABEL_COMPONENT: ROUTE_COMPONENT}
 
 
 def _precedence(route: Raw) -> tuple[str, str, str]:

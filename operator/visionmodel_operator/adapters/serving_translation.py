@@ -1,12 +1,13 @@
 """Deployments, serving pods and the route as the core sees them; pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from visionmodel_operator.adapters.job_translation import JOB_NAME_LABEL, wait_of
 from visionmodel_operator.adapters.reading import Raw, condition_of, field_of, is_true, label_of, name_of
 from visionmodel_operator.api.conditions import Reason
-from visionmodel_operator.core.names import FIELD_MANAGER, LABEL_REVISION
+from visionmodel_operator.core.names import FIELD_MANAGER, HTTP_ROUTE, LABEL_REVISION
 from visionmodel_operator.core.snapshot import PodState, RouteState, WorkloadState
 
 
@@ -78,6 +79,30 @@ def _pod_state(pod: Raw, revision: str) -> PodState:
     )
 
 
+def routes_state(routes: Sequence[tuple[Raw, str | None]]) -> RouteState | None:
+    """Return what the routes of one VisionModel say together; None when there is none.
+
+    One that is not accepted speaks for all: a split is in force when it is for every protocol. Requests arrive when
+    they do over one of them, so that a protocol that is added interrupts nobody.
+
+    Args:
+        routes: the live objects, one of a kind, each with what `route_state` calls its winner.
+    """
+    states = [route_state(route, winner) for route, winner in routes]
+    if not states:
+        return None
+    speaker = next((state for state in states if not state.accepted), states[0])
+    return replace(
+        states[0],
+        accepted=speaker.accepted,
+        serving=any(state.serving for state in states),
+        reason=speaker.reason,
+        message=speaker.message,
+        live={kind: live for state in states for kind, live in state.live.items()},
+        foreign_managers=tuple(sorted({manager for state in states for manager in state.foreign_managers})),
+    )
+
+
 def route_state(route: Raw, winner: str | None = None) -> RouteState:
     """Return what the route says and whether its gateway has taken it over in its current generation.
 
@@ -87,7 +112,7 @@ def route_state(route: Raw, winner: str | None = None) -> RouteState:
     """
     rules = field_of(route, "spec", "rules", default=[])
     backends = field_of(rules[0] if rules else {}, "backendRefs", default=[])
-    reason, message = _refusal_of(route) if winner is None else _conflict_with(winner)
+    reason, message = _refusal_of(route) if winner is None else _conflict_with(route, winner)
     managers = _spec_managers(route)
     return RouteState(
         weights_ppm=tuple(int(field_of(backend, "weight", default=1)) for backend in backends),
@@ -96,14 +121,17 @@ def route_state(route: Raw, winner: str | None = None) -> RouteState:
         serving=winner is None and _is_taken_over(route),
         reason=reason,
         message=message,
-        live=route,
+        live={route["kind"]: route},
         foreign_managers=tuple(sorted(managers - {FIELD_MANAGER})),
     )
 
 
-def _conflict_with(winner: str) -> tuple[str, str]:
-    message = f"The older HTTPRoute {winner} has this path of the listener: rename one, or give each its hostnames."
-    return Reason.ROUTE_CONFLICT, message
+def _conflict_with(route: Raw, winner: str) -> tuple[str, str]:
+    if route["kind"] == HTTP_ROUTE:
+        remedy = "this path of the listener: rename one, or give each its hostnames."
+    else:
+        remedy = "this host of the listener: give each its hostnames, or a listener of its own."
+    return Reason.ROUTE_CONFLICT, f"The older {route['kind']} {winner} has {remedy}"
 
 
 def _answers(route: Raw) -> list[tuple[str, list[Raw]]]:

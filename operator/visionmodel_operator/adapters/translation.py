@@ -7,7 +7,7 @@ from visionmodel_operator.adapters.job_translation import job_states
 from visionmodel_operator.adapters.ownership import is_child
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of
 from visionmodel_operator.adapters.route_conflicts import winner_over
-from visionmodel_operator.adapters.serving_translation import is_settled, pod_states, route_state, workload_states
+from visionmodel_operator.adapters.serving_translation import is_settled, pod_states, routes_state, workload_states
 from visionmodel_operator.api.conditions import ACTIVE_PHASES
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
@@ -30,17 +30,18 @@ class Observed:
         children: Deployments, Services, ConfigMaps and Jobs with the labels of its children; `kind` is set on each.
         pods: pods of the revisions and of the Jobs, as far as they were asked for.
         artifacts: ConfigMaps `artifact-<key>`.
+        routes: those of its name, one of a kind at most.
         progress: last line of the log, by Job.
-        namesakes: routes of VisionModels with the same name in other namespaces.
+        rivals: other routes that may ask for the same requests.
     """
 
     model: Raw
     children: tuple[Raw, ...] = ()
     pods: tuple[Raw, ...] = ()
-    route: Raw | None = None
+    routes: tuple[Raw, ...] = ()
     artifacts: tuple[Raw, ...] = ()
     progress: Mapping[str, str] = field(default_factory=dict)
-    namesakes: tuple[Raw, ...] = ()
+    rivals: tuple[Raw, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Raw, ...]:
         """Children of a kind."""
@@ -68,7 +69,7 @@ def snapshot_from(observed: Observed, platform: Platform) -> Snapshot:
     spec, spec_error = parsed_spec(model)
     known = (known_artifact(config) for config in observed.artifacts)
     ref = ref_of(model)
-    route = observed.route if observed.route is not None and is_child(observed.route, ref) else None
+    routes = [route for route in observed.routes if is_child(route, ref)]
     return Snapshot(
         ref=ref,
         generation=int(metadata.get("generation") or 0),
@@ -82,7 +83,7 @@ def snapshot_from(observed: Observed, platform: Platform) -> Snapshot:
         jobs=job_states(observed.of_kind("Job"), observed.pods, observed.progress),
         workloads=workload_states(observed.of_kind("Deployment"), observed.of_kind("ConfigMap")),
         pods=pod_states(observed.pods),
-        route=None if route is None else route_state(route, winner_over(route, observed.namesakes)),
+        route=routes_state([(route, winner_over(route, observed.rivals)) for route in routes]),
         deleting=metadata.get("deletionTimestamp") is not None,
     )
 

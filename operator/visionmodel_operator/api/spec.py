@@ -3,13 +3,12 @@
 Bounds, defaults and CEL rules live beside the field they guard; `api/crd.py` writes the CRD from this module.
 """
 
-from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from visionmodel_contract.precision import Backend
-from visionmodel_operator.api.base import BY_NAME, ApiModel, Duration, Name, Quantity, distinct_names, rule
+from visionmodel_operator.api.base import BY_NAME, ApiModel, Duration, Quantity, distinct_names, rule
 from visionmodel_operator.api.blue_green import BlueGreen
 from visionmodel_operator.api.conversion import (
     SOURCE_SCHEMES,
@@ -52,6 +51,7 @@ from visionmodel_operator.api.task import (
     TaskOutput,
     TaskType,
 )
+from visionmodel_operator.api.traffic import GatewayProtocol, GatewayRef, Traffic
 
 __all__ = [
     "DEFAULT_METRICS",
@@ -241,39 +241,6 @@ class Serving(ApiModel):
     instances: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="Model instances per pod or device.")
     warmup: bool = Field(default=True, description="Run sample requests before a pod becomes ready.")
     pod: PodOptions = Field(default=PodOptions(), description="Labels, environment and scheduling of the pods.")
-
-
-class GatewayProtocol(StrEnum):
-    """Protocol of a listener that carries inference requests."""
-
-    HTTP = "HTTP"
-
-
-class GatewayRef(ApiModel):
-    """A Gateway listener that carries this model's traffic."""
-
-    name: Name = Field(description="Name of the Gateway.")
-    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] | None = Field(
-        default=None, description="Namespace of the Gateway; the VisionModel's own when unset."
-    )
-    section_name: Name | None = Field(default=None, description="Listener of the Gateway; all when unset.")
-    protocol: GatewayProtocol = Field(default=GatewayProtocol.HTTP, description="Protocol of the listener.")
-    hostnames: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=16)] = Field(
-        default=[], description="Host names that the route answers to; all of the listener's when empty."
-    )
-
-
-class Traffic(ApiModel):
-    """How requests reach the model."""
-
-    gateway_refs: Annotated[list[GatewayRef], Field(max_length=1)] = Field(
-        default=[],
-        description="Gateway that splits the traffic; none: a Service for the stable revision only.",
-    )
-    request_timeout: Duration = Field(
-        default="10s",
-        description="Longest time one request may take at the gateway; also the shortest drain.",
-    )
 
 
 MAX_WINDOW_REVISIONS = 10

@@ -98,7 +98,7 @@ class EnsureFront:
 
 @dataclass(frozen=True)
 class EnsureRoute:
-    """HTTPRoute with the recorded slots and weights (parts per million), and who reaches the canary by a header."""
+    """The routes with the recorded slots and weights (parts per million), and who reaches the canary by a header."""
 
     slots: tuple[str, ...]
     weights_ppm: tuple[int, ...]
@@ -108,7 +108,7 @@ class EnsureRoute:
 
 @dataclass(frozen=True)
 class DeleteRoute:
-    """Delete the HTTPRoute, since the spec names no gateway any more."""
+    """Delete the routes, since the spec names no gateway any more."""
 
 
 @dataclass(frozen=True)

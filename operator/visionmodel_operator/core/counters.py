@@ -10,14 +10,17 @@ not older than two scrape intervals.
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from visionmodel_operator.core.names import envoy_cluster
+from visionmodel_operator.core.names import GRPC_ROUTE, ROUTE_KINDS, envoy_cluster
 
 REQUESTS_METRIC: Final = "envoy_cluster_upstream_rq_xx"
+GRPC_METRICS: Final = "envoy_cluster_grpc_ModelInfer_"
+"""With a status or a sum at its end. Over gRPC a failure is a success of HTTP, so the classes say nothing; other calls
+than inference (is the server ready?) are no evidence about a model."""
 BUCKETS_METRIC: Final = "envoy_cluster_upstream_rq_time_bucket"
 """Milliseconds; the external_ and internal_ twins count the same requests again and must not be queried."""
 
@@ -25,7 +28,12 @@ CLUSTER_LABEL: Final = "envoy_cluster_name"
 CLASS_LABEL: Final = "envoy_response_code_class"
 BUCKET_LABEL: Final = "le"
 INSTANCE_LABEL: Final = "instance"
+NAME_LABEL: Final = "__name__"
 ERROR_CLASS: Final = "5"
+GRPC_TOTAL: Final = "total"
+GRPC_HARM: Final = ("2", "4", "13", "14", "15")
+"""Unknown, DeadlineExceeded, Internal, Unavailable, DataLoss. ResourceExhausted (8) is a full queue, and a client's
+fault (3, 5, ...) is nothing that a version did."""
 
 STALE_AFTER_SCRAPES: Final = 2
 JUDGE_LAG: Final = 6.0
@@ -136,7 +144,10 @@ def ticks_from_samples(
 ) -> tuple[Tick, ...]:
     """Return one tick per end, in time order; pure, so the same range always gives the same ticks."""
     counters = {
-        role: _SlotCounters.of(samples, envoy_cluster(window.namespace, window.route, slot.index))
+        role: tuple(
+            _SlotCounters.of(samples, envoy_cluster(window.namespace, window.route, slot.index, kind), kind)
+            for kind in ROUTE_KINDS
+        )
         for role, slot in (("canary", canary), ("stable", stable))
     }
     ticks = []
@@ -145,7 +156,7 @@ def ticks_from_samples(
         reasons = []
         for role, slot in (("canary", canary), ("stable", stable)):
             try:
-                sides[role] = counters[role].counts(_Span(end, slot.since, window))
+                sides[role] = _counted(counters[role], _Span(end, slot.since, window))
             except _MissingError as missing:
                 sides[role] = None
                 reasons.append(f"{role} {missing}")
@@ -182,19 +193,60 @@ def _time_of(sample: tuple[float, float]) -> float:
     return sample[0]
 
 
+def _counted(routes: Sequence["_SlotCounters"], span: _Span) -> Counts:
+    """Return what one revision did over every protocol; a route without any counter had no request, or is not there."""
+    found = []
+    for route in routes:
+        try:
+            found.append(route.counts(span))
+        except _MissingError as missing:
+            if str(missing) != NO_SERIES:
+                raise
+    if not found:
+        raise _MissingError(NO_SERIES)
+    edges = {tuple(edge for edge, _ in counts.buckets) for counts in found}
+    columns = zip(*(counts.buckets for counts in found), strict=True) if len(edges) == 1 else ()
+    return Counts(
+        requests=sum(counts.requests for counts in found),
+        errors=sum(counts.errors for counts in found),
+        buckets=tuple((column[0][0], sum(below for _, below in column)) for column in columns),
+    )
+
+
+def _http_class(series: Series) -> str:
+    return series.labels.get(CLASS_LABEL, "")
+
+
+def _grpc_status(series: Series) -> str | None:
+    """Return what the counter counts: a status, or all calls; None for one that is not of inference."""
+    name = series.labels.get(NAME_LABEL, "")
+    return name.removeprefix(GRPC_METRICS) if name.startswith(GRPC_METRICS) else None
+
+
+def _edge(series: Series) -> str:
+    return series.labels.get(BUCKET_LABEL, "")
+
+
 @dataclass(frozen=True)
 class _SlotCounters:
-    """The counters of one slot, by (instance, class) and (instance, edge), with the targets' up series."""
+    """The counters of one slot over one protocol, by (instance, class) and (instance, edge), with the targets' `up`.
 
+    Attributes:
+        is_grpc: a class is a status of gRPC, or `GRPC_TOTAL`; else it is one of HTTP, of which each counts requests.
+    """
+
+    is_grpc: bool
     classes: Mapping[tuple[str, str], tuple[Series, ...]]
     edges: Mapping[tuple[str, str], tuple[Series, ...]]
     up: Mapping[str, tuple[Series, ...]]
 
     @classmethod
-    def of(cls, samples: GatewaySamples, cluster: str) -> "_SlotCounters":
+    def of(cls, samples: GatewaySamples, cluster: str, kind: str) -> "_SlotCounters":
+        is_grpc = kind == GRPC_ROUTE
         return cls(
-            _grouped(samples.requests, cluster, CLASS_LABEL),
-            _grouped(samples.buckets, cluster, BUCKET_LABEL),
+            is_grpc,
+            _grouped(samples.requests, cluster, _grpc_status if is_grpc else _http_class),
+            _grouped(samples.buckets, cluster, _edge),
             {
                 instance: tuple(s for s in samples.up if s.labels.get(INSTANCE_LABEL, "") == instance)
                 for instance in {s.labels.get(INSTANCE_LABEL, "") for s in samples.up}
@@ -207,14 +259,16 @@ class _SlotCounters:
             raise _MissingError(BEFORE_SINCE)
         differences = {key: self._difference(self.classes, key, span) for key in self.classes}
         known = {key: count for key, count in differences.items() if count is not None}
-        counted = {instance for instance, _ in known}
+        requests = {key: count for key, count in known.items() if not self.is_grpc or key[1] == GRPC_TOTAL}
+        harm = GRPC_HARM if self.is_grpc else (ERROR_CLASS,)
+        counted = {instance for instance, _ in requests}
         for instance in self.up:
             if instance not in counted and self._is_up(instance, span, span.end) is False:
                 raise _MissingError(NOT_SCRAPED)
-        if not known:
+        if not requests:
             raise _MissingError(NO_SERIES)
-        errors = sum(count for (_, code_class), count in known.items() if code_class == ERROR_CLASS)
-        return Counts(sum(known.values()), errors, self._buckets(span, counted))
+        errors = sum(count for (_, code_class), count in known.items() if code_class in harm)
+        return Counts(sum(requests.values()), errors, self._buckets(span, counted))
 
     def _buckets(self, span: _Span, counted: set[str]) -> tuple[tuple[float, int], ...]:
         """Return the summed buckets, or () when they are not whole for every pod that counted requests."""
@@ -275,11 +329,14 @@ def _rise(before: float, values: Sequence[float]) -> int:
     return round(total)
 
 
-def _grouped(series: Iterable[Series], cluster: str, label: str) -> dict[tuple[str, str], tuple[Series, ...]]:
-    """Return the cluster's series by (instance, value of `label`)."""
+def _grouped(
+    series: Iterable[Series], cluster: str, class_of: Callable[[Series], str | None]
+) -> dict[tuple[str, str], tuple[Series, ...]]:
+    """Return the cluster's series by (instance, class), without those that have none."""
     groups: dict[tuple[str, str], tuple[Series, ...]] = {}
     for one in series:
-        if one.labels.get(CLUSTER_LABEL) == cluster:
-            key = (one.labels.get(INSTANCE_LABEL, ""), one.labels.get(label, ""))
+        found = class_of(one)
+        if found is not None and one.labels.get(CLUSTER_LABEL) == cluster:
+            key = (one.labels.get(INSTANCE_LABEL, ""), found)
             groups[key] = (*groups.get(key, ()), one)
     return groups

@@ -5,8 +5,10 @@ from visionmodel_operator.api.base import GROUP
 
 FIELD_MANAGER = "visionmodel-operator"
 MANAGED_BY = "visionmodel-operator"
+ROUTE_COMPONENT = "route"
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_NAME = f"{GROUP}/name"
 LABEL_REVISION = f"{GROUP}/revision"
 LABEL_TRACK = f"{GROUP}/track"
@@ -26,6 +28,11 @@ DIGEST_DIGITS = 6
 REVISION_HEADER = "x-visionmodel-revision"
 PARKED_HEADER = "x-visionmodel-parked"
 """Request header by which a rule is matched that is meant to get no request."""
+
+HTTP_ROUTE = "HTTPRoute"
+GRPC_ROUTE = "GRPCRoute"
+ROUTE_KINDS = (HTTP_ROUTE, GRPC_ROUTE)
+"""Kinds of route that the operator owns; never more than one object of each for a VisionModel."""
 
 HTTP_PORT = 8000
 GRPC_PORT = 8001
@@ -92,13 +99,13 @@ def front_service(name: str) -> str:
 
 
 def route(name: str) -> str:
-    """Name of the HTTPRoute."""
+    """Name of the HTTPRoute and of the GRPCRoute."""
     return name
 
 
-def envoy_cluster(namespace: str, route_name: str, slot: int) -> str:
-    """Name under which Envoy Gateway counts one backend slot of an HTTPRoute's first rule."""
-    return f"httproute/{namespace}/{route_name}/rule/0/backend/{slot}"
+def envoy_cluster(namespace: str, route_name: str, slot: int, kind: str = HTTP_ROUTE) -> str:
+    """Name under which Envoy Gateway counts one backend slot of a route's first rule."""
+    return f"{kind.lower()}/{namespace}/{route_name}/rule/0/backend/{slot}"
 
 
 def child_labels(name: str) -> dict[str, str]:
@@ -110,7 +117,7 @@ def object_labels(name: str, component: str, revision: str | None = None) -> dic
     """Labels of every child; never `app.kubernetes.io/instance` of the parent (Argo CD would adopt it)."""
     labels = {
         "app.kubernetes.io/name": "visionmodel",
-        "app.kubernetes.io/component": component,
+        LABEL_COMPONENT: component,
         "app.kubernetes.io/part-of": "visionmodel",
         **child_labels(name),
     }

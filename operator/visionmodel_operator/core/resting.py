@@ -53,7 +53,7 @@ def resting(view: View) -> VisionModelStatus:
 def _unrouted(view: View) -> VisionModelStatus:
     """The pods of stable are up, and no gateway hands them requests (yet)."""
     status, route = view.status, view.snapshot.route
-    why = "the HTTPRoute does not exist" if route is None else route.message or "the split is about to take effect"
+    why = "the route does not exist" if route is None else route.message or "the split is about to take effect"
     if not view.is_reachable and view.waited(view.traffic.changed_at, f"{view.spec.progress_deadline_seconds}s"):
         message = f"The gateway does not accept the route: {why}"
         return memory.evolve(status, Phase.DEGRADED, Reason.ROUTE_REJECTED, message)

@@ -89,7 +89,7 @@ def _announce(view: View, moved: VisionModelStatus) -> tuple[Event, ...]:
         events.append(Event(reason, text, reason is Reason.REJECTED))
     corrected = moved.traffic.corrected_at if moved.traffic else None
     if corrected is not None and (before.traffic is None or corrected != before.traffic.corrected_at):
-        text = f"The HTTPRoute was changed by {view.other_writers} and is put right."
+        text = f"The route was changed by {view.other_writers} and is put right."
         events.append(Event("RouteCorrected", text, True))
     return tuple(events)
 

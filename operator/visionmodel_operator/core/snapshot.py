@@ -14,7 +14,7 @@ from visionmodel_contract.report import Failure, GateResult, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.counters import Tick
-from visionmodel_operator.core.names import WORKLOAD_FILE
+from visionmodel_operator.core.names import ROUTE_KINDS, WORKLOAD_FILE
 
 
 @dataclass(frozen=True)
@@ -127,20 +127,20 @@ class WorkloadState:
 
 @dataclass(frozen=True)
 class RouteState:
-    """The HTTPRoute as the gateway sees it.
+    """The routes, one for each protocol, taken together as their gateways see them.
 
     Attributes:
-        weights_ppm: weight by backend slot, in the units that were written (their sum is 1,000,000).
-        backends: Service name by slot.
-        accepted: Accepted and ResolvedRefs by every parent, observed for the route's current generation.
-        serving: whether requests arrive by it: every parent's newest word, though perhaps about an older generation,
-            is that it took the route over.
-        reason: the parent's reason when it is not accepted.
-        message: the parent's message when it is not accepted.
-        ours: whether it belongs to this VisionModel and its spec is what we would write, to the last field; filled by
-            the reconcile, which knows what we would write.
-        live: the object as the API server has it.
-        foreign_managers: other writers of the spec, from managedFields.
+        weights_ppm: weight by backend slot of the first route, in the units that were written (their sum is 1,000,000).
+        backends: Service name by slot of the first route.
+        accepted: Accepted and ResolvedRefs by every parent of each, observed for the route's current generation.
+        serving: whether requests arrive by one of them: every parent's newest word, though perhaps about an older
+            generation, is that it took the route over.
+        reason: the parent's reason when one is not accepted.
+        message: the parent's message when one is not accepted.
+        ours: whether these are the routes that we would write, each spec to the last field, and belong to this
+            VisionModel; filled by the reconcile, which knows what we would write.
+        live: the objects as the API server has them, by kind.
+        foreign_managers: other writers of the specs, from managedFields.
     """
 
     weights_ppm: tuple[int, ...]
@@ -151,7 +151,7 @@ class RouteState:
     message: str = ""
     ours: bool = True
     foreign_managers: tuple[str, ...] = ()
-    live: Mapping[str, Any] = field(default_factory=dict)
+    live: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class Platform:
         converter_tflite_image: image of Jobs for the export TFLite, with OpenVINO too; the converter's where unset.
         converter_modelopt_image: image of Jobs that quantise by ModelOpt, with OpenVINO; the converter's where unset.
         image_volumes: the cluster mounts OCI images (Kubernetes ≥ 1.35).
-        gateway_api: HTTPRoute is served.
+        route_kinds: kinds of route that the cluster serves.
     """
 
     runtimes: Mapping[str, Runtime]
@@ -214,7 +214,7 @@ class Platform:
     artifact_uri: str | None = None
     artifact_secret: str | None = None
     image_volumes: bool = True
-    gateway_api: bool = True
+    route_kinds: tuple[str, ...] = ROUTE_KINDS
     simulated_accelerators: bool = False
     gateway_profile: str = "envoy-gateway"
     job_cpu_limit: str = "1"

@@ -26,6 +26,7 @@ from visionmodel_operator.core.judge_errors import AUTO_IS_PAIRED
 from visionmodel_operator.core.judgeable import latency_judgeable
 from visionmodel_operator.core.progress import progress_message
 from visionmodel_operator.core.revision import revision_of
+from visionmodel_operator.core.routes import absent_kinds
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.view import View
 from visionmodel_operator.core.waiting import is_plan_edited, newer_in_words, spec_on_trial
@@ -274,8 +275,9 @@ def _workload(view: View) -> _Said:
 def _route(view: View) -> _Said:
     if not view.spec.traffic.gateway_refs:
         return _Said(UNKNOWN, Reason.NOT_APPLICABLE, "No gateway is asked for.")
-    if not view.snapshot.platform.gateway_api:
-        return _Said(FALSE, Reason.GATEWAY_API_MISSING, "The cluster serves no HTTPRoute: install the Gateway API.")
+    if absent := absent_kinds(view.spec.traffic, view.snapshot.platform):
+        message = f"The cluster serves no {' and no '.join(absent)}: install the Gateway API."
+        return _Said(FALSE, Reason.GATEWAY_API_MISSING, message)
     route = view.snapshot.route
     if route is None:
         return _Said(UNKNOWN, Reason.ROUTING, "No route yet.")

@@ -14,7 +14,7 @@ from visionmodel_operator.core.verdict import UPSTREAM_INCIDENT
 from visionmodel_operator.core.view import View
 from visionmodel_operator.core.weights import TRACE, WHOLE
 
-CONTESTED = "keeps changing the HTTPRoute"
+CONTESTED = "keeps changing the route"
 """What the message of a hold says of another writer."""
 
 FRESH_TICKS = 2
@@ -43,7 +43,7 @@ def routing(view: View) -> VisionModelStatus:
     if view.is_split_in_force:
         return _start_observing(view)
     if view.waited(view.traffic.changed_at, view.spec.rollout.route_timeout):
-        reason = view.snapshot.route.message if view.snapshot.route else "the HTTPRoute does not exist"
+        reason = view.snapshot.route.message if view.snapshot.route else "the route does not exist"
         return memory.hold(status, Reason.SPLIT_MISMATCH, f"The gateway has not accepted the split: {reason}", view.now)
     return status
 

@@ -11,6 +11,7 @@ from visionmodel_operator.core import names
 from visionmodel_operator.core.memory import traffic_of
 from visionmodel_operator.core.plan import headers_at, planned_replicas
 from visionmodel_operator.core.requests import Requests, requests_for
+from visionmodel_operator.core.routes import absent_kinds
 from visionmodel_operator.core.snapshot import PodState, Snapshot
 
 ROUTE_SETTLE = timedelta(seconds=1)
@@ -81,8 +82,9 @@ class View:
 
     @property
     def has_gateway(self) -> bool:
-        """Whether a gateway splits the traffic."""
-        return bool(self.spec.traffic.gateway_refs) and self.snapshot.platform.gateway_api
+        """Whether gateways split the traffic."""
+        traffic = self.spec.traffic
+        return bool(traffic.gateway_refs) and not absent_kinds(traffic, self.snapshot.platform)
 
     @cached_property
     def requests(self) -> Requests:

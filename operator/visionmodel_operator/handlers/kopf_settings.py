@@ -6,13 +6,14 @@ from collections.abc import Iterator
 import kopf
 
 from visionmodel_operator.api.base import GROUP
-from visionmodel_operator.core.names import LABEL_MANAGED_BY, MANAGED_BY
+from visionmodel_operator.core.names import GRPC_ROUTE, HTTP_ROUTE, LABEL_MANAGED_BY, MANAGED_BY
 
 SERVER_SECONDS, CLIENT_SECONDS, CONNECT_SECONDS = 300, 330, 10
 FIRST_SERVER_WITH_STREAMED_LISTS = (1, 34)
 CHILD_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 CHILDREN = (("apps", "v1", "deployments"), ("batch", "v1", "jobs"))
-ROUTES = ("gateway.networking.k8s.io", "v1", "httproutes")
+GATEWAY_API = ("gateway.networking.k8s.io", "v1")
+ROUTES = {HTTP_ROUTE: (*GATEWAY_API, "httproutes"), GRPC_ROUTE: (*GATEWAY_API, "grpcroutes")}
 
 
 class EndlessBackoffs:
@@ -37,7 +38,7 @@ def kopf_settings(server_version: tuple[int, int]) -> kopf.OperatorSettings:
     settings.watching.client_timeout = CLIENT_SECONDS
     settings.watching.connect_timeout = CONNECT_SECONDS
     settings.watching.reconnect_backoff = 1.0
-    for group, _, plural in (*CHILDREN, ROUTES):
+    for group, _, plural in (*CHILDREN, *ROUTES.values()):
         settings.watching.label_selectors[group, plural] = CHILD_SELECTOR
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 0.5

@@ -19,7 +19,7 @@ class Cluster:
     """What the API server can do, as far as the watches care."""
 
     version: tuple[int, int]
-    with_routes: bool
+    route_kinds: Sequence[str]
     namespaces: Sequence[str] = ()
 
 
@@ -35,9 +35,9 @@ async def run(
         started: set once the watches are on their way.
         stop: ends the watches.
     """
-    watches = (1 + len(CHILDREN) + int(cluster.with_routes)) * max(1, len(cluster.namespaces))
+    watches = (1 + len(CHILDREN) + len(cluster.route_kinds)) * max(1, len(cluster.namespaces))
     await kopf.operator(
-        registry=registry_for(woken, login_with(connection, watches), with_routes=cluster.with_routes),
+        registry=registry_for(woken, login_with(connection, watches), route_kinds=cluster.route_kinds),
         settings=kopf_settings(cluster.version),
         # Never used, but kopf would derive it from the user's name, which a numeric uid in a container has not.
         identity=IDENTITY,

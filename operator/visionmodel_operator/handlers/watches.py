@@ -1,6 +1,6 @@
 """The registry: event handlers that enqueue a name, a login that shares the adapters' connection, and nothing else."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -23,13 +23,15 @@ class Woken(Protocol):
         """Something happened to a resource of the VisionModel `name`; version None: deleted, or only a child."""
 
 
-def registry_for(woken: Woken, login: Callable[..., Awaitable[kopf.AiohttpSession]], *, with_routes: bool) -> Any:
+def registry_for(
+    woken: Woken, login: Callable[..., Awaitable[kopf.AiohttpSession]], *, route_kinds: Sequence[str]
+) -> Any:
     """Return kopf's registry.
 
     Args:
         woken: called for every event.
         login: returns a session for kopf.
-        with_routes: the Gateway API is served; a watch of an absent resource would only warn.
+        route_kinds: kinds of route that are served; a watch of an absent resource would only warn.
     """
     registry = kopf.OperatorRegistry()
 
@@ -47,7 +49,7 @@ def registry_for(woken: Woken, login: Callable[..., Awaitable[kopf.AiohttpSessio
 
     kopf.on.login(registry=registry, id="login")(login)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id=PLURAL)(on_model)
-    for group, version, plural in (*CHILDREN, *((ROUTES,) if with_routes else ())):
+    for group, version, plural in (*CHILDREN, *(ROUTES[kind] for kind in route_kinds)):
         kopf.on.event(group, version, plural, registry=registry, id=plural)(on_child(plural))
     return registry
 

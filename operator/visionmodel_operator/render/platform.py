@@ -8,7 +8,7 @@ from visionmodel_operator.settings import Settings
 FIRST_SERVER_WITH_IMAGE_VOLUMES: Final = (1, 35)
 
 
-def platform_from(settings: Settings, server_version: tuple[int, int], *, gateway_api: bool) -> Platform:
+def platform_from(settings: Settings, server_version: tuple[int, int], *, route_kinds: tuple[str, ...]) -> Platform:
     """Return what the rollout may rely on: the platform team's decisions, and what this cluster can do."""
     has_image_volumes = settings.image_volumes
     if has_image_volumes is None:
@@ -34,7 +34,7 @@ def platform_from(settings: Settings, server_version: tuple[int, int], *, gatewa
         artifact_uri=settings.artifact_uri,
         artifact_secret=settings.artifact_secret,
         image_volumes=has_image_volumes,
-        gateway_api=gateway_api,
+        route_kinds=route_kinds,
         simulated_accelerators=settings.simulated_accelerators,
         gateway_profile=settings.gateway_profile,
         job_cpu_limit=settings.job_cpu_limit,

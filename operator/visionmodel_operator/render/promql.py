@@ -13,6 +13,7 @@ from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.conditions import Reason
 from visionmodel_operator.api.spec import Metric
 from visionmodel_operator.core import names
+from visionmodel_operator.core.counters import GRPC_HARM, GRPC_METRICS, GRPC_TOTAL, REQUESTS_METRIC
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.errors import UserError
 from visionmodel_operator.render.text import render_text
@@ -30,7 +31,7 @@ class GatewayQueries:
     """Range-vector selectors to be evaluated at the end of the window.
 
     Attributes:
-        requests: request counters by response class and slot.
+        requests: request counters by slot, over HTTP by response class and over gRPC by status.
         buckets: latency buckets by slot, in milliseconds.
         up: whether each proxy that carries the route was scraped.
     """
@@ -54,8 +55,11 @@ def gateway_queries(
     """
     if profile not in PROFILES:
         raise UserError(Reason.INVALID_SPEC, f"gateway profile {profile!r} is unknown; known: {', '.join(PROFILES)}")
-    clusters = names.envoy_cluster(_label(namespace), names.route(_label(name)), 0).removesuffix("0") + "[01]"
+    kinds = (names.envoy_cluster(_label(namespace), names.route(_label(name)), 0, kind) for kind in names.ROUTE_KINDS)
+    clusters = "|".join(kind.removesuffix("0") + "[01]" for kind in kinds)
+    statuses = "|".join((GRPC_TOTAL, *GRPC_HARM))
     values = {
+        "counters": f"{REQUESTS_METRIC}|{GRPC_METRICS}({statuses})",
         "clusters": clusters,
         # a range selector leaves its left end out, and the samples there are needed
         "window": f"{ceil(window_seconds) + 1}s",

@@ -1,13 +1,15 @@
-"""How requests arrive: the front Service of the stable revision, and the HTTPRoute that splits between two slots.
+"""How requests arrive: the front Service of the stable revision, and the routes that split between two slots.
+
+There is one route for each protocol, with the same slots and weights.
 
 Every field that the API server would default is written out, so that a route that differs from what we want in any
 way, be it one field more, was edited by somebody else, or no longer is what the spec asks for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 from visionmodel_operator.api.base import duration_seconds
 from visionmodel_operator.api.spec import GatewayRef, Traffic
@@ -15,12 +17,16 @@ from visionmodel_operator.api.status import HeaderRouteStatus
 from visionmodel_operator.core import names
 from visionmodel_operator.core.actions import EnsureFront, EnsureRoute
 from visionmodel_operator.core.operations import Apply, ApplyWhole, Delete, Manifest, Operation
+from visionmodel_operator.core.routes import KIND_OF, route_kinds
 from visionmodel_operator.core.snapshot import ObjectRef, Snapshot
 from visionmodel_operator.core.weights import WHOLE
 from visionmodel_operator.render.objects import Json, owned_metadata
 from visionmodel_operator.render.serving import service_ports
 
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
+API_VERSION: Final = f"{GATEWAY_GROUP}/v1"
+INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
+"""Of the Open Inference Protocol over gRPC; its calls name the model in the message."""
 
 
 def ensure_front(action: EnsureFront, snapshot: Snapshot) -> tuple[Operation, ...]:
@@ -40,69 +46,86 @@ def ensure_front(action: EnsureFront, snapshot: Snapshot) -> tuple[Operation, ..
 
 
 def ensure_route(action: EnsureRoute, snapshot: Snapshot) -> tuple[Operation, ...]:
-    """Return the route with these slots and weights, or nothing where no gateway was named."""
-    if not action.spec.traffic.gateway_refs:
-        return ()
-    return (
-        ApplyWhole(
-            http_route(snapshot.ref, action.spec.traffic, action.slots, action.weights_ppm, action.header_route)
-        ),
-    )
+    """Return the routes with these slots and weights, and the delete of one whose protocol is no longer asked for."""
+    wanted = routes(snapshot.ref, action.spec.traffic, action.slots, action.weights_ppm, action.header_route)
+    return (*(ApplyWhole(route) for route in wanted), *_deletes(snapshot, {route["kind"] for route in wanted}))
 
 
 def delete_route(snapshot: Snapshot) -> tuple[Operation, ...]:
-    """Return the delete of the route."""
-    return (Delete(f"{GATEWAY_GROUP}/v1", "HTTPRoute", names.route(snapshot.ref.name)),)
+    """Return the delete of every route that there is."""
+    return _deletes(snapshot, frozenset())
 
 
-def desired_route(snapshot: Snapshot) -> Manifest | None:
-    """Return the route that recorded status asks for, to compare with the live one; None where none should be."""
+def _deletes(snapshot: Snapshot, wanted: Collection[str]) -> tuple[Operation, ...]:
+    live = snapshot.route.live if snapshot.route is not None else {}
+    return tuple(Delete(API_VERSION, kind, names.route(snapshot.ref.name)) for kind in live if kind not in wanted)
+
+
+def desired_routes(snapshot: Snapshot) -> tuple[Manifest, ...]:
+    """Return the routes that recorded status asks for, to compare with the live ones; none where none should be."""
     traffic = snapshot.status.traffic
-    if snapshot.spec is None or not snapshot.spec.traffic.gateway_refs or traffic is None or not any(traffic.slots):
-        return None
-    return http_route(snapshot.ref, snapshot.spec.traffic, traffic.slots, traffic.weights_ppm, traffic.header_route)
+    if snapshot.spec is None or traffic is None or not any(traffic.slots):
+        return ()
+    return routes(snapshot.ref, snapshot.spec.traffic, traffic.slots, traffic.weights_ppm, traffic.header_route)
 
 
 def with_route_compared(snapshot: Snapshot) -> Snapshot:
-    """Return the snapshot knowing whether the live route is the one that recorded status asks for."""
-    route, desired = snapshot.route, desired_route(snapshot)
-    if route is None or desired is None:
+    """Return the snapshot knowing whether the live routes are those that recorded status asks for."""
+    route, desired = snapshot.route, desired_routes(snapshot)
+    if route is None or not desired:
         return snapshot
-    owners = route.live["metadata"].get("ownerReferences", [])
-    is_owned = any(owner["uid"] == snapshot.ref.uid for owner in owners)
-    return replace(snapshot, route=replace(route, ours=is_owned and route.live.get("spec") == desired["spec"]))
+    is_owned = all(_is_owned(live, snapshot.ref) for live in route.live.values())
+    is_equal = {kind: live.get("spec") for kind, live in route.live.items()} == {d["kind"]: d["spec"] for d in desired}
+    return replace(snapshot, route=replace(route, ours=is_owned and is_equal))
 
 
-def http_route(
+def _is_owned(live: Mapping[str, Any], ref: ObjectRef) -> bool:
+    return any(owner["uid"] == ref.uid for owner in live["metadata"].get("ownerReferences", []))
+
+
+def routes(
     ref: ObjectRef,
     traffic: Traffic,
     slots: Sequence[str],
     weights_ppm: Sequence[int],
     header_route: HeaderRouteStatus | None = None,
-) -> Manifest:
-    """Return the HTTPRoute.
+) -> tuple[Manifest, ...]:
+    """Return the route of each gateway that is named.
 
     The gateway names its counters by rule index and backend index, so both are part of the contract with the judge:
     the split is the first rule, and the rule for a header stands behind it. It is asked first all the same, because
-    of two rules with one path the one with more headers comes first, wherever it stands.
+    of two rules that match alike the one with more headers comes first, wherever it stands.
     """
-    gateways = traffic.gateway_refs
-    hostnames = list(dict.fromkeys(hostname for gateway in gateways for hostname in gateway.hostnames))
+    by_kind = {KIND_OF[gateway.protocol]: gateway for gateway in traffic.gateway_refs}
+    made = []
+    for kind in route_kinds(traffic):
+        match, limits = _matched(ref, kind, traffic)
+        rules = [{"matches": [match], "backendRefs": backend_refs(ref.name, slots, weights_ppm, kind), **limits}]
+        if header_route is not None:
+            matches = [{**match, "headers": [header]} for header in _headers(header_route)]
+            backend = _backend_ref(ref.name, header_route.revision, 1, kind)
+            rules.append({"matches": matches, "backendRefs": [backend], **limits})
+        made.append(_route(ref, kind, by_kind[kind], rules))
+    return tuple(made)
+
+
+def _matched(ref: ObjectRef, kind: str, traffic: Traffic) -> tuple[Json, Json]:
+    """Return which requests are this model's, and the limits of each; a GRPCRoute has none: the client's hold."""
+    if kind == names.GRPC_ROUTE:
+        return {"method": {"type": "Exact", "service": INFERENCE_SERVICE}}, {}
     path = {"path": {"type": "PathPrefix", "value": f"/v2/models/{ref.name}"}}
-    timeouts = {"request": gateway_duration(traffic.request_timeout)}
-    split = {"matches": [path], "backendRefs": backend_refs(ref.name, slots, weights_ppm), "timeouts": timeouts}
-    rules: list[Json] = [split]
-    if header_route is not None:
-        matches = [{**path, "headers": [header]} for header in _headers(header_route)]
-        backend = _backend_ref(ref.name, header_route.revision, 1)
-        rules.append({"matches": matches, "backendRefs": [backend], "timeouts": timeouts})
-    spec: Json = {"parentRefs": [_parent_ref(ref, gateway) for gateway in gateways], "rules": rules}
-    if hostnames:
-        spec["hostnames"] = hostnames
+    return path, {"timeouts": {"request": gateway_duration(traffic.request_timeout)}}
+
+
+def _route(ref: ObjectRef, kind: str, gateway: GatewayRef, rules: list[Json]) -> Manifest:
+    spec: Json = {"parentRefs": [_parent_ref(ref, gateway)], "rules": rules}
+    if gateway.hostnames:
+        spec["hostnames"] = list(dict.fromkeys(gateway.hostnames))
+    labels = names.object_labels(ref.name, names.ROUTE_COMPONENT)
     return {
-        "apiVersion": f"{GATEWAY_GROUP}/v1",
-        "kind": "HTTPRoute",
-        "metadata": owned_metadata(ref, names.route(ref.name), names.object_labels(ref.name, "route")),
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "metadata": owned_metadata(ref, names.route(ref.name), labels),
         "spec": spec,
     }
 
@@ -116,7 +139,9 @@ def _headers(header_route: HeaderRouteStatus) -> list[Json]:
     ]
 
 
-def backend_refs(name: str, slots: Sequence[str], weights_ppm: Sequence[int]) -> list[Json]:
+def backend_refs(
+    name: str, slots: Sequence[str], weights_ppm: Sequence[int], kind: str = names.HTTP_ROUTE
+) -> list[Json]:
     """Return one backend per slot, in slot order.
 
     An empty last slot is left out. An empty first one cannot be, since the second would move into its place and
@@ -132,16 +157,16 @@ def backend_refs(name: str, slots: Sequence[str], weights_ppm: Sequence[int]) ->
     if any(weights[index] != 0 for index, revision in enumerate(slots) if not revision):
         raise ValueError(f"an empty slot of {list(slots)} has a weight: {list(weights_ppm)}")
     last = max(index for index, revision in enumerate(slots) if revision)
-    return [_backend_ref(name, slots[index] or filled[0], weights[index]) for index in range(last + 1)]
+    return [_backend_ref(name, slots[index] or filled[0], weights[index], kind) for index in range(last + 1)]
 
 
-def _backend_ref(name: str, revision: str, weight: int) -> Json:
+def _backend_ref(name: str, revision: str, weight: int, kind: str) -> Json:
     """Return one backend. Its filter names the revision to clients, and makes the gateway count it by itself."""
     return {
         "group": "",
         "kind": "Service",
         "name": names.revision_service(name, revision),
-        "port": names.HTTP_PORT,
+        "port": names.GRPC_PORT if kind == names.GRPC_ROUTE else names.HTTP_PORT,
         "weight": weight,
         "filters": [
             {

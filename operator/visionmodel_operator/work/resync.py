@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from visionmodel_operator.adapters.inventory import ArtifactRecord, KnownModel
+from visionmodel_operator.core.names import ROUTE_KINDS
 from visionmodel_operator.errors import Error
 from visionmodel_operator.work.health import Health
 from visionmodel_operator.work.queue import WorkQueue
@@ -34,8 +35,8 @@ class Listing(Protocol):
     async def delete_artifact(self, record: ArtifactRecord) -> None:
         """Delete one, if it is still the one that was listed."""
 
-    async def serves_routes(self) -> bool:
-        """Whether the Gateway API is served."""
+    async def route_kinds(self) -> tuple[str, ...]:
+        """Kinds of the Gateway API's routes that are served."""
 
 
 def unkept_artifacts(
@@ -56,7 +57,7 @@ class Resync:
 
     Attributes:
         seconds: time between lists.
-        has_routes: the Gateway API was there when the process started.
+        route_kinds: kinds of the Gateway API's routes that were there when the process started.
         is_leader: whether this process may delete.
     """
 
@@ -66,17 +67,17 @@ class Resync:
     telemetry: Telemetry
     now: Callable[[], datetime]
     seconds: float
-    has_routes: bool
+    route_kinds: tuple[str, ...]
     is_leader: Callable[[], bool]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self) -> None:
-        """Work until the Gateway API appears, which only a restart can watch."""
+        """Work until a kind of route appears, which only a restart can watch."""
         while True:
             try:
                 await self.once()
-                if not self.has_routes and await self.listing.serves_routes():
-                    _log.info("the Gateway API has appeared; restarting to watch it")
+                if len(self.route_kinds) < len(ROUTE_KINDS) and await self.listing.route_kinds() != self.route_kinds:
+                    _log.info("kinds of the Gateway API have appeared; restarting to watch them")
                     return
                 wait = self.seconds
             except Error as error:

@@ -5,7 +5,13 @@ import pytest
 
 from visionmodel_contract.report import Failure, ReportSummary
 from visionmodel_operator.adapters.job_translation import job_states, wait_of
-from visionmodel_operator.adapters.serving_translation import is_settled, pod_states, ready_replicas, route_state
+from visionmodel_operator.adapters.serving_translation import (
+    is_settled,
+    pod_states,
+    ready_replicas,
+    route_state,
+    routes_state,
+)
 from visionmodel_operator.adapters.translation import (
     Observed,
     kept_artifact_keys,
@@ -242,9 +248,12 @@ def test_pod_without_a_node_says_why_in_the_words_of_the_scheduler() -> None:
     assert (pod.waiting, pod.waiting_message) == ("Unschedulable", said)
 
 
-def route(parents: list[dict[str, Any]], references: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def route(
+    parents: list[dict[str, Any]], references: list[dict[str, Any]] | None = None, kind: str = names.HTTP_ROUTE
+) -> dict[str, Any]:
     wanted = references if references is not None else [{"name": "gw", "sectionName": "http"}]
     return {
+        "kind": kind,
         "metadata": {"name": "m", "namespace": "default", "generation": 4},
         "spec": {"parentRefs": wanted, "rules": []},
         "status": {"parents": parents},
@@ -295,6 +304,43 @@ def test_a_route_is_accepted_when_everybody_says_so(live: dict[str, Any], reason
 def test_a_route_behind_an_older_one_gets_no_requests() -> None:
     state = route_state(route([answer(GATEWAY)]), "elsewhere/m")
     assert (state.accepted, state.reason, state.serving) == (False, "Conflict", False)
+
+
+ACCEPTED, REFUSED = [answer(GATEWAY)], [answer(GATEWAY, accepted="False")]
+
+
+@pytest.mark.parametrize(
+    ("http", "grpc", "reason", "serving"),
+    [
+        pytest.param(ACCEPTED, ACCEPTED, "", True, id="both accepted"),
+        pytest.param(ACCEPTED, [], "Pending", True, id="a protocol that was added interrupts nobody"),
+        pytest.param([], ACCEPTED, "Pending", True, id="whichever it is"),
+        pytest.param(ACCEPTED, REFUSED, "NoMatchingParent", True, id="one refused"),
+        pytest.param([], REFUSED, "Pending", False, id="neither"),
+    ],
+)
+def test_routes_of_two_protocols_speak_as_one(http: list[Any], grpc: list[Any], reason: str, serving: bool) -> None:
+    first, second = route(http), route(grpc, kind=names.GRPC_ROUTE)
+    state = routes_state([(first, None), (second, None)])
+    assert state is not None
+    assert (state.accepted, state.reason, state.serving) == (not reason, reason, serving)
+    assert state.live == {names.HTTP_ROUTE: first, names.GRPC_ROUTE: second}
+
+
+def test_without_a_route_nothing_is_said() -> None:
+    assert routes_state([]) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        (names.HTTP_ROUTE, "has this path of the listener: rename one, or give each its hostnames."),
+        (names.GRPC_ROUTE, "has this host of the listener: give each its hostnames, or a listener of its own."),
+    ],
+)
+def test_a_conflict_names_the_remedy(kind: str, remedy: str) -> None:
+    message = route_state(route([answer(GATEWAY)], kind=kind), "elsewhere/m").message
+    assert message == f"The older {kind} elsewhere/m {remedy}"
 
 
 def test_foreign_managers_are_those_who_write_the_spec() -> None:

@@ -133,7 +133,7 @@ class Cluster(World):
             reason=reason,
             message=message,
             foreign_managers=managers,
-            live=route.manifest,
+            live={names.HTTP_ROUTE: route.manifest},
         )
 
     def _evidence(self, request: EvidenceRequest) -> Evidence:

@@ -35,7 +35,7 @@ from visionmodel_operator.core.operations import Apply, Delete
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import KnownArtifact, Platform, Snapshot
 from visionmodel_operator.render import operations
-from visionmodel_operator.render.traffic import http_route
+from visionmodel_operator.render.traffic import routes
 
 State = tuple[str, str]
 """Phase and reason."""
@@ -348,7 +348,7 @@ class World:
         spec: VisionModelSpec,
         header_route: HeaderRouteStatus | None,
     ) -> None:
-        manifest = dict(http_route(builders.REF, spec.traffic, slots, weights_ppm, header_route))
+        (manifest,) = map(dict, routes(builders.REF, spec.traffic, slots, weights_ppm, header_route))
         if self.route is None or self.route.manifest != manifest:
             self.route = Route(slots, weights_ppm, manifest, self.now, header_route=header_route)
 

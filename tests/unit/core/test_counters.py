@@ -121,6 +121,63 @@ def test_counts_of_one_tick(case: str) -> None:
     assert one_tick(*canary) == Tick(START + 15, expected, STABLE_COUNTS, reason)
 
 
+def grpc(what: str, samples: tuple[tuple[float, float], ...], pod: str = POD) -> Series:
+    labels = {"__name__": f"envoy_cluster_grpc_ModelInfer_{what}", "instance": pod}
+    return Series({"envoy_cluster_name": "grpcroute/shop/shapes/rule/0/backend/1", **labels}, samples)
+
+
+def over_grpc(code: str, samples: tuple[tuple[float, float], ...]) -> Series:
+    labels = {"__name__": "envoy_cluster_upstream_rq_xx", "envoy_response_code_class": code, "instance": POD}
+    return Series({"envoy_cluster_name": "grpcroute/shop/shapes/rule/0/backend/1", **labels}, samples)
+
+
+CALLS = grpc("total", at(1000, [5, 6, 8, 15]))
+GRPC_CASES: Mapping[str, tuple[tuple[Series, ...], Counts | None, str]] = {
+    "calls, of which none failed": ((CALLS,), Counts(10, 0), ""),
+    "harm is a status": (
+        (CALLS, *(grpc(status, at(1000, [0, 0, 1, 1])) for status in ("2", "4", "13", "14", "15"))),
+        Counts(10, 5),
+        "",
+    ),
+    "no harm is a client's fault or a full queue": (
+        (CALLS, *(grpc(status, at(1000, [0, 1, 1, 1])) for status in ("0", "3", "5", "8"))),
+        Counts(10, 0),
+        "",
+    ),
+    "HTTP classes say nothing over gRPC": ((CALLS, over_grpc("2", at(1000, [0, 9, 9, 99]))), Counts(10, 0), ""),
+    "a status without the sum is no count": ((grpc("13", at(1000, [0, 1, 1, 1])),), None, "canary NoSeries"),
+    "other calls alone are no request": ((over_grpc("2", at(1000, [0, 9, 9, 99])),), None, "canary NoSeries"),
+    "both protocols add up": (
+        (CALLS, grpc("13", at(1000, [0, 1, 1, 1])), requests(1, "2", at(1000, [5, 6, 8, 9]))),
+        Counts(14, 1),
+        "",
+    ),
+    "what one protocol cannot say, the sum cannot": (
+        (CALLS, requests(1, "2", at(1003, [1]))),
+        None,
+        "canary SeriesGone",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GRPC_CASES)
+def test_counts_over_grpc(case: str) -> None:
+    canary, expected, reason = GRPC_CASES[case]
+    assert one_tick(*canary) == Tick(START + 15, expected, STABLE_COUNTS, reason)
+
+
+def test_latencies_of_both_protocols_add_up_edge_by_edge() -> None:
+    over_http = [series(1, at(1000, [0, 0, 0, n]), le=edge) for edge, n in (("5", 3), ("+Inf", 4))]
+    over_grpc = [
+        Series({**one.labels, "envoy_cluster_name": "grpcroute/shop/shapes/rule/0/backend/1"}, at(1000, [0, 0, 0, n]))
+        for one, n in zip(over_http, (8, 10), strict=True)
+    ]
+    both = (CALLS, requests(1, "2", at(1000, [5, 6, 8, 9])))
+    assert one_tick(*both, buckets=(*over_http, *over_grpc)).canary == Counts(14, 0, ((5.0, 11), (math.inf, 14)))
+    coarser = (over_grpc[1],)
+    assert one_tick(*both, buckets=(*over_http, *coarser)).canary == Counts(14, 0)
+
+
 APPEARANCES: Mapping[str, tuple[tuple[Series, ...], Counts | None, str]] = {
     "target never scraped": ((), None, "canary AppearedUnseen"),
     "target first scraped inside the tick": ((up(at(1004, [1, 1, 1])),), None, "canary AppearedUnseen"),

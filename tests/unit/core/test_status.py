@@ -369,7 +369,7 @@ def test_a_gateway_that_never_accepts_the_first_route_is_told() -> None:
 
 def test_nobody_waits_for_a_gateway_that_the_cluster_does_not_know() -> None:
     cluster = walks.first_not_routed()
-    platform = replace(builders.PLATFORM, gateway_api=False)
+    platform = replace(builders.PLATFORM, route_kinds=())
     snapshot = replace(cluster.snapshot(), platform=platform, route=None)
     decision = decide(snapshot, cluster.now)
     assert (decision.status.phase, decision.status.reason) == walks.SERVING
@@ -399,7 +399,7 @@ def test_a_split_that_cannot_be_written_is_told() -> None:
     while not cluster.is_in("Held"):
         cluster.advance(1)
         cluster.lose_route()
-    assert cluster.recorded.message == "The gateway has not accepted the split: the HTTPRoute does not exist"
+    assert cluster.recorded.message == "The gateway has not accepted the split: the route does not exist"
 
 
 def test_a_pause_tells_who_still_asks_for_it() -> None:
@@ -457,7 +457,7 @@ def test_a_diverted_route_is_put_right() -> None:
     cluster.divert_route()
     cluster.advance(3)
     assert cluster.route.manifest == before
-    assert corrections(cluster) == ["The HTTPRoute was changed by argocd-controller and is put right."]
+    assert corrections(cluster) == ["The route was changed by argocd-controller and is put right."]
 
 
 WHY_PROMOTED = {

@@ -3,6 +3,7 @@ from typing import Any
 import kopf
 import pytest
 
+from visionmodel_operator.core.names import ROUTE_KINDS
 from visionmodel_operator.handlers.watches import registry_for
 
 Woken = tuple[str, str, str, str | None]
@@ -12,13 +13,13 @@ async def no_login(**_: Any) -> kopf.AiohttpSession:
     raise AssertionError("nobody logs in here")
 
 
-def registry_and_calls(*, with_routes: bool = True) -> tuple[Any, list[Woken]]:
+def registry_and_calls(*, route_kinds: tuple[str, ...] = ROUTE_KINDS) -> tuple[Any, list[Woken]]:
     calls: list[Woken] = []
 
     def woken(resource: str, namespace: str, name: str, version: str | None) -> None:
         calls.append((resource, namespace, name, version))
 
-    return registry_for(woken, no_login, with_routes=with_routes), calls
+    return registry_for(woken, no_login, route_kinds=route_kinds), calls
 
 
 def test_no_handler_keeps_state_on_objects() -> None:
@@ -28,14 +29,15 @@ def test_no_handler_keeps_state_on_objects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("with_routes", "expected"),
+    ("route_kinds", "expected"),
     [
-        (True, ["visionmodels", "deployments", "jobs", "httproutes"]),
-        (False, ["visionmodels", "deployments", "jobs"]),
+        (ROUTE_KINDS, ["visionmodels", "deployments", "jobs", "httproutes", "grpcroutes"]),
+        (("HTTPRoute",), ["visionmodels", "deployments", "jobs", "httproutes"]),
+        ((), ["visionmodels", "deployments", "jobs"]),
     ],
 )
-def test_what_is_watched(with_routes: bool, expected: list[str]) -> None:
-    registry, _ = registry_and_calls(with_routes=with_routes)
+def test_what_is_watched(route_kinds: tuple[str, ...], expected: list[str]) -> None:
+    registry, _ = registry_and_calls(route_kinds=route_kinds)
     assert [handler.id for handler in registry._watching.get_all_handlers()] == expected
     assert [handler.id for handler in registry._activities.get_all_handlers()] == ["login"]
 

@@ -37,7 +37,7 @@ from visionmodel_operator.core.actions import (
 )
 from visionmodel_operator.core.build_request import builds_of
 from visionmodel_operator.core.operations import Operation
-from visionmodel_operator.core.snapshot import ObjectRef, Platform, Runtime, Snapshot
+from visionmodel_operator.core.snapshot import ObjectRef, Platform, RouteState, Runtime, Snapshot
 from visionmodel_operator.render import operations
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -240,6 +240,9 @@ def _opened(value: Any) -> Any:
             return value
 
 
+GRPC_SPEC = spec(
+    traffic={"gatewayRefs": [{"name": "vision", "protocol": "GRPC", "hostnames": ["shapes.example"]}]},
+)
 CASES: Mapping[str, tuple[Action, Snapshot]] = {
     "cpu-create": (CreateRevision(REVISION, CPU_SPEC, artifact(), 2), snapshot()),
     "gpu-create": (CreateRevision(REVISION, GPU_SPEC, artifact(), 3), snapshot(spec=GPU_SPEC)),
@@ -291,7 +294,11 @@ CASES: Mapping[str, tuple[Action, Snapshot]] = {
     ),
     "route": (EnsureRoute((REVISION, CANARY), (950_000, 50_000), CPU_SPEC), snapshot()),
     "route-by-header": (EnsureRoute((REVISION, CANARY), (950_000, 50_000), CPU_SPEC, BY_HEADER), snapshot()),
-    "delete-route": (DeleteRoute(), snapshot()),
+    "route-grpc": (EnsureRoute((REVISION, CANARY), (950_000, 50_000), GRPC_SPEC, BY_HEADER), snapshot()),
+    "delete-route": (
+        DeleteRoute(),
+        snapshot(route=RouteState((), (), accepted=True, serving=True, live={"HTTPRoute": {}, "GRPCRoute": {}})),
+    ),
     "front": (EnsureFront(REVISION), snapshot()),
     "budget": (EnsureDisruptionBudget(REVISION), snapshot()),
     "record": (

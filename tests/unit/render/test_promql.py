@@ -6,19 +6,21 @@ import pytest
 
 from unit.render.samples import CANARY, REVISION, snapshot, spec, status
 from visionmodel_operator.api.spec import Metric
-from visionmodel_operator.core.counters import BUCKETS_METRIC, REQUESTS_METRIC
-from visionmodel_operator.core.names import envoy_cluster
+from visionmodel_operator.core.counters import BUCKETS_METRIC, GRPC_METRICS, REQUESTS_METRIC
+from visionmodel_operator.core.names import ROUTE_KINDS, envoy_cluster
 from visionmodel_operator.core.snapshot import ObjectRef, Snapshot
 from visionmodel_operator.errors import UserError
 from visionmodel_operator.render.promql import GatewayQueries, gateway_queries, threshold_query
 
 STARTED = "2026-01-01T00:00:00Z"
-CLUSTERS = 'envoy_cluster_name=~"httproute/vision/shapes/rule/0/backend/[01]"'
+BACKENDS = "vision/shapes/rule/0/backend/[01]"
+CLUSTERS = f'envoy_cluster_name=~"httproute/{BACKENDS}|grpcroute/{BACKENDS}"'
+COUNTERS = "envoy_cluster_upstream_rq_xx|envoy_cluster_grpc_ModelInfer_(total|2|4|13|14|15)"
 
 
 def test_gateway_queries() -> None:
     assert gateway_queries("envoy-gateway", "vision", "shapes", 24.2) == GatewayQueries(
-        requests=f"envoy_cluster_upstream_rq_xx{{{CLUSTERS}}}[26s]",
+        requests=f'{{__name__=~"{COUNTERS}", {CLUSTERS}}}[26s]',
         buckets=f"envoy_cluster_upstream_rq_time_bucket{{{CLUSTERS}}}[26s]",
         up=(f"(up and on (instance, job) last_over_time(envoy_cluster_membership_total{{{CLUSTERS}}}[900s]))[26s:5s]"),
     )
@@ -26,9 +28,10 @@ def test_gateway_queries() -> None:
 
 def test_queries_ask_for_what_the_judge_reads() -> None:
     found = gateway_queries("envoy-gateway", "vision", "shapes", 15)
-    assert found.requests.startswith(REQUESTS_METRIC + "{")
+    assert f'__name__=~"{REQUESTS_METRIC}|{GRPC_METRICS}(' in found.requests
     assert found.buckets.startswith(BUCKETS_METRIC + "{")
-    assert all(envoy_cluster("vision", "shapes", slot)[:-1] + "[01]" in found.requests for slot in (0, 1))
+    clusters = [envoy_cluster("vision", "shapes", slot, kind) for slot in (0, 1) for kind in ROUTE_KINDS]
+    assert all(cluster[:-1] + "[01]" in found.requests for cluster in clusters)
 
 
 @pytest.mark.parametrize(

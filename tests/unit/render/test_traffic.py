@@ -1,20 +1,22 @@
 """The route: fixed slots, exact weights, and nothing that a default could turn into drift."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from unit.render.samples import CANARY, CPU_SPEC, REF, REVISION, snapshot, spec, status
-from visionmodel_operator.core.actions import EnsureFront, EnsureRoute
-from visionmodel_operator.core.operations import Apply, ApplyWhole
+from visionmodel_operator.api.spec import VisionModelSpec
+from visionmodel_operator.core.actions import DeleteRoute, EnsureFront, EnsureRoute
+from visionmodel_operator.core.operations import Apply, ApplyWhole, Delete
 from visionmodel_operator.core.snapshot import RouteState
 from visionmodel_operator.render import operations
 from visionmodel_operator.render.traffic import (
     backend_refs,
-    desired_route,
+    desired_routes,
     gateway_duration,
-    http_route,
+    routes,
     with_route_compared,
 )
 
@@ -88,7 +90,7 @@ def test_gateway_duration(written: str, expected: str) -> None:
 
 def test_optional_parts_of_the_parent() -> None:
     plain = spec(traffic={"gatewayRefs": [{"name": "vision"}], "requestTimeout": "2m"})
-    route = http_route(REF, plain.traffic, (REVISION,), (1_000_000,))
+    (route,) = routes(REF, plain.traffic, (REVISION,), (1_000_000,))
     assert route["spec"]["parentRefs"] == [
         {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "vision", "namespace": "vision"}
     ]
@@ -103,7 +105,7 @@ def recorded(**traffic: Any) -> Any:
 def test_desired_route_is_what_the_action_applies() -> None:
     picture = snapshot(status=recorded())
     (operation,) = operations(EnsureRoute((REVISION, CANARY), (950_000, 50_000), CPU_SPEC), picture)
-    assert operation == ApplyWhole(desired_route(picture) or {})
+    assert [operation] == [ApplyWhole(route) for route in desired_routes(picture)]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_desired_route_is_what_the_action_applies() -> None:
     ],
 )
 def test_no_route_is_desired(picture: Any) -> None:
-    assert desired_route(picture) is None
+    assert desired_routes(picture) == ()
 
 
 def test_without_a_gateway_there_is_no_route() -> None:
@@ -139,25 +141,70 @@ def test_without_a_gateway_there_is_no_route() -> None:
     ],
 )
 def test_edits_are_seen(edit: Any) -> None:
-    live = copy.deepcopy(desired_route(snapshot(status=recorded())))
-    assert live is not None
+    (live,) = copy.deepcopy(desired_routes(snapshot(status=recorded())))
     assert is_ours(live)
     edit(live["spec"])
     assert not is_ours(live)
 
 
 def test_a_route_of_a_namesake_that_is_gone_is_not_ours_yet() -> None:
-    live = copy.deepcopy(desired_route(snapshot(status=recorded())))
-    assert live is not None
+    (live,) = copy.deepcopy(desired_routes(snapshot(status=recorded())))
     del live["metadata"]["ownerReferences"]
     assert not is_ours(live)
 
 
-def is_ours(live: Any) -> bool:
-    route = RouteState((), (), accepted=True, serving=True, live=live)
-    compared = with_route_compared(snapshot(status=recorded(), route=route)).route
+def is_ours(*lives: Any, of: VisionModelSpec = CPU_SPEC) -> bool:
+    route = RouteState((), (), accepted=True, serving=True, live={live["kind"]: live for live in lives})
+    compared = with_route_compared(snapshot(status=recorded(), spec=of, route=route)).route
     assert compared is not None
     return compared.ours
+
+
+BOTH = spec(
+    traffic={
+        "gatewayRefs": [
+            {"name": "vision", "sectionName": "http"},
+            {"name": "vision", "sectionName": "grpc", "protocol": "GRPC", "hostnames": ["shapes.example"]},
+        ]
+    }
+)
+SPLIT = ((REVISION, CANARY), (950_000, 50_000))
+
+
+def test_both_protocols_are_split_alike() -> None:
+    over_http, over_grpc = routes(REF, BOTH.traffic, *SPLIT)
+    assert (over_http["kind"], over_grpc["kind"]) == ("HTTPRoute", "GRPCRoute")
+    assert [parent["sectionName"] for parent in over_grpc["spec"]["parentRefs"]] == ["grpc"]
+    assert ("hostnames" in over_http["spec"], over_grpc["spec"]["hostnames"]) == (False, ["shapes.example"])
+    (rule,) = over_grpc["spec"]["rules"]
+    assert rule["matches"] == [{"method": {"type": "Exact", "service": "inference.GRPCInferenceService"}}]
+    assert "timeouts" not in rule, "a GRPCRoute has none"
+    ports = [{**backend, "port": 8000} for backend in rule["backendRefs"]]
+    assert ports == over_http["spec"]["rules"][0]["backendRefs"]
+    assert {backend["port"] for backend in rule["backendRefs"]} == {8001}
+
+
+def test_a_missing_and_a_superfluous_route_are_seen() -> None:
+    over_http, over_grpc = routes(REF, BOTH.traffic, *SPLIT)
+    assert is_ours(over_http, over_grpc, of=BOTH)
+    assert not is_ours(over_http, of=BOTH)
+    alone = spec(traffic={"gatewayRefs": [{"name": "vision", "sectionName": "http"}]})
+    assert is_ours(over_http, of=alone)
+    assert not is_ours(over_http, over_grpc, of=alone)
+
+
+def test_a_protocol_that_is_no_longer_asked_for_loses_its_route() -> None:
+    over_http, over_grpc = routes(REF, BOTH.traffic, *SPLIT)
+    live = RouteState((), (), accepted=True, serving=True, live={"HTTPRoute": over_http, "GRPCRoute": over_grpc})
+    only_grpc = spec(
+        traffic={"gatewayRefs": [{"name": "vision", "sectionName": "grpc", "protocol": "GRPC"}]},
+    )
+    applied, deleted = operations(EnsureRoute(*SPLIT, only_grpc), snapshot(route=live))
+    assert isinstance(applied, ApplyWhole)
+    assert applied.manifest["kind"] == "GRPCRoute"
+    assert deleted == Delete("gateway.networking.k8s.io/v1", "HTTPRoute", "shapes")
+    deletes = operations(DeleteRoute(), snapshot(route=live))
+    assert deletes == tuple(replace(deleted, kind=kind) for kind in ("HTTPRoute", "GRPCRoute"))
 
 
 def test_front_selects_the_stable_revision() -> None:

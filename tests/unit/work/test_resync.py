@@ -5,6 +5,7 @@ import pytest
 
 from fakes.time import VirtualTime
 from visionmodel_operator.adapters.inventory import ArtifactRecord, KnownModel
+from visionmodel_operator.core.names import ROUTE_KINDS
 from visionmodel_operator.errors import Retry
 from visionmodel_operator.work.health import Health
 from visionmodel_operator.work.queue import WorkQueue
@@ -45,7 +46,7 @@ class Cluster:
     def __init__(self, models: Sequence[KnownModel] = (), artifacts: Sequence[ArtifactRecord] = ()) -> None:
         self.known = tuple(models)
         self.records = tuple(artifacts)
-        self.routes = False
+        self.routes: tuple[str, ...] = ()
         self.fails = False
         self.deleted: list[str] = []
 
@@ -60,7 +61,7 @@ class Cluster:
     async def delete_artifact(self, record: ArtifactRecord) -> None:
         self.deleted.append(record.key)
 
-    async def serves_routes(self) -> bool:
+    async def route_kinds(self) -> tuple[str, ...]:
         return self.routes
 
 
@@ -68,7 +69,7 @@ async def _no_pass(_: Key) -> None:
     raise AssertionError("no worker runs here")
 
 
-def resync_of(cluster: Cluster, *, is_leader: bool = True, has_routes: bool = True) -> Resync:
+def resync_of(cluster: Cluster, *, is_leader: bool = True, route_kinds: tuple[str, ...] = ROUTE_KINDS) -> Resync:
     queue = WorkQueue(_no_pass, workers=1, monotonic=TIME.monotonic, jitter=lambda: 0.0)
     return Resync(
         listing=cluster,
@@ -77,7 +78,7 @@ def resync_of(cluster: Cluster, *, is_leader: bool = True, has_routes: bool = Tr
         telemetry=Telemetry(),
         now=TIME.now,
         seconds=300,
-        has_routes=has_routes,
+        route_kinds=route_kinds,
         is_leader=lambda: is_leader,
         sleep=_stop,
     )
@@ -127,9 +128,16 @@ async def test_it_lists_again(fails: bool, wait: float) -> None:
     assert stopped.value.args == (wait,)
 
 
-async def test_a_gateway_api_that_appears_ends_the_process() -> None:
+@pytest.mark.parametrize("known", [(), ("HTTPRoute",)], ids=["the whole API", "its second kind"])
+async def test_a_kind_of_route_that_appears_ends_the_process(known: tuple[str, ...]) -> None:
     cluster = Cluster()
-    cluster.routes = True
-    await resync_of(cluster, has_routes=False).run()
+    cluster.routes = ROUTE_KINDS
+    await resync_of(cluster, route_kinds=known).run()
+
+
+@pytest.mark.parametrize("known", [ROUTE_KINDS, ("HTTPRoute",), ()], ids=["all", "one", "none"])
+async def test_kinds_of_route_that_stay_as_they_were_end_nothing(known: tuple[str, ...]) -> None:
+    cluster = Cluster()
+    cluster.routes = known
     with pytest.raises(Stopped):
-        await resync_of(cluster, has_routes=True).run()
+        await resync_of(cluster, route_kinds=known).run()
