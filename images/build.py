@@ -120,7 +120,7 @@ def _provide(engine: Engine, image: ImageSource, request: Request) -> str:
             else:
                 log.info("building %s", reference)
                 _build(engine, image, request, reference)
-        if image.is_archived:
+        if not image.is_large:
             archive.touch() if archive.exists() else _keep(engine, reference, archive)
         _prune(engine, folder, image.repository, digest)
     return reference

@@ -15,7 +15,7 @@ class ImageSource:
     Attributes:
         layers: further locks, whose packages the Dockerfile adds in targets of their own; the last names the image.
         extra: optional dependencies of the distribution, with a lock in the place of the plain one.
-        is_archived: whether a build is kept as an archive in the cache too; gigabytes are not.
+        is_large: gigabytes, of which only the image itself is kept: no layers of the build, no archive in the cache.
     """
 
     name: str
@@ -23,7 +23,7 @@ class ImageSource:
     target: str = ""
     layers: tuple[str, ...] = ()
     extra: str = ""
-    is_archived: bool = True
+    is_large: bool = False
 
     @property
     def folder(self) -> Path:
@@ -69,11 +69,11 @@ IMAGES: Mapping[str, ImageSource] = {
         ImageSource("converter-openvino", _CONVERTER, target="openvino", layers=("openvino",)),
         ImageSource("converter-tensorrt", _CONVERTER, target="tensorrt", layers=("tensorrt",)),
         *(
-            ImageSource(f"converter-{tool}", _CONVERTER, target=tool, layers=("openvino", tool), is_archived=False)
+            ImageSource(f"converter-{tool}", _CONVERTER, target=tool, layers=("openvino", tool), is_large=True)
             for tool in ("tflite", "modelopt")
         ),
         *(
-            ImageSource(f"converter-{extra}", _CONVERTER, target="onnx", extra=extra, is_archived=False)
+            ImageSource(f"converter-{extra}", _CONVERTER, target="onnx", extra=extra, is_large=True)
             for extra in ("torch", "tensorflow")
         ),
         ImageSource("triton", _TRITON, target="wheel"),

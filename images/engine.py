@@ -44,8 +44,9 @@ class Engine:
 
     def build(self, image: ImageSource, reference: str, request: Request, wheels: Path | None) -> list[str]:
         """Build an image from the repository's root."""
+        kept = str(not image.is_large).lower()
         own = (
-            ["--isolation", "chroot", "--layers", "--ignorefile", f"{image.dockerfile}.dockerignore"]
+            ["--isolation", "chroot", f"--layers={kept}", "--ignorefile", f"{image.dockerfile}.dockerignore"]
             if self.is_buildah
             else ["--network", "host"]
         )

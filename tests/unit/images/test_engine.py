@@ -12,12 +12,17 @@ OPERATOR = IMAGES["operator"]
 def test_build_with_buildah() -> None:
     command = Engine("buildah").build(IMAGES["triton"], "localhost/t:1", REQUEST, Path("/wheels"))
     assert command == [
-        *("buildah", "build", "--isolation", "chroot", "--layers"),
+        *("buildah", "build", "--isolation", "chroot", "--layers=true"),
         *("--ignorefile", "images/triton/Dockerfile.dockerignore"),
         *("--file", "images/triton/Dockerfile", "--tag", "localhost/t:1", "--target", "wheel"),
         *("--build-context", "wheels=/wheels"),
         *("--build-arg", "BASE=localhost/base:1", "--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=abc", "."),
     ]
+
+
+def test_layers_of_gigabytes_are_not_kept() -> None:
+    command = Engine("buildah").build(IMAGES["converter-modelopt"], "localhost/c:1", REQUEST, None)
+    assert "--layers=false" in command
 
 
 def test_an_extra_has_a_lock_in_the_place_of_the_plain_one() -> None:
