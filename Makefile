@@ -95,7 +95,7 @@ programs: venv ## Install and build what the tests run: Debian packages (root), 
 
 .PHONY: test-unit
 test-unit: venv ## Pure tests and generated files against models
-	@$(BIN)/pytest -q -m "not apiserver and not component and not lifecycle and not e2e and not gpu and not sources and not formats" tests
+	@$(BIN)/pytest -q -m "not apiserver and not component and not lifecycle and not e2e and not gpu and not sources and not formats and not images" tests
 
 .PHONY: test-apiserver
 test-apiserver: venv ## Against a real etcd and kube-apiserver; no root needed
@@ -148,6 +148,10 @@ fault-table: venv ## On request: the faults of test-e2e alone, their table writt
 .PHONY: test-formats
 test-formats: $(patsubst %,$(FORMATS_VENVS)/%/.synced,$(FORMAT_EXTRAS) $(FORMAT_TOOLS)) ## Real torch, TensorFlow, onnx2tf and ModelOpt (13 GB, not in CI)
 	@VISIONMODEL_FORMATS_VENVS=$(FORMATS_VENVS) $(BIN)/pytest -q -s -m formats --timeout 600 tests
+
+.PHONY: test-images
+test-images: venv ## The converter's images with ModelOpt, onnx2tf, torch and TensorFlow, built and used (40 GB, root, not in CI)
+	@$(BIN)/pytest -q -s -m images tests/converter_images
 
 $(FORMATS_VENVS)/%/.synced: requirements/converter-%.txt pyproject.toml | venv
 	@test -x $(@D)/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(@D)

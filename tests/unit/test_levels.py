@@ -7,8 +7,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TESTS = REPOSITORY / "tests"
-# `pytest -q -m <level> [--timeout N] <folders>`, as the Makefile calls it.
-CALL = re.compile(r"pytest -q -m (\w+)(?: --timeout \d+)?((?: tests/\w+)+)$", re.MULTILINE)
+# `pytest -q [-s] -m <level> [--timeout N] <folders>`, as the Makefile calls it.
+CALL = re.compile(r"pytest -q(?: -s)? -m (\w+)(?: --timeout \d+)?((?: tests/\w+)+)$", re.MULTILINE)
 LEVELS = {
     level: [REPOSITORY / folder for folder in folders.split()]
     for level, folders in CALL.findall((REPOSITORY / "Makefile").read_text(encoding="utf-8"))
@@ -16,7 +16,7 @@ LEVELS = {
 
 
 def test_every_level_is_run() -> None:
-    assert sorted(LEVELS) == ["apiserver", "component", "e2e", "gpu", "lifecycle", "sources"]
+    assert sorted(LEVELS) == ["apiserver", "component", "e2e", "gpu", "images", "lifecycle", "sources"]
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -27,7 +27,10 @@ def test_marked_tests_are_in_the_folders_of_their_level(level: str) -> None:
     assert [path for path in marked if not any(folder in path.parents for folder in LEVELS[level])] == []
 
 
-@pytest.mark.parametrize(("folder", "level"), [("component", "component"), ("lifecycle", "lifecycle"), ("e2e", "e2e")])
+@pytest.mark.parametrize(
+    ("folder", "level"),
+    [("component", "component"), ("lifecycle", "lifecycle"), ("e2e", "e2e"), ("converter_images", "images")],
+)
 def test_every_test_of_a_folder_has_its_mark(folder: str, level: str) -> None:
     """The unit level collects all folders and leaves out what is marked."""
     files = [path for path in (TESTS / folder).rglob("test_*.py") if f"mark.{level}" not in path.read_text("utf-8")]

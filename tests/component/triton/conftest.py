@@ -7,7 +7,8 @@ import pytest
 from images.build import build_images
 
 from component.triton.repository import write_model
-from component.triton.server_process import Image, Server, mounted, running, wait_until
+from component.triton.server_process import Server, running, wait_until
+from mounted_image import Image, mounted
 from visionmodel_devcluster.packages import required_program
 
 # The flags that the operator's pods have on this server.

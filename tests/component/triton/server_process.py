@@ -1,11 +1,6 @@
-"""Runs the Triton image's own server without a cluster, the way a restricted pod would run it.
-
-The image's files are mounted read-only in a mount namespace of the process, with a memory /tmp and /dev/shm, the model
-repository read-only at /models, and user 1000. The process is the server itself, so signals reach it.
-"""
+"""Runs the Triton image's own server without a cluster, with its model repository read-only at /models."""
 
 import json
-import os
 import socket
 import subprocess
 import time
@@ -18,33 +13,11 @@ from pathlib import Path
 
 import tritonclient.grpc
 
+from mounted_image import Bind, Image, inside
 from visionmodel_devcluster.direct import open_direct
 
 SERVER = "/opt/tritonserver/bin/tritonserver"
-# $1 root, $2 repository; the rest is the command. Everything below is undone by the end of the mount namespace.
-ENTER = """
-set -eu
-root=$1 repository=$2
-shift 2
-mount --bind "$root" "$root"
-mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-mount --rbind /proc "$root/proc"
-mount --rbind /dev "$root/dev"
-mount -t tmpfs -o mode=1777,size=128m tmpfs "$root/dev/shm"
-mount --bind "$repository" "$root/models"
-mount -o remount,bind,ro "$root/models"
-mount -o remount,bind,ro "$root"
-exec chroot --userspec=1000:1000 "$root" "$@"
-"""
 START_SECONDS = 90
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image that is mounted: its root folder and its environment."""
-
-    root: Path
-    environment: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -94,31 +67,15 @@ class Server:
 
 
 @contextmanager
-def mounted(reference: str) -> Iterator[Image]:
-    """Mount an image of buildah's storage for as long as the context lasts."""
-    description = json.loads(_output("buildah", "inspect", "--type", "image", reference))
-    environment = description["OCIv1"]["config"]["Env"]
-    container = _output("buildah", "from", "--pull-never", reference).strip()
-    try:
-        root = Path(_output("buildah", "mount", container).strip())
-        (root / "models").mkdir(exist_ok=True)
-        yield Image(root, tuple(environment))
-    finally:
-        _output("buildah", "rm", container)
-
-
-@contextmanager
 def running(image: Image, repository: Path, log: Path, *flags: str) -> Iterator[Server]:
     """Start a server; when the context ends it is stopped if it still runs."""
     http, grpc, metrics = free_ports(3)
     ports = (f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}")
     address = ("--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1")
-    command = ("env", "-i", *image.environment, SERVER, "--model-repository=/models", *ports, *address, *flags)
-    enter = ("unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "enter")
+    server = (SERVER, "--model-repository=/models", *ports, *address, *flags)
+    command = inside(image, [Bind(repository, "/models")], *server, network=True)
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*enter, str(image.root), str(repository), *command], stdout=output, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield Server(process, http, grpc, metrics, log)
     finally:
@@ -150,8 +107,3 @@ def free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
-
-
-def _output(*command: str) -> str:
-    environment = {**os.environ, "LC_ALL": "C"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout

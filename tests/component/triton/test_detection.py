@@ -18,11 +18,11 @@ from PIL import Image
 
 from component.triton.conftest import FLAGS
 from component.triton.ensembles import Array, answered, client_batch, post_bytes, write_ensemble
-from component.triton.server_process import Image as ServerImage
 from component.triton.server_process import Server, running, wait_until
 from example_models.build import build
 from example_models.grid import image_from_pixels, overlaps
 from example_models.shapes import CLASS_NAMES, Scene, scene
+from mounted_image import Image as ServerImage
 from unit.render.samples import DETECTOR, REVISION, spec
 from visionmodel_operator.render.triton_config import model_version
 from visionmodel_pipeline.detections import Detections, detect

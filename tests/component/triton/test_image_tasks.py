@@ -17,10 +17,10 @@ from PIL import Image
 from component.colors import COLORS, HEIGHT, STRIDE, WIDTH, color_network, file_of, picture
 from component.triton.conftest import FLAGS
 from component.triton.ensembles import Array, answered, client_batch, post_bytes, write_ensemble
-from component.triton.server_process import Image as ServerImage
 from component.triton.server_process import Server, running, wait_until
 from example_models.build import build
 from example_models.digits import dataset
+from mounted_image import Image as ServerImage
 from unit.render.samples import artifact, spec
 from visionmodel_contract.report import TensorSpec
 from visionmodel_pipeline.answers import answers

@@ -13,8 +13,9 @@ from images.build import build_images
 
 from component.triton.conftest import FLAGS
 from component.triton.repository import write_model
-from component.triton.server_process import Image, Server, mounted, running, wait_until
+from component.triton.server_process import Server, running, wait_until
 from example_models.build import build
+from mounted_image import Image, mounted
 from unit.render.samples import PLATFORM, REVISION, artifact, spec
 from visionmodel_contract.report import TensorSpec
 from visionmodel_operator.render.triton_config import config_pbtxt, model_version

@@ -15,7 +15,8 @@ import tritonclient.http
 
 from component.triton.conftest import FLAGS
 from component.triton.repository import TABLE, write_model
-from component.triton.server_process import Image, Server, running, wait_until
+from component.triton.server_process import Server, running, wait_until
+from mounted_image import Image
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(600)]
 
