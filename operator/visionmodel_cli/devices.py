@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any
 
-from visionmodel_operator.api.spec import Accelerator, VisionModelSpec
+from visionmodel_operator.api.capacity import CapacityStatus
+from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import PlanStep
+from visionmodel_operator.core.device_plan import Demand, capacity_for, obstacle_in_spec
+from visionmodel_operator.core.devices import Free, device_node, free_devices, pods_by_accelerator
 from visionmodel_operator.core.plan import plan_of, planned_replicas, sets_scale
-from visionmodel_operator.render.pods import GPU_PRODUCT_LABEL
-from visionmodel_operator.render.serving import replicas_by_deployment
-
-FINISHED: Final = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,6 @@ class DeviceNeed:
         """Return the devices held at the same time."""
         return self.stable + self.canary
 
-    @property
-    def missing(self) -> int:
-        """Return the devices that are known not to be there."""
-        return 0 if self.free is None else max(0, self.canary - self.free)
-
 
 def full_replicas(spec: VisionModelSpec) -> int:
     """Return the pods of a revision that gets all traffic."""
@@ -52,58 +46,39 @@ def canary_pods(spec: VisionModelSpec, plan: Sequence[PlanStep]) -> tuple[int, .
     return tuple(planned if sets_scale(plan) else accumulate(planned, max))
 
 
-def device_needs(
-    spec: VisionModelSpec, nodes: Iterable[Mapping[str, Any]] | None = None, pods: Iterable[Mapping[str, Any]] = ()
-) -> tuple[DeviceNeed, ...]:
-    """Return the need per accelerator; `nodes` and `pods` are Kubernetes objects, None where no cluster was asked."""
-    known, running = None if nodes is None else tuple(nodes), tuple(pods)
-    kinds = max(1, len(spec.accelerators))
-    share = replicas_by_deployment(full_replicas(spec), kinds)
+def free_by_accelerator(
+    spec: VisionModelSpec, nodes: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]]
+) -> tuple[Free, ...]:
+    """Return what the nodes have free for pods of each accelerator; `nodes` and `pods` are Kubernetes objects."""
+    by_node: dict[str, list[Mapping[str, Any]]] = {}
+    for pod in pods:
+        by_node.setdefault(pod["spec"].get("nodeName") or "", []).append(pod)
+    known = [device_node(node, by_node.get(node["metadata"]["name"], ())) for node in nodes]
+    return tuple(free_devices(accelerator, known) for accelerator in spec.accelerators)
+
+
+def device_needs(spec: VisionModelSpec, free: Sequence[Free] | None = None) -> tuple[DeviceNeed, ...]:
+    """Return the need per accelerator; `free` is None where nobody knows what is free."""
+    if not spec.accelerators:
+        return ()
     largest = max((full_replicas(spec), *canary_pods(spec, plan_of(spec.rollout))))
+    stable, canary = (pods_by_accelerator(pods, len(spec.accelerators)) for pods in (full_replicas(spec), largest))
     return tuple(
         DeviceNeed(
             accelerator.resource_name,
             accelerator.product,
-            pods_each * accelerator.count,
-            canary_each * accelerator.count,
-            None if known is None else _free(accelerator, known, running),
+            stable[index] * accelerator.count,
+            canary[index] * accelerator.count,
+            None if free is None else free[index].devices,
         )
-        for accelerator, pods_each, canary_each in zip(
-            spec.accelerators, share, replicas_by_deployment(largest, kinds), strict=False
-        )
+        for index, accelerator in enumerate(spec.accelerators)
     )
 
 
-def _free(accelerator: Accelerator, nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> int:
-    """Return the devices for whole pods: two free ones on two nodes are none for a pod of two."""
-    used: dict[str, int] = {}
-    for pod in pods:
-        node = pod.get("spec", {}).get("nodeName")
-        if node and pod.get("status", {}).get("phase") not in FINISHED:
-            used[node] = used.get(node, 0) + _asked(pod["spec"], accelerator.resource_name)
-    free = 0
-    for node in nodes:
-        if _fits(accelerator, node):
-            there = int(node.get("status", {}).get("allocatable", {}).get(accelerator.resource_name, 0))
-            left = max(0, there - used.get(node["metadata"]["name"], 0))
-            free += left // accelerator.count * accelerator.count
-    return free
-
-
-def _fits(accelerator: Accelerator, node: Mapping[str, Any]) -> bool:
-    labels = node["metadata"].get("labels") or {}
-    wanted = dict(accelerator.node_selector)
-    if accelerator.product is not None:
-        wanted[GPU_PRODUCT_LABEL] = accelerator.product
-    return not node.get("spec", {}).get("unschedulable") and all(labels.get(key) == wanted[key] for key in wanted)
-
-
-def _asked(spec: Mapping[str, Any], resource: str) -> int:
-    """Return what a pod holds: its containers together, or the largest of those that run before them."""
-
-    def asked(container: Mapping[str, Any]) -> int:
-        resources = container.get("resources") or {}
-        return int((resources.get("limits") or {}).get(resource, (resources.get("requests") or {}).get(resource, 0)))
-
-    before = max((asked(container) for container in spec.get("initContainers") or ()), default=0)
-    return max(before, sum(asked(container) for container in spec.get("containers") or ()))
+def capacity(spec: VisionModelSpec, free: Sequence[Free] | None) -> CapacityStatus | None:
+    """Return what a rollout would do with so many free devices; None where it needs none, or nobody knows."""
+    if not spec.accelerators or free is None:
+        return None
+    full, plan = full_replicas(spec), plan_of(spec.rollout)
+    first = planned_replicas(full, plan[0]) if plan else full
+    return capacity_for(Demand(tuple(spec.accelerators), full, first, plan), free, obstacle_in_spec(spec, full))

@@ -13,13 +13,14 @@ from rich.table import Table
 
 from visionmodel_cli.actions import status_in
 from visionmodel_cli.cluster import DEFAULT_NAMESPACE, ClusterError, connect
-from visionmodel_cli.devices import device_needs
+from visionmodel_cli.devices import capacity, device_needs, free_by_accelerator
 from visionmodel_cli.documents import Document, documents_in
 from visionmodel_cli.failures import Failure
 from visionmodel_cli.measured import DEFAULT_GATEWAY, Gateway, Prometheus, history, measured_traffic
 from visionmodel_cli.rollout_plan import RolloutPlan, document_of, has_error_test, notes_of
 from visionmodel_cli.terminal import Context, Format, Kubeconfig, Namespace, Output, failures_told, print_answer
 from visionmodel_operator.api.v1alpha1 import VisionModelSpec, parse_spec
+from visionmodel_operator.core.devices import Free
 from visionmodel_operator.core.forecast import RUNS, ExpectedTraffic, forecast
 from visionmodel_operator.core.plan import plan_of
 from visionmodel_operator.core.revision import revision_of
@@ -43,6 +44,9 @@ Runs = Annotated[int, typer.Option(min=20, max=100_000, help="Simulated rollouts
 Local = Annotated[
     bool, typer.Option("--offline", help="Ask no cluster which devices are free, and what was stable lately.")
 ]
+FreeGpus = Annotated[
+    int | None, typer.Option("--free-gpus", min=0, help="Free devices of each accelerator, in place of the cluster's.")
+]
 
 
 @app.command()
@@ -54,6 +58,7 @@ def plan(
     gateway: Gateway = DEFAULT_GATEWAY,
     runs: Runs = RUNS,
     offline: Local = False,
+    free_gpus: FreeGpus = None,
     namespace: Namespace = None,
     output: Format = Output.TEXT,
     kubeconfig: Kubeconfig = None,
@@ -65,7 +70,7 @@ def plan(
         spec = _spec_of(document)
         where = document.body["metadata"].get("namespace") or namespace or DEFAULT_NAMESPACE
         traffic, source = _traffic(requests_per_second, error_rate, prometheus, gateway, (where, document.name))
-        nodes, pods, unknown_because = _seen(spec, not offline, kubeconfig, context)
+        free, unknown_because = _free(spec, free_gpus, not offline, kubeconfig, context)
         steps = plan_of(spec.rollout)
         analysis = spec.rollout.analysis
         found = RolloutPlan(
@@ -74,7 +79,8 @@ def plan(
             traffic,
             source,
             forecast(steps, analysis, traffic, random.Random(SEED), runs=runs) if has_error_test(analysis) else None,
-            device_needs(spec, nodes, pods),
+            device_needs(spec, free),
+            capacity(spec, free),
             unknown_because,
             is_in_one_jump=not offline and _was_stable_lately(spec, where, document.name, kubeconfig, context),
         )
@@ -187,17 +193,19 @@ def _traffic(
         raise Failure(f"{error}") from error
 
 
-def _seen(
-    spec: VisionModelSpec, asked: bool, kubeconfig: Path | None, context: str | None
-) -> tuple[Sequence[Mapping[str, Any]] | None, Sequence[Mapping[str, Any]], str]:
-    """Return nodes and pods of the cluster, or None and why it was not asked."""
+def _free(
+    spec: VisionModelSpec, given: int | None, asked: bool, kubeconfig: Path | None, context: str | None
+) -> tuple[tuple[Free, ...] | None, str]:
+    """Return what is free for each accelerator, or None and why that is not known."""
+    if given is not None:
+        return tuple(Free(given // one.count * one.count) for one in spec.accelerators), ""
     if not spec.accelerators or not asked:
-        return None, (), "no cluster was asked"
+        return None, "no cluster was asked"
     try:
         with connect(kubeconfig, context, None) as cluster:
-            return *cluster.nodes_and_pods(), ""
+            return free_by_accelerator(spec, *cluster.nodes_and_pods()), ""
     except ClusterError as error:
-        return None, (), str(error)
+        return None, str(error)
 
 
 def _was_stable_lately(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from visionmodel_cli.devices import DeviceNeed, canary_pods, full_replicas
+from visionmodel_operator.api.capacity import CapacityChoice, CapacityStatus
 from visionmodel_operator.api.spec import Analysis, OnInconclusive, Strategy, VisionModelSpec
 from visionmodel_operator.core.forecast import ExpectedTraffic, Forecast, RatioForecast, StepTimes
 from visionmodel_operator.core.judge_config import ErrorRate, alpha_per_test, config_from_analysis, min_samples
@@ -25,7 +26,8 @@ class RolloutPlan:
     Attributes:
         traffic: what is expected; `traffic_source` says where the numbers are from.
         forecast: what its ErrorRate metrics find; None where it has none that acts.
-        devices: per accelerator; `unknown_because` says why it is not known how many are free.
+        devices: per accelerator.
+        capacity: where they would come from; `unknown_because` says why that is not known.
         is_in_one_jump: the revision was stable lately, so that it has no steps, and nothing else here comes about.
     """
 
@@ -35,6 +37,7 @@ class RolloutPlan:
     traffic_source: str
     forecast: Forecast | None
     devices: tuple[DeviceNeed, ...]
+    capacity: CapacityStatus | None = None
     unknown_because: str = ""
     is_in_one_jump: bool = False
 
@@ -64,6 +67,9 @@ def document_of(plan: RolloutPlan) -> dict[str, Any]:
         "steps": [_step_document(plan, index, step, pods[index]) for index, step in enumerate(steps)],
         "ratios": [_ratio_document(ratio) for ratio in (plan.forecast.ratios if plan.forecast else ())],
         "devices": [_device_document(need) for need in plan.devices],
+        "capacity": None
+        if plan.capacity is None
+        else {"choice": plan.capacity.choice, "message": plan.capacity.message},
         "notes": list(notes_of(plan)),
     }
 
@@ -73,7 +79,7 @@ def notes_of(plan: RolloutPlan) -> tuple[str, ...]:
     return (
         *_jump_notes(plan),
         *_judging_notes(plan),
-        *(note for need in plan.devices for note in _device_notes(need, plan.unknown_because)),
+        *_device_notes(plan),
     )
 
 
@@ -130,22 +136,22 @@ def _undecided_note(number: int, step: StepTimes, plan: RolloutPlan) -> str:
     )
 
 
-def _device_notes(need: DeviceNeed, unknown_because: str) -> Sequence[str]:
-    if need.canary == 0:
-        return []
-    what = need.resource if need.product is None else f"{need.resource} ({need.product})"
-    if need.free is None:
+def _device_notes(plan: RolloutPlan) -> Sequence[str]:
+    chosen = plan.capacity
+    if chosen is None:
         return [
-            f"{what}: {need.canary} more than stable's {need.stable} are needed; how many are free is unknown:"
-            f" {unknown_because}."
+            f"{need.resource if need.product is None else f'{need.resource} ({need.product})'}: {need.canary} more than"
+            f" stable's {need.stable} are needed; how many are free is unknown: {plan.unknown_because}."
+            for need in plan.devices
+            if need.canary
         ]
-    if need.missing:
-        return [
-            f"{what}: {need.missing} of the {need.canary} devices that the canary needs are not free. Its pods stay"
-            " pending then, the rollout is Held(NoCapacity) without any traffic moved, and is turned back after"
-            " progressDeadlineSeconds unless devices become free."
-        ]
-    return []
+    notes = [f"Devices, {chosen.choice}: {chosen.message}"]
+    if chosen.choice is CapacityChoice.WAIT:
+        notes.append(
+            "The rollout is Held(NoCapacity) then, without any traffic moved, and is turned back after"
+            f" {plan.spec.progress_deadline_seconds} s (progressDeadlineSeconds) unless devices become free."
+        )
+    return notes
 
 
 def _step_document(plan: RolloutPlan, index: int, step: StepTimes, pods: int) -> dict[str, Any]:

@@ -117,6 +117,7 @@ class Summary:
     """Everything that the view shows.
 
     Attributes:
+        devices: where the canary's come from and why; None where it needs none or nothing is under way.
         waits_for: the next thing that must happen; None where nothing is under way.
         end: exit code of a watch that ends here, None while it goes on.
     """
@@ -130,6 +131,7 @@ class Summary:
     steps: tuple[Step, ...]
     metrics: tuple[MetricLine, ...]
     revisions: tuple[Revision, ...]
+    devices: str | None
     waits_for: str | None
     end: End | None
 
@@ -166,9 +168,15 @@ def summary_of(model: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] | Non
         steps=_steps(status),
         metrics=_metrics(status.rollout),
         revisions=_revisions(status, pods),
+        devices=_devices(status.rollout),
         waits_for=waits_for(model, status, now),
         end=_end(status, is_stalled=stalled is not None) if is_seen else None,
     )
+
+
+def _devices(rollout: RolloutStatus | None) -> str | None:
+    capacity = None if rollout is None else rollout.capacity
+    return None if capacity is None else f"{capacity.choice}: {capacity.message}"
 
 
 def _is_retried(model: Mapping[str, Any], status: VisionModelStatus) -> bool:

@@ -26,6 +26,8 @@ def status_view(summary: Summary) -> RenderableType:
         parts.append(_metrics(summary.metrics))
     if summary.revisions:
         parts.append(_revisions(summary.revisions))
+    if summary.devices is not None:
+        parts.append(Text.assemble(("Devices    ", "bold"), summary.devices))
     if summary.waits_for is not None:
         parts.append(Text.assemble(("Waits for  ", "bold"), summary.waits_for))
     return Group(*parts)

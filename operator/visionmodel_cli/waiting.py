@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from visionmodel_operator.api.capacity import CapacityChoice
 from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.spec import Analysis
 from visionmodel_operator.api.status import HoldStatus, RolloutStatus, SwapStage, VisionModelStatus
@@ -30,9 +31,7 @@ def waits_for(model: Mapping[str, Any], status: VisionModelStatus, now: datetime
         case Phase.HELD if rollout.hold is not None:
             return _hold(name, rollout, rollout.hold)
         case Phase.PROMOTING:
-            if rollout.swap is None:
-                return f"revision {rollout.revision} at full scale"
-            return "the gateway to accept the new weights"
+            return _promotion(rollout)
         case Phase.ROLLING_BACK:
             return _jump(rollout, status)
         case Phase.DRAINING:
@@ -95,6 +94,14 @@ def _evidence(rollout: RolloutStatus) -> list[str]:
             return [f"evidence: {verdict.message}"]
         case _:
             return []
+
+
+def _promotion(rollout: RolloutStatus) -> str:
+    if rollout.swap is not None:
+        return "the gateway to accept the new weights"
+    if rollout.capacity is not None and rollout.capacity.choice is CapacityChoice.SHRINK_BY_ONE:
+        return f"stable's pods to become revision {rollout.revision}'s, one by one"
+    return f"revision {rollout.revision} at full scale"
 
 
 def _jump(rollout: RolloutStatus, status: VisionModelStatus) -> str:

@@ -21,6 +21,7 @@ import httpx
 
 from visionmodel_contract.kept import KeptArtifacts
 from visionmodel_operator.adapters.connection import Connection, connect
+from visionmodel_operator.adapters.device_counter import DeviceCounter
 from visionmodel_operator.adapters.inventory import Inventory
 from visionmodel_operator.adapters.kube_objects import KubeObjects
 from visionmodel_operator.adapters.lease import LeaseObject
@@ -30,7 +31,7 @@ from visionmodel_operator.adapters.triton import TritonPods
 from visionmodel_operator.api.base import PLURAL
 from visionmodel_operator.errors import Error, Retry
 from visionmodel_operator.handlers import process
-from visionmodel_operator.reconcile import PodActivity, World, reconcile
+from visionmodel_operator.reconcile import PodActivity, UncountedDevices, World, reconcile
 from visionmodel_operator.render.platform import platform_from
 from visionmodel_operator.settings import ListingSettings, Settings, SettingsError, listing_settings_from, settings_from
 from visionmodel_operator.work.health import Health
@@ -143,7 +144,8 @@ async def _world(parts: Parts) -> AsyncIterator[tuple[World, process.Cluster]]:
         # Pods are spoken to directly: no proxy of the environment.
         async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
             triton = TritonPods(client, PodActivity)
-            world = World(MeteredKube(kube, parts.telemetry), metrics, triton, now)
+            devices = DeviceCounter(connection, time.monotonic) if settings.gpu_counting else UncountedDevices()
+            world = World(MeteredKube(kube, parts.telemetry), metrics, triton, now, devices)
             yield world, process.Cluster(version, route_kinds, settings.watch_namespaces)
     finally:
         metrics.close()

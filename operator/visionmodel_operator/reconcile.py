@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -17,8 +17,10 @@ from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.spec import Analysis, MetricType
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.actions import takes_away
+from visionmodel_operator.core.capacity import resources_to_count
 from visionmodel_operator.core.conversion_news import conversion_news
 from visionmodel_operator.core.counters import GatewaySamples, Series, sample_range, ticks_from_samples
+from visionmodel_operator.core.devices import DeviceCount
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
 from visionmodel_operator.core.operations import Event, Operation
 from visionmodel_operator.core.revision import revision_of
@@ -71,6 +73,21 @@ class Triton(Protocol):
         """Return the pod's request counters, None when it does not answer."""
 
 
+class Devices(Protocol):
+    """The devices of the cluster."""
+
+    async def count(self, resources: frozenset[str]) -> DeviceCount:
+        """Return the nodes with any of these resources and what is held of them; never raises: `error` says why not."""
+
+
+class UncountedDevices:
+    """Implements `Devices` where the platform team lets the operator list neither nodes nor all pods."""
+
+    async def count(self, resources: frozenset[str]) -> DeviceCount:
+        """As `Devices.count`."""
+        return DeviceCount(error="the chart's value gpuCounting does not let the operator list nodes and pods")
+
+
 @dataclass(frozen=True)
 class World:
     """Everything outside the process that a pass may touch."""
@@ -79,6 +96,7 @@ class World:
     metrics: Metrics
     triton: Triton
     now: Callable[[], datetime]
+    devices: Devices = field(default_factory=UncountedDevices)
 
 
 @dataclass(frozen=True)
@@ -138,8 +156,10 @@ async def _confess(world: World, seen: Snapshot, bug: Exception) -> None:
 
 
 async def _with_measurements(world: World, snapshot: Snapshot, now: datetime) -> Snapshot:
-    """Fill in what only measuring tells: route drift, the evidence that is due, the pods' own counters."""
+    """Fill in what only measuring tells: route drift, the evidence that is due, free devices, the pods' counters."""
     snapshot = with_route_compared(snapshot)
+    if wanted := resources_to_count(snapshot):
+        snapshot = replace(snapshot, devices=await world.devices.count(wanted))
     request = evidence_due(snapshot, now.timestamp())
     if request is not None:
         snapshot = replace(snapshot, evidence=await _evidence(world, snapshot, request))

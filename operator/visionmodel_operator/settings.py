@@ -45,6 +45,7 @@ class Settings:
         converter_tflite_image: None: the converter's image has onnx2tf too, or nobody may export to TFLite.
         converter_modelopt_image: None: the converter's image has ModelOpt too, or nobody may quantise by it.
         image_volumes: None: by the server's version (1.35 and newer have them).
+        gpu_counting: nodes and the pods of all namespaces may be listed.
         watch_namespaces: empty: all.
         lease_namespace: where the Lease lives; the operator's own.
         identity: name of this process in the Lease and in events.
@@ -76,6 +77,7 @@ class Settings:
     converter_tflite_image: str | None = None
     converter_modelopt_image: str | None = None
     allow_http_sources: bool = False
+    gpu_counting: bool = False
     watch_namespaces: tuple[str, ...] = ()
     leader_election: bool = True
     lease_namespace: str = "default"
@@ -163,6 +165,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         converter_tflite_image=read.optional("CONVERTER_TFLITE_IMAGE"),
         converter_modelopt_image=read.optional("CONVERTER_MODELOPT_IMAGE"),
         allow_http_sources=read.flag("ALLOW_HTTP_SOURCES", default=False),
+        gpu_counting=read.flag("GPU_COUNTING", default=False),
         watch_namespaces=_names(environment.get(PREFIX + "WATCH_NAMESPACES", "")),
         leader_election=read.flag("LEADER_ELECTION", default=True),
         lease_namespace=read.text("LEASE_NAMESPACE", environment.get("POD_NAMESPACE") or "default"),

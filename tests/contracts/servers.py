@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fakes.clock import FakeClock
+from fakes.devices import FakeDevices
 from fakes.kube import FakeKube
 from visionmodel_operator.adapters.connection import MERGE_PATCH, Connection, connect
+from visionmodel_operator.adapters.device_counter import DeviceCounter
 from visionmodel_operator.adapters.kube_objects import KubeObjects
 from visionmodel_operator.adapters.pod_logs import PodLogs
-from visionmodel_operator.adapters.resources import collection_path, object_path, path_of
+from visionmodel_operator.adapters.resources import collection_path, object_path
 from visionmodel_operator.api.base import API_VERSION, KIND
 from visionmodel_operator.api.crd import crd_document
 from visionmodel_operator.core.names import ROUTE_KINDS
 from visionmodel_operator.core.snapshot import ObjectRef, Platform, Runtime
-from visionmodel_operator.reconcile import Kube
+from visionmodel_operator.reconcile import Devices, Kube
 
 PLATFORM = Platform(
     runtimes={"24.10": Runtime("24.10", "registry.example/triton:24.10", "2.51")},
@@ -33,6 +35,7 @@ SPEC: dict[str, Any] = {"model": {"storageUri": "s3://models/m.onnx"}, "task": {
 KINDS = {
     KIND: API_VERSION,
     "ConfigMap": "v1",
+    "Node": "v1",
     "Pod": "v1",
     "Service": "v1",
     "Deployment": "apps/v1",
@@ -47,13 +50,14 @@ class Server(Protocol):
     """A cluster in which nothing moves by itself, and one namespace of it."""
 
     kube: Kube
+    devices: Devices
     namespace: str
 
     async def elsewhere(self) -> "Server":
         """Return another namespace of the same cluster."""
 
     async def add(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object in the namespace, as somebody else; its status too."""
+        """Create an object in the namespace, as somebody else; its status too. A node is of the whole cluster."""
 
     async def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """Read an object."""
@@ -78,6 +82,7 @@ class FakeServer:
         self.namespace = namespace
         self.fake = fake or FakeKube(PLATFORM, FakeClock())
         self.kube: Kube = self.fake
+        self.devices: Devices = FakeDevices(self.fake.store)
 
     async def elsewhere(self) -> Server:
         """As `Server.elsewhere`."""
@@ -109,6 +114,7 @@ class RealServer:
         self.connection = connection
         logs = PodLogs(connection, time.monotonic)
         self.kube: Kube = KubeObjects(connection, logs, PLATFORM, now=lambda: datetime.now(UTC), instance="test")
+        self.devices: Devices = DeviceCounter(connection, time.monotonic)
 
     async def elsewhere(self) -> Server:
         """As `Server.elsewhere`."""
@@ -116,7 +122,7 @@ class RealServer:
 
     async def add(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """As `Server.add`."""
-        path = collection_path(manifest["apiVersion"], manifest["kind"], self.namespace)
+        path = collection_path(manifest["apiVersion"], manifest["kind"], self._scope(manifest["kind"]))
         answer = await self.connection.request("POST", path, body=manifest)
         if "status" in manifest:
             await self.set_status(manifest["kind"], manifest["metadata"]["name"], manifest["status"])
@@ -132,7 +138,7 @@ class RealServer:
         """As `Server.set_status`."""
         body = await self.get(kind, name)
         assert body is not None
-        path = f"{path_of(body, self.namespace)}/status"
+        path = f"{self._path(kind, name)}/status"
         await self.connection.request("PUT", path, body={**body, "status": status})
 
     async def edit(self, kind: str, name: str, patch: Mapping[str, Any]) -> None:
@@ -142,7 +148,10 @@ class RealServer:
         await self.connection.request("PATCH", path, query=query, body=patch, content_type=MERGE_PATCH)
 
     def _path(self, kind: str, name: str) -> str:
-        return object_path(KINDS[kind], kind, self.namespace, name)
+        return object_path(KINDS[kind], kind, self._scope(kind), name)
+
+    def _scope(self, kind: str) -> str | None:
+        return None if kind == "Node" else self.namespace
 
 
 @asynccontextmanager

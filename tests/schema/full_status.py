@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from visionmodel_contract.precision import ExportFormat, Goal, Precision
+from visionmodel_operator.api.capacity import CapacityStatus
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
 from visionmodel_operator.api.spec import HeaderMatch
 from visionmodel_operator.api.status import (
@@ -157,6 +158,7 @@ FULL_STATUS = VisionModelStatus(
         swap=SwapStage.LEAVING,
         drain=DrainStatus(finished=1204.0, flat_since=LATER, started_at=BEGAN),
         hold=HoldStatus(reason="Paused", message="until resumed", since=LATER),
+        capacity=CapacityStatus(choice="ShrinkByOne", message="Needs 2 NVIDIA-L4, 0 free of 4", beside=[0, 1], pods=2),
         ended="HarmDetected",
         ended_message="errors: 12 of 100 against 1 of 1900",
         judge={"errors": {"evidence": [0.4, 0.25], "ticks": 3}},

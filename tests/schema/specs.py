@@ -117,6 +117,7 @@ FULL: Json = {
             {"pause": {"duration": "1m"}},
         ],
         "onNewRevision": "Queue",
+        "whenFull": "ShrinkByOne",
         "paused": True,
         "drain": "10s",
         "drainMax": "1m",

@@ -88,6 +88,7 @@ def assert_same_keys(values: Mapping[str, Any], schema: Mapping[str, Any], path:
         "immage.tag=1",
         "image.digest=latest",
         "imageVolumes=maybe",
+        "gpuCounting=maybe",
         "logLevel=loud",
         "workers=0",
         "resyncInterval=5",
@@ -264,8 +265,30 @@ def test_rights_are_the_least(helm: Path, values: Path) -> None:
     rules = rules_of(rendered(helm, values=values))
     assert rules
     words = {word for rule in rules for part in ("apiGroups", "resources", "verbs") for word in rule[part]}
-    assert not words & {"*", "secrets", "nodes", "escalate", "bind", "impersonate", "serviceaccounts", "pods/exec"}
+    assert not words & {"*", "secrets", "escalate", "bind", "impersonate", "serviceaccounts", "pods/exec"}
     assert all("nonResourceURLs" not in rule for rule in rules)
+    assert ("nodes" in words) == (values is MINIMAL), "GPUs are counted only where all namespaces are served"
+
+
+COUNTING = "vm-visionmodel-operator-gpu-counting"
+COUNTED: dict[str, tuple[Path, tuple[str, ...], str]] = {
+    "auto": (MINIMAL, (), "true"),
+    "auto, namespaced": (FULL, (), "false"),
+    "on": (MINIMAL, ("--set", "gpuCounting=true"), "true"),
+    "on, namespaced": (FULL, ("--set", "gpuCounting=true"), "true"),
+    "off": (MINIMAL, ("--set", "gpuCounting=false"), "false"),
+}
+
+
+@pytest.mark.parametrize(("values", "options", "counts"), COUNTED.values(), ids=COUNTED.keys())
+def test_gpus_are_counted_by_a_right_of_its_own(
+    helm: Path, values: Path, options: tuple[str, ...], counts: str
+) -> None:
+    documents = rendered(helm, *options, values=values)
+    assert {"name": "VISIONMODEL_GPU_COUNTING", "value": counts} in container_of(documents)["env"]
+    wanted = {("", "nodes", "list"), ("", "pods", "list")} if counts == "true" else set()
+    assert granted(documents, COUNTING) == wanted
+    assert (("ClusterRoleBinding", None, COUNTING) in bindings(documents)) == (counts == "true")
 
 
 def granted(documents: Iterable[Document], role_name: str) -> set[tuple[str, str, str]]:
@@ -330,9 +353,10 @@ def bindings(documents: Iterable[Document]) -> list[tuple[str, str | None, str]]
     )
 
 
-def test_cluster_mode_binds_one_cluster_role(helm: Path) -> None:
+def test_cluster_mode_binds_its_cluster_role_and_the_one_to_count_by(helm: Path) -> None:
     assert bindings(rendered(helm)) == [
         ("ClusterRoleBinding", None, "vm-visionmodel-operator"),
+        ("ClusterRoleBinding", None, COUNTING),
         ("RoleBinding", "vm-system", "vm-visionmodel-operator-leader"),
     ]
 
@@ -425,6 +449,7 @@ def test_the_charts_defaults_are_the_operators(helm: Path) -> None:
         runtimes={"26.07": RuntimeSetting("visionmodel-triton:26.07", "2.71.0")},
         default_runtime="26.07",
         artifact_repository="registry.example:5000/visionmodel/artifacts",
+        gpu_counting=True,
         lease_namespace="vm-system",
         lease_name="vm-visionmodel-operator",
         identity="pod-1",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fakes.clock import FakeClock
+from fakes.devices import FakeDevices
 from fakes.kube import FakeKube, Write
 from fakes.metrics import FakeMetrics
 from fakes.triton import FakeTriton
@@ -432,3 +433,58 @@ def test_a_canary_gets_a_trace_before_its_first_weight() -> None:
     stage.kube.before_write = note
     stage.become_canary()
     assert seen == [[999_999, 1], [900_000, 100_000]]
+
+
+def test_free_devices_are_counted_where_a_rollout_begins_or_waits_and_nowhere_else() -> None:
+    stage = Stage()
+    devices = FakeDevices(stage.kube.store)
+    stage.world = replace(stage.world, devices=devices)
+    sections: dict[str, Any] = {"accelerators": [{"product": "NVIDIA-L4"}]}
+    first, second = (builders.spec_document(model, **sections) for model in (1, 2))
+    stage.kube.add_model(NAME, first)
+    stage.run(3)
+    stage.convert(revision_of(builders.parsed(first)))
+    stage.live_through(5)
+    assert devices.asked == [], "the first revision is chosen nothing for"
+    stage.kube.edit_model(NAME, {"model": second["model"]})
+    stage.run(3)
+    stage.convert(revision_of(builders.parsed(second)))
+    stage.run(2)
+    assert devices.asked == [], "not before its pods are due"
+    stage.run(6)
+    assert set(devices.asked) == {frozenset({"nvidia.com/gpu"})}
+    status = stage.kube.status(NAME)
+    assert (status["phase"], status["reason"]) == ("Held", "NoCapacity")
+    assert status["message"].startswith("Needs 1 NVIDIA-L4, 0 free of 0.")
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "gpus", "namespace": NAMESPACE, "labels": {"nvidia.com/gpu.product": "NVIDIA-L4"}},
+        "status": {"allocatable": {"nvidia.com/gpu": "2"}, "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    stage.kube.store.create(node)
+    stage.run(3)
+    asked = len(devices.asked)
+    stage.live_through(8)
+    assert len(devices.asked) == asked, "once it is chosen, nothing is counted any more"
+    status = stage.kube.status(NAME)
+    assert status["rollout"]["capacity"]["choice"] == "Surge"
+    assert status["phase"] == "Progressing"
+
+
+def test_where_nothing_may_be_counted_a_rollout_goes_on_and_says_so() -> None:
+    stage = Stage()
+    sections: dict[str, Any] = {"accelerators": [{"product": "NVIDIA-L4"}]}
+    first, second = (builders.spec_document(model, **sections) for model in (1, 2))
+    stage.kube.add_model(NAME, first)
+    stage.run(3)
+    stage.convert(revision_of(builders.parsed(first)))
+    stage.live_through(5)
+    stage.kube.edit_model(NAME, {"model": second["model"]})
+    stage.run(3)
+    stage.convert(revision_of(builders.parsed(second)))
+    stage.live_through(5)
+    capacity = stage.kube.status(NAME)["rollout"]["capacity"]
+    assert capacity["choice"] == "Uncounted"
+    assert "gpuCounting" in capacity["message"]
+    assert stage.kube.status(NAME)["phase"] == "Progressing"

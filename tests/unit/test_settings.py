@@ -98,6 +98,7 @@ def test_a_variable_sets_its_field(name: str, value: str, field: str, expected: 
         ("DEFAULT_RUNTIME", "25.01"),
         ("IMAGE_VOLUMES", "maybe"),
         ("ALLOW_HTTP_SOURCES", "1"),
+        ("GPU_COUNTING", "auto"),
         ("RESYNC_SECONDS", "0"),
         ("RESYNC_SECONDS", "nan"),
         ("WORKERS", "0"),

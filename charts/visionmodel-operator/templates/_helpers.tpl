@@ -76,6 +76,11 @@ prometheus.io/path: /metrics
 {{- end -}}
 {{- end -}}
 
+{{/* Whether the operator may list nodes and all pods, true or false. */}}
+{{- define "visionmodel.gpuCounting" -}}
+{{- if eq (toString .Values.gpuCounting) "auto" }}{{ empty .Values.watchNamespaces }}{{ else }}{{ .Values.gpuCounting }}{{ end }}
+{{- end -}}
+
 {{/* What the operator may do where VisionModels live: one list for Roles and ClusterRole. No Secrets, no wildcards. */}}
 {{- define "visionmodel.rules" -}}
 - apiGroups: [visionmodel.dev]

@@ -11,6 +11,7 @@ GATEWAY_API_VERSION = "gateway.networking.k8s.io/v1"
 PLURALS: Mapping[tuple[str, str], str] = {
     (API_VERSION, KIND): PLURAL,
     ("v1", "ConfigMap"): "configmaps",
+    ("v1", "Node"): "nodes",
     ("v1", "Pod"): "pods",
     ("v1", "Service"): "services",
     ("apps/v1", "Deployment"): "deployments",
@@ -34,8 +35,8 @@ def collection_path(api_version: str, kind: str, namespace: str | None) -> str:
     return f"{group_path(api_version)}{scope}/{PLURALS[api_version, kind]}"
 
 
-def object_path(api_version: str, kind: str, namespace: str, name: str) -> str:
-    """Path of one object."""
+def object_path(api_version: str, kind: str, namespace: str | None, name: str) -> str:
+    """Path of one object; without a namespace, of one of the whole cluster."""
     return f"{collection_path(api_version, kind, namespace)}/{name}"
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from visionmodel_operator.api.base import BY_NAME, ApiModel, Duration, distinct_names, duration_seconds, rule
 from visionmodel_operator.api.blue_green import BlueGreen
+from visionmodel_operator.api.capacity import WhenFull
 from visionmodel_operator.api.steps import Pause, Step
 
 
@@ -306,6 +307,11 @@ class Rollout(ApiModel):
         default=OnNewRevision.RESTART,
         description="When the spec names another revision during a rollout. Restart: it replaces the one on trial."
         " Queue: the newest one waits until the rollout is over. Reject: it is refused, then begun by retry only.",
+    )
+    when_full: WhenFull = Field(
+        default=WhenFull.WAIT,
+        description="Without free devices for the canary beside stable. Wait: hold until there are. ShrinkByOne: stable"
+        " gives one pod at a time, so that no more than one pod is missing until the canary is promoted.",
     )
     paused: bool = Field(default=False, description="true: hold the rollout where it is; harm still aborts.")
     drain: Duration = Field(default="30s", description="How long a leaving revision must be idle before it stops.")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from visionmodel_contract.precision import Backend
 from visionmodel_operator.api.base import BY_NAME, ApiModel, Duration, Quantity, distinct_names, rule
 from visionmodel_operator.api.blue_green import BlueGreen
+from visionmodel_operator.api.capacity import WhenFull
 from visionmodel_operator.api.conversion import (
     SOURCE_SCHEMES,
     URI_PATTERN,
@@ -113,6 +114,7 @@ __all__ = [
     "Uri",
     "VisionModelSpec",
     "WantedPrecision",
+    "WhenFull",
 ]
 
 LabelMap = Annotated[dict[str, Annotated[str, Field(max_length=253)]], Field(max_length=32)]

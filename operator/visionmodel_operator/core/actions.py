@@ -76,10 +76,14 @@ class CreateRevision:
 
 @dataclass(frozen=True)
 class ScaleRevision:
-    """Re-apply what is stored of a revision with this many pods in all."""
+    """Re-apply what is stored of a revision with this many pods in all.
+
+    They are `pods` by Deployment where there are any, else an even split.
+    """
 
     revision: str
     replicas: int
+    pods: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

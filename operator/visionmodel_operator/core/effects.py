@@ -25,6 +25,7 @@ from visionmodel_operator.core.actions import (
     StartBuild,
     StartConversion,
 )
+from visionmodel_operator.core.capacity import awaits_choice, is_shrinking, promoted_pods, stable_pods
 from visionmodel_operator.core.conversion_jobs import job_names
 from visionmodel_operator.core.conversion_request import conversion_request
 from visionmodel_operator.core.conversion_state import Building, Conversion, Missing, Moved, Outdated, Ready, Reported
@@ -113,7 +114,7 @@ def serving_revisions(view: View) -> dict[str, int]:
     status = view.status
     wanted: dict[str, int] = {}
     if view.stable is not None:
-        wanted[view.stable] = 0 if status.phase is Phase.SUSPENDED else view.full_replicas
+        wanted[view.stable] = 0 if status.phase is Phase.SUSPENDED else sum(stable_pods(view))
     if status.rollout is None:
         return wanted
     rollout = status.rollout
@@ -141,6 +142,10 @@ def _candidate_replicas(view: View) -> int | None:
             return None
         case Phase.HELD if rollout.hold is not None and rollout.hold.reason == Reason.AWAITING_APPLY:
             return None
+        case Phase.PROVISIONING if awaits_choice(view):
+            return None
+        case Phase.PROMOTING if is_shrinking(view):
+            return max(promoted_pods(view), _as_it_is(view, rollout.revision))
         case Phase.PROMOTING | Phase.ROLLING_BACK:
             return view.full_replicas
         case Phase.ABORTING:
@@ -156,7 +161,8 @@ def _capacity(view: View) -> tuple[Action, ...]:
     for revision, replicas in serving_revisions(view).items():
         workload = view.snapshot.workloads.get(revision)
         if workload is not None and workload.stored:
-            actions.append(ScaleRevision(revision, replicas))
+            is_uneven = revision == view.stable and is_shrinking(view)
+            actions.append(ScaleRevision(revision, replicas, stable_pods(view) if is_uneven else ()))
         else:
             actions.extend(_create(view, revision, replicas))
         actions.append(EnsureDisruptionBudget(revision))

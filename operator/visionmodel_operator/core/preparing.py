@@ -6,6 +6,7 @@ from collections.abc import Set
 from visionmodel_operator.api.conditions import Outcome, Phase, Reason
 from visionmodel_operator.api.status import ConversionStatus, VisionModelStatus
 from visionmodel_operator.core import memory
+from visionmodel_operator.core.capacity import awaits_choice, choose, choose_again, is_room_being_made
 from visionmodel_operator.core.conversion_jobs import current_job
 from visionmodel_operator.core.conversion_report import noted, prepared_again_in_words, reported
 from visionmodel_operator.core.conversion_state import Building, Failed, Moved, Ready, Reported
@@ -87,6 +88,8 @@ def provisioning(view: View) -> VisionModelStatus:
             return _convert_again(view)
     elif view.ready(rollout.revision) >= view.step_replicas:
         return _provisioned(view)
+    if awaits_choice(view):
+        return choose(view)
     if view.is_past_deadline() and status.phase is Phase.PROVISIONING:
         message = not_ready(view)
         if view.stable is None:
@@ -101,17 +104,21 @@ def without_capacity(view: View) -> VisionModelStatus:
     status, hold = view.status, view.rollout.hold
     assert hold is not None
     if view.is_past_deadline():
-        return memory.turn_back(status, Reason.PROGRESS_DEADLINE, not_ready(view), view.now)
+        return memory.turn_back(status, Reason.PROGRESS_DEADLINE, not_ready(view, hold.message), view.now)
+    chosen = choose_again(view)
+    if chosen is not None:
+        return chosen
     lack = missing_capacity(view)
     if lack is None or view.ready(view.rollout.revision) >= view.step_replicas:
         return memory.go_on_waiting(status, "Waiting for its pods.")
     return status if lack == hold.message else memory.hold(status, Reason.NO_CAPACITY, lack, view.now)
 
 
-def not_ready(view: View) -> str:
-    """Return how long the pods were waited for, and what each waits for."""
-    waiting = sorted({pod.waiting_message or pod.waiting for pod in view.pods(view.rollout.revision) if pod.waiting})
-    return f"Not ready within {view.spec.progress_deadline_seconds} s. {'; '.join(waiting)}".strip()
+def not_ready(view: View, held: str = "") -> str:
+    """Return how long the pods were waited for, what they were held for, and what each waits for."""
+    waiting = {pod.waiting_message or pod.waiting for pod in view.pods(view.rollout.revision) if pod.waiting}
+    said = "; ".join(text for text in sorted(waiting) if text not in held)
+    return " ".join(f"Not ready within {view.spec.progress_deadline_seconds} s. {held} {said}".split())
 
 
 def missing_capacity(view: View) -> str | None:
@@ -119,7 +126,7 @@ def missing_capacity(view: View) -> str | None:
     pods = [pod for pod in view.pods(view.rollout.revision) if not pod.terminating]
     resources = {accelerator.resource_name for accelerator in view.spec.accelerators}
     lacking = [pod for pod in pods if pod.waiting == UNSCHEDULABLE and _names_one(resources, pod.waiting_message)]
-    if not lacking:
+    if not lacking or is_room_being_made(view):
         return None
     said = min(pod.waiting_message for pod in lacking)
     return f"{len(lacking)} of {len(pods)} canary pods find no free {' or '.join(sorted(resources))}: {said}"

@@ -14,6 +14,7 @@ from visionmodel_contract.report import Failure, GateResult, ReportSummary
 from visionmodel_operator.api.spec import VisionModelSpec
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.counters import Tick
+from visionmodel_operator.core.devices import DeviceCount
 from visionmodel_operator.core.names import ROUTE_KINDS, WORKLOAD_FILE
 
 
@@ -247,4 +248,5 @@ class Snapshot:
     pods: Mapping[str, tuple[PodState, ...]] = field(default_factory=dict)
     route: RouteState | None = None
     evidence: Evidence | None = None
+    devices: DeviceCount | None = None  # counted in the passes that choose by it
     deleting: bool = False

@@ -18,6 +18,7 @@ from visionmodel_operator.api.status import (
     VisionModelStatus,
 )
 from visionmodel_operator.core import memory, names
+from visionmodel_operator.core.capacity import shrunk_in_words, stable_pods
 from visionmodel_operator.core.conversion_jobs import current_job
 from visionmodel_operator.core.conversion_report import goals_in_words
 from visionmodel_operator.core.conversions import STARTING
@@ -266,10 +267,9 @@ def _parity(view: View) -> _Said:
 def _workload(view: View) -> _Said:
     if view.stable is None:
         return _Said(FALSE, Reason.WAITING_FOR_PODS, "No revision serves yet.")
-    ready, full = view.ready(view.stable), view.full_replicas
-    if ready < full:
-        return _Said(FALSE, Reason.WAITING_FOR_PODS, f"{ready} of {full} pods of {view.stable} are ready.")
-    return _Said(TRUE, Reason.AVAILABLE, f"{ready} of {full} pods of {view.stable} are ready.")
+    ready, wanted = view.ready(view.stable), sum(stable_pods(view))
+    message = f"{ready} of {wanted} pods of {view.stable} are ready{shrunk_in_words(view)}."
+    return _Said(FALSE, Reason.WAITING_FOR_PODS, message) if ready < wanted else _Said(TRUE, Reason.AVAILABLE, message)
 
 
 def _route(view: View) -> _Said:

@@ -5,7 +5,9 @@ from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.spec import OnInconclusive, OnMissingMetrics
 from visionmodel_operator.api.status import SwapStage, VisionModelStatus
 from visionmodel_operator.core import memory
+from visionmodel_operator.core.capacity import promoted_pods
 from visionmodel_operator.core.counters import JUDGE_LAG
+from visionmodel_operator.core.exchange import next_turn
 from visionmodel_operator.core.header_route import next_header_route
 from visionmodel_operator.core.judge import Inconclusive, NoData, Pass, Verdict, start_step
 from visionmodel_operator.core.judge_state import state_to_dict
@@ -247,10 +249,11 @@ def promoting(view: View) -> VisionModelStatus:
     """Full scale first, then the weight in two writes, then the pointer moves; no pod is restarted."""
     if view.rollout.swap is not None:
         return swapping(view)
-    if view.ready(view.rollout.revision) >= view.full_replicas:
-        return take_traffic(view)
+    if view.ready(view.rollout.revision) >= promoted_pods(view):
+        turn = next_turn(view)
+        return take_traffic(view) if turn is None else turn
     if view.is_past_deadline():
-        message = f"Fewer than {view.full_replicas} pods were ready in time."
+        message = f"Fewer than {promoted_pods(view)} pods were ready in time."
         return memory.turn_back(view.status, Reason.PROGRESS_DEADLINE, message, view.now)
     return view.status
 

@@ -10,6 +10,7 @@ from visionmodel_contract.report import ArtifactInfo
 from visionmodel_operator.api.base import GROUP
 from visionmodel_operator.api.spec import Accelerator, TaskType, VisionModelSpec
 from visionmodel_operator.core import names
+from visionmodel_operator.core.devices import ALWAYS_TOLERATED, node_labels
 from visionmodel_operator.core.quantity import canonical_map
 from visionmodel_operator.core.snapshot import Platform
 from visionmodel_operator.render.artifact_files import artifact_mount, artifact_source
@@ -36,8 +37,6 @@ PRE_STOP_SECONDS: Final = 5
 STARTUP_SECONDS: Final = 600
 """Longest start; the rollout's own progress deadline usually ends it earlier."""
 
-GPU_PRODUCT_LABEL: Final = "nvidia.com/gpu.product"
-GPU_TOLERATION: Final = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 NO_FILES_VOLUME: Final = "no-files"
 """Version directories of models without files: the ensemble and its steps."""
 NETWORK_SHM: Final = "128Mi"
@@ -201,12 +200,8 @@ def _placement(name: str, revision: str, spec: VisionModelSpec, accelerator: Acc
 
 def device_placement(accelerator: Accelerator) -> Json:
     """Return what brings a pod to a node with this device."""
-    product = {} if accelerator.product is None else {GPU_PRODUCT_LABEL: accelerator.product}
-    tolerations = [without_empty(toleration.to_wire()) for toleration in accelerator.tolerations]
-    return {
-        **without_empty({"nodeSelector": {**accelerator.node_selector, **product}}),
-        "tolerations": [dict(GPU_TOLERATION), *tolerations],
-    }
+    tolerations = [without_empty(one.to_wire()) for one in (ALWAYS_TOLERATED, *accelerator.tolerations)]
+    return {**without_empty({"nodeSelector": node_labels(accelerator)}), "tolerations": tolerations}
 
 
 def _volumes(name: str, revision: str, spec: VisionModelSpec) -> list[Json]:

@@ -18,6 +18,7 @@ from visionmodel_operator.core.actions import (
     EnsureDisruptionBudget,
     ScaleRevision,
 )
+from visionmodel_operator.core.devices import pods_by_accelerator
 from visionmodel_operator.core.operations import Apply, Create, Delete, Manifest, Operation
 from visionmodel_operator.core.revision import revision_sections
 from visionmodel_operator.core.snapshot import Snapshot
@@ -43,7 +44,8 @@ def create_revision(action: CreateRevision, snapshot: Snapshot) -> tuple[Operati
         names.SPEC_FILE: json.dumps(revision_sections(action.spec), indent=2, sort_keys=True),
     }
     memory = _memory(action.revision, data, snapshot)
-    return (Create(memory), *_scaled(workload, action.revision, action.replicas, snapshot))
+    pods = pods_by_accelerator(action.replicas, max(1, len(action.spec.accelerators)))
+    return (Create(memory), *_scaled(workload, action.revision, pods, snapshot))
 
 
 def scale_revision(action: ScaleRevision, snapshot: Snapshot) -> tuple[Operation, ...]:
@@ -56,7 +58,9 @@ def scale_revision(action: ScaleRevision, snapshot: Snapshot) -> tuple[Operation
     if workload is None or not workload.stored:
         raise Retry(f"revision {action.revision} has no stored workload yet")
     memory = _memory(action.revision, workload.config, snapshot)
-    return (Apply(memory), *_scaled(workload.stored, action.revision, action.replicas, snapshot))
+    deployments = sum(manifest["kind"] == "Deployment" for manifest in workload.stored)
+    pods = action.pods or pods_by_accelerator(action.replicas, max(1, deployments))
+    return (Apply(memory), *_scaled(workload.stored, action.revision, pods, snapshot))
 
 
 def delete_revision(action: DeleteRevision, snapshot: Snapshot) -> tuple[Operation, ...]:
@@ -105,17 +109,11 @@ def _memory(revision: str, data: Mapping[str, str], snapshot: Snapshot) -> Manif
     }
 
 
-def replicas_by_deployment(replicas: int, deployments: int) -> tuple[int, ...]:
-    """Return an even split of replicas, the remainder to the first Deployments."""
-    each, rest = divmod(replicas, deployments)
-    return tuple(each + (1 if index < rest else 0) for index in range(deployments))
-
-
 def _scaled(
-    workload: Sequence[Mapping[str, Any]], revision: str, replicas: int, snapshot: Snapshot
+    workload: Sequence[Mapping[str, Any]], revision: str, pods: Sequence[int], snapshot: Snapshot
 ) -> Iterator[Operation]:
     deployments = [manifest["metadata"]["name"] for manifest in workload if manifest["kind"] == "Deployment"]
-    share = dict(zip(deployments, replicas_by_deployment(replicas, max(1, len(deployments))), strict=False))
+    share = dict(zip(deployments, pods, strict=False))
     track = _track(revision, snapshot)
     for manifest in workload:
         labels = {**manifest["metadata"]["labels"], names.LABEL_TRACK: track}
@@ -137,7 +135,7 @@ def _track(revision: str, snapshot: Snapshot) -> str:
 def revision_workload(action: CreateRevision, snapshot: Snapshot) -> list[Manifest]:
     """Return the Service and the Deployments of a revision, as they are stored."""
     accelerators: list[Accelerator | None] = [*action.spec.accelerators] or [None]
-    share = replicas_by_deployment(action.replicas, len(accelerators))
+    share = pods_by_accelerator(action.replicas, len(accelerators))
     deployments = [
         _deployment(action, snapshot, index, accelerator, share[index])
         for index, accelerator in enumerate(accelerators)

@@ -1,75 +1,94 @@
-"""How many devices a rollout needs at its largest, and how many a cluster could give to its pods."""
+"""How many devices a rollout needs at its largest, how many a cluster has for it, and what it does with those."""
 
 from typing import Any
 
 import pytest
 
 from unit.core import builders
-from visionmodel_cli.devices import DeviceNeed, canary_pods, device_needs
+from visionmodel_cli.devices import DeviceNeed, canary_pods, capacity, device_needs, free_by_accelerator
 from visionmodel_operator.api.spec import Pause, Step
+from visionmodel_operator.core.devices import Free
 from visionmodel_operator.core.plan import plan_from_steps
 
 GPU = "nvidia.com/gpu"
-L4 = {"nvidia.com/gpu.product": "NVIDIA-L4"}
 
 
-def node(name: str, devices: int | None, labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
-    allocatable = {"cpu": "8"} | ({} if devices is None else {GPU: str(devices)})
-    return {
-        "metadata": {"name": name, "labels": L4 if labels is None else labels},
-        "spec": spec,
-        "status": {"allocatable": allocatable},
-    }
-
-
-def pod(
-    node_name: str | None, *containers: int, before: tuple[int, ...] = (), phase: str = "Running"
-) -> dict[str, Any]:
-    def container(devices: int) -> dict[str, Any]:
-        return {"resources": {"limits": {GPU: str(devices)}}} if devices else {}
-
-    spec: dict[str, Any] = {"containers": [container(devices) for devices in containers]}
-    if before:
-        spec["initContainers"] = [container(devices) for devices in before]
-    return {"spec": spec | ({"nodeName": node_name} if node_name else {}), "status": {"phase": phase}}
-
-
-def spec(count: int = 1, replicas: int = 3, **accelerator: Any) -> Any:
+def spec(count: int = 1, replicas: int = 3, *, shrink: bool = False, **accelerator: Any) -> Any:
     accelerators = [{"count": count, "product": "NVIDIA-L4", **accelerator}]
-    return builders.spec(1, serving={"replicas": replicas}, accelerators=accelerators)
+    wish = {"whenFull": "ShrinkByOne"} if shrink else {}
+    rollout: dict[str, Any] = {"steps": [{"setWeight": 10}, {"setWeight": 50}], **wish}
+    return builders.spec(1, serving={"replicas": replicas}, accelerators=accelerators, rollout=rollout)
 
 
-FREE: dict[str, tuple[Any, list[Any], list[Any], int]] = {
-    "nothing runs": (spec(), [node("a", 4)], [], 4),
-    "what runs is taken": (spec(), [node("a", 4), node("b", 2)], [pod("a", 1, 2), pod("b", 1)], 2),
-    "what runs elsewhere is not": (spec(), [node("a", 4)], [pod("b", 4), pod(None, 4)], 4),
-    "what is over is not": (spec(), [node("a", 4)], [pod("a", 1, phase="Succeeded"), pod("a", 1, phase="Failed")], 4),
-    "what runs before counts at its largest": (spec(), [node("a", 4)], [pod("a", 1, before=(3, 2))], 1),
-    "a node of another product": (spec(), [node("a", 4, {"nvidia.com/gpu.product": "NVIDIA-A10"})], [], 0),
-    "any product": (spec(product=None), [node("a", 4, {})], [], 4),
-    "a node selector": (spec(nodeSelector={"zone": "x"}), [node("a", 4), node("b", 2, L4 | {"zone": "x"})], [], 2),
-    "a cordoned node": (spec(), [node("a", 4, unschedulable=True), node("b", 1)], [], 1),
-    "a node without devices": (spec(), [node("a", None)], [], 0),
-    "pods of two on odd nodes": (spec(count=2), [node("a", 3), node("b", 1)], [], 2),
-    "more asked than there is": (spec(), [node("a", 1), node("b", 1)], [pod("a", 2)], 1),
+def test_nodes_and_pods_of_a_cluster() -> None:
+    def node(name: str, product: str) -> dict[str, Any]:
+        ready = [{"type": "Ready", "status": "True"}]
+        labels = {"nvidia.com/gpu.product": product}
+        return {
+            "metadata": {"name": name, "labels": labels},
+            "status": {"allocatable": {GPU: "4"}, "conditions": ready},
+        }
+
+    def pod(node_name: str | None) -> dict[str, Any]:
+        return {"spec": {"nodeName": node_name, "containers": [{"resources": {"limits": {GPU: "1"}}}]}}
+
+    nodes = [node("a", "NVIDIA-L4"), node("b", "NVIDIA-A10")]
+    two = builders.spec(1, accelerators=[{"product": "NVIDIA-L4"}, {"product": "NVIDIA-A10"}])
+    pods = [pod("a"), pod("a"), pod("b"), pod(None)]
+    assert free_by_accelerator(two, nodes, pods) == (Free(2, 4), Free(3, 4))
+
+
+CHOICES: dict[str, tuple[Any, Free, str, str]] = {
+    "surge": (spec(), Free(3, 8), "Surge", "Beside stable: 3 NVIDIA-L4, 3 free of 8."),
+    "the steps only": (
+        spec(),
+        Free(2, 8),
+        "Surge",
+        "Beside stable: 1 NVIDIA-L4, 2 free of 8. The promotion needs 3 NVIDIA-L4, 2 free of 8.",
+    ),
+    "wait": (
+        spec(),
+        Free(0, 8),
+        "Wait",
+        "Needs 1 NVIDIA-L4, 0 free of 8. Stable gives no pod (rollout.whenFull: Wait).",
+    ),
+    "one replica": (
+        spec(replicas=1, shrink=True),
+        Free(0),
+        "Wait",
+        "Needs 1 NVIDIA-L4, 0 free. Stable has one pod, and gives none.",
+    ),
+    "shrink": (
+        spec(shrink=True),
+        Free(0, 8),
+        "ShrinkByOne",
+        "Needs 3 NVIDIA-L4, 0 free of 8: stable gives one of its 3 pods, and others one at a time when the canary is"
+        " promoted. Weights above 33.3 % wait for the promotion.",
+    ),
 }
 
 
-@pytest.mark.parametrize(("asked", "nodes", "pods", "free"), FREE.values(), ids=FREE.keys())
-def test_free_devices(asked: Any, nodes: list[Any], pods: list[Any], free: int) -> None:
-    (need,) = device_needs(asked, nodes, pods)
-    assert need.free == free
+@pytest.mark.parametrize(("asked", "free", "choice", "message"), CHOICES.values(), ids=CHOICES.keys())
+def test_what_a_rollout_would_do(asked: Any, free: Free, choice: str, message: str) -> None:
+    found = capacity(asked, [free])
+    assert found is not None
+    assert (found.choice, found.message) == (choice, message)
+
+
+def test_nothing_is_said_where_nothing_is_known_or_needed() -> None:
+    assert capacity(spec(), None) is None
+    assert capacity(builders.spec(1), []) is None
 
 
 def test_both_revisions_hold_their_devices_at_the_end() -> None:
-    (need,) = device_needs(spec(count=2), [node("a", 4)], [])
+    (need,) = device_needs(spec(count=2), [Free(4, 4)])
     assert need == DeviceNeed(GPU, "NVIDIA-L4", stable=6, canary=6, free=4)
-    assert (need.largest, need.missing) == (12, 2)
+    assert need.largest == 12
 
 
-def test_without_a_cluster_nothing_is_known_to_be_missing() -> None:
+def test_without_a_cluster_nothing_is_known_to_be_free() -> None:
     (need,) = device_needs(spec())
-    assert (need.free, need.missing) == (None, 0)
+    assert need.free is None
 
 
 def test_pods_are_divided_over_the_accelerators() -> None:

@@ -148,3 +148,18 @@ def test_one_at_a_time() -> None:
     done = plan(f"{one}\n---\n{one}")
     assert done.exit_code == 1
     assert "2 VisionModels are in the file; plan one at a time" in done.stderr
+
+
+def test_what_it_does_with_so_many_free_devices() -> None:
+    document_on_gpus = short(accelerators=[{"product": "NVIDIA-L4"}])
+    waits = document(document_on_gpus, "--free-gpus", "0")
+    assert waits["capacity"] == {
+        "choice": "Wait",
+        "message": "Needs 1 NVIDIA-L4, 0 free. Stable gives no pod (rollout.whenFull: Wait).",
+    }
+    assert [need["free"] for need in waits["devices"]] == [0]
+    assert waits["notes"][-2].startswith("Devices, Wait: Needs 1 NVIDIA-L4, 0 free.")
+    assert "Held(NoCapacity)" in waits["notes"][-1]
+    surges = document(document_on_gpus, "--free-gpus", "2")
+    assert surges["notes"][-1] == "Devices, Surge: Beside stable: 2 NVIDIA-L4, 2 free."
+    assert document(short())["capacity"] is None

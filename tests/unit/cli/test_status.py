@@ -12,6 +12,7 @@ from visionmodel_cli.status_view import BAR_WIDTH, STEP_MARKS, change_line, dura
 from visionmodel_operator.core.revision import revision_of
 
 OLD, NEW = (revision_of(builders.spec(number)) for number in (1, 2))
+NEW_ON_GPUS = revision_of(builders.spec(2, accelerators=[{"product": "NVIDIA-L4"}]))
 
 
 def summary(state: str) -> Summary:
@@ -32,6 +33,9 @@ WAITS = {
     "awaiting-apply": "`kubectl visionmodel promote shapes`, or abort",
     "provisioning": f"ready pods of revision {NEW}",
     "without-a-device": "free devices for the canary's pods",
+    "waiting-for-a-device": "free devices for the canary's pods",
+    "shrunk": "15 s more at this weight and metrics (NoTicks)",
+    "exchanging": f"stable's pods to become revision {NEW_ON_GPUS}'s, one by one",
     "routing": "ready canary pods, and the gateway to accept the weights",
     "by-header": "8 s more at this weight",
     "previewed": "`kubectl visionmodel promote shapes`, or abort",
@@ -67,6 +71,13 @@ def test_the_next_thing_that_is_waited_for(state: str) -> None:
     lines = printed(found)
     assert lines[0].startswith(f"vision/shapes  {found.phase} ({found.reason})")
     assert (f"Waits for  {found.waits_for}" in lines) is (found.waits_for is not None)
+
+
+def test_where_the_devices_come_from() -> None:
+    said = "Devices    Wait: Needs 1 NVIDIA-L4, 0 free of 2. Stable gives no pod (rollout.whenFull: Wait)."
+    assert said in printed(summary("waiting-for-a-device"))
+    assert summary("observing").devices is None
+    assert summary("healthy").devices is None
 
 
 ENDS = {"healthy": End.HEALTHY, "promoted": End.HEALTHY, "turned-back": End.DEGRADED, "suspended": End.SUSPENDED}

@@ -4,6 +4,7 @@ import json
 
 from unit.core.simulated_cluster import Cluster
 from visionmodel_operator.api.base import duration_delta
+from visionmodel_operator.api.capacity import CapacityChoice
 from visionmodel_operator.api.conditions import ACTIVE_PHASES, ConditionType, Phase, Reason
 from visionmodel_operator.api.spec import OnNewRevision
 from visionmodel_operator.api.status import ConditionStatus, HeaderRouteStatus, VisionModelStatus
@@ -90,7 +91,7 @@ def _check_scale(cluster: Cluster, snapshot: Snapshot, decision: Decision) -> No
     for action in decision.actions:
         match action:
             case ScaleRevision(revision, replicas) if stable is not None and revision == stable.revision:
-                assert replicas == (0 if is_suspended else full), "stable runs at full scale"
+                _check_stable(decision.status, 0 if is_suspended else full, replicas)
             case ScaleRevision(revision, 0) if not is_suspended and full > 0:
                 _check_idle(cluster, snapshot, revision)
             case DeleteRevision(revision):
@@ -99,6 +100,20 @@ def _check_scale(cluster: Cluster, snapshot: Snapshot, decision: Decision) -> No
                 pass
     if stable is not None and not is_suspended and decision.actions:
         assert any(getattr(a, "revision", None) == stable.revision for a in decision.actions), "stable is kept up"
+
+
+def _check_stable(status: VisionModelStatus, full: int, replicas: int) -> None:
+    """Stable runs at full scale, or lacks one pod of what its traffic needs while it gives devices to a canary."""
+    capacity = status.rollout.capacity if status.rollout is not None else None
+    is_giving = capacity is not None and capacity.choice is CapacityChoice.SHRINK_BY_ONE
+    if not is_giving or replicas == full:
+        assert replicas == full, "stable runs at full scale"
+        return
+    assert status.phase in (Phase.PROVISIONING, Phase.PROGRESSING, Phase.HELD, Phase.PROMOTING), "it is whole again"
+    assert status.stable is not None
+    assert replicas >= (1 if status.phase is Phase.PROMOTING else full - 1), "stable gives one pod"
+    traffic = memory.share_of(status, status.stable.revision) / WHOLE
+    assert traffic * full - replicas < 1.001, f"{replicas} of {full} pods have {traffic:.0%} of the traffic"
 
 
 def _check_idle(cluster: Cluster, snapshot: Snapshot, revision: str) -> None:

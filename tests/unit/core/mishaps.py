@@ -110,6 +110,18 @@ def devices(number: int | None) -> Mishap:
     return run
 
 
+def others(devices: int | None) -> Mishap:
+    """Let others hold so many of the devices that are shared with them; None: as many as are free."""
+
+    def run(cluster: Cluster) -> None:
+        pool = cluster.pool
+        if pool is not None:
+            free = max(0, pool.total - len(pool.placed))
+            pool.others = free if devices is None else min(devices, free)
+
+    return run
+
+
 def rate(requests: float) -> Mishap:
     return lambda cluster: setattr(cluster.traffic, "rate", requests)
 
@@ -135,6 +147,8 @@ PEOPLE: Mapping[str, Mishap] = {
     "unpause": change(rollout={"paused": False}),
     "pause-by-annotation": annotate("pause", "true"),
     "unpause-by-annotation": annotate("pause", None),
+    "shrink-when-full": change(rollout={"whenFull": "ShrinkByOne"}),
+    "wait-when-full": change(rollout={"whenFull": "Wait"}),
     "do-not-apply": change(conversion={"autoApply": False}),
     "apply": change(conversion={"autoApply": True}),
     "abort-on-missing-metrics": change(rollout={"analysis": {"onMissingMetrics": "Abort"}}),
@@ -178,6 +192,9 @@ OUTSIDE: Mapping[str, Mishap] = {
     "no-device-is-free": devices(0),
     "one-device-is-free": devices(1),
     "devices-are-free": devices(None),
+    "others-take-what-is-free": others(None),
+    "others-take-a-device": others(1),
+    "others-are-gone": others(0),
     "jobs-lost": lambda cluster: cluster.jobs.clear(),
     "artifacts-lost": lambda cluster: cluster.artifacts.clear(),
     "no-requests": rate(0.0),

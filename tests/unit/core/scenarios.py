@@ -10,6 +10,7 @@ from typing import Any
 from unit.core import builders
 from unit.core.invariants import check_pass
 from unit.core.simulated_cluster import Cluster, Model
+from unit.core.simulated_world import Pool
 
 SLO_METRICS = [{"name": "errors", "type": "ErrorRate", "sloMax": 0.05}]
 
@@ -68,6 +69,40 @@ def provisioning() -> Cluster:
 def without_a_device() -> Cluster:
     cluster = with_candidate(Model(devices=0), accelerators=[{"product": "NVIDIA-L4"}])
     cluster.advance_to(("Held", "NoCapacity"))
+    return cluster
+
+
+def on_devices(total: int, *, replicas: int = 2, when_full: str = "Wait", taken: int = 0, **sections: Any) -> Cluster:
+    """Return a cluster whose model 1 is stable on some of `total` devices, `taken` being others'; model 2 is next."""
+    device = {"accelerators": [{"product": "NVIDIA-L4"}], "serving": {"replicas": replicas}}
+    cluster = new_cluster(1, **builders.changed({**device, "rollout": {"whenFull": when_full}}, sections))
+    cluster.pool = Pool(total, taken)
+    cluster.advance_to("Healthy")
+    cluster.advance(5)
+    cluster.models[2] = Model()
+    cluster.use_model(2)
+    return cluster
+
+
+@starting_point
+def waiting_for_a_device() -> Cluster:
+    cluster = on_devices(2)
+    cluster.advance_to(("Held", "NoCapacity"))
+    cluster.advance(1)
+    return cluster
+
+
+@starting_point
+def shrunk() -> Cluster:
+    cluster = on_devices(2, when_full="ShrinkByOne")
+    cluster.advance_to(("Progressing", "Observing"))
+    return cluster
+
+
+@starting_point
+def exchanging() -> Cluster:
+    cluster = on_devices(4, replicas=4, when_full="ShrinkByOne")
+    cluster.advance_to(("Promoting", "Scaling"))
     return cluster
 
 
@@ -270,6 +305,9 @@ ON_TRIAL: Mapping[str, Callable[[], Cluster]] = {
     "awaiting-apply": awaiting_apply,
     "provisioning": provisioning,
     "without-a-device": without_a_device,
+    "waiting-for-a-device": waiting_for_a_device,
+    "shrunk": shrunk,
+    "exchanging": exchanging,
     "routing": routing,
     "observing": observing,
     "by-header": by_header,

@@ -16,6 +16,8 @@ from unit.core.simulated_world import Job, Model, State, World
 from visionmodel_operator.api.conditions import Outcome
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core import names
+from visionmodel_operator.core.capacity import resources_to_count
+from visionmodel_operator.core.devices import DeviceCount
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
 from visionmodel_operator.core.operations import Event
 from visionmodel_operator.core.rollout import Decision, decide
@@ -89,6 +91,9 @@ class Cluster(World):
             route=self._route_state(),
         )
         seen = with_route_compared(seen)
+        if resources_to_count(seen):
+            counted = DeviceCount(error="nobody counts") if self.pool is None else self.pool.count(self.name)
+            seen = replace(seen, devices=counted)
         request = evidence_due(seen, self.now.timestamp())
         return seen if request is None else replace(seen, evidence=self._evidence(request))
 
@@ -114,7 +119,8 @@ class Cluster(World):
     def _workload_state(self, revision: str) -> WorkloadState:
         workload = self.workloads[revision]
         stored = json.dumps([{"kind": "Deployment", "metadata": {"name": f"shapes-{revision}-0"}}])
-        config = {names.WORKLOAD_FILE: stored} if workload.stored else {}
+        spec = json.dumps({"accelerators": workload.accelerators})
+        config = {names.WORKLOAD_FILE: stored, names.SPEC_FILE: spec} if workload.stored else {}
         return WorkloadState(revision, workload.replicas, self.ready(revision), config)
 
     def _route_state(self) -> RouteState | None:

@@ -31,11 +31,14 @@ from visionmodel_operator.core.actions import (
     StartConversion,
 )
 from visionmodel_operator.core.artifact_record import artifact_from_data
+from visionmodel_operator.core.devices import PRODUCT_LABEL, DeviceCount, DeviceNode, Held
 from visionmodel_operator.core.operations import Apply, Delete
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.snapshot import KnownArtifact, Platform, Snapshot
 from visionmodel_operator.render import operations
 from visionmodel_operator.render.traffic import routes
+
+GPU = "nvidia.com/gpu"
 
 State = tuple[str, str]
 """Phase and reason."""
@@ -65,6 +68,32 @@ class Model:
 
 
 @dataclass
+class Pool:
+    """Devices of one node that several VisionModels and others ask for; whoever asks first is served.
+
+    Attributes:
+        others: devices that pods hold which are nobody's here.
+        placed: pods that hold one, by cluster and name, with their revision.
+    """
+
+    total: int
+    others: int = 0
+    placed: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def free(self) -> int:
+        """Devices that the next pods get; fewer than none after a device broke."""
+        return self.total - self.others - len(self.placed)
+
+    def count(self, cluster: str) -> DeviceCount:
+        """Return what the operator would count for one cluster's VisionModel."""
+        mine = {key: (builders.REF.namespace, builders.REF.name, revision) for key, revision in self.placed.items()}
+        held = [Held({GPU: 1}, owner if key[0] == cluster else None) for key, owner in mine.items()]
+        node = DeviceNode("gpus", {PRODUCT_LABEL: "NVIDIA-L4"}, True, (), {GPU: self.total}, tuple(held))
+        return DeviceCount((replace(node, held=(*held, Held({GPU: self.others}))),))
+
+
+@dataclass
 class Job:
     """A prepare or build Job: its question, and its answer once it has one."""
 
@@ -84,6 +113,7 @@ class Pod:
     ready_at: datetime | None
     restarts: int = 0
     finished: float = 0.0
+    number: int = 0
 
 
 @dataclass
@@ -94,6 +124,7 @@ class Workload:
     exists: bool = False
     replicas: int = 0
     pods: list[Pod] = field(default_factory=list)
+    accelerators: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -117,6 +148,8 @@ class World:
         models: how each model number behaves; unknown ones are good.
         accepts_in: seconds until the gateway accepts the route, None: it rejects it.
         published: every artifact by the store that it lies in.
+        pool: where its pods get devices; None: nobody counts them, and `Model.devices` says who finds one.
+        name: tells clusters apart that share a pool.
     """
 
     document: builders.Document
@@ -138,6 +171,8 @@ class World:
     jobs_started: int = 0
     pods_made: int = 0
     numbers: dict[str, int] = field(default_factory=dict)
+    pool: Pool | None = None
+    name: str = "a"
 
     def __post_init__(self) -> None:
         self._read_spec()
@@ -158,6 +193,7 @@ class World:
         fresh.route = None if self.route is None else replace(self.route)
         fresh.traffic = self.traffic.clone()
         fresh.numbers = dict(self.numbers)
+        fresh.pool = None if self.pool is None else replace(self.pool, placed=dict(self.pool.placed))
         return fresh
 
     def _read_spec(self) -> None:
@@ -265,6 +301,8 @@ class World:
 
     def is_placed(self, revision: str, pod: Pod) -> bool:
         """Whether a node took the pod."""
+        if self.pool is not None:
+            return (self.name, pod.name) in self.pool.placed
         devices = self._model(revision).devices
         return devices is None or self.workloads[revision].pods.index(pod) < devices
 
@@ -284,7 +322,7 @@ class World:
             case DeleteJob(job):
                 yield lambda: _discard(self.jobs, job)
             case CreateRevision(revision=revision, replicas=replicas):
-                yield lambda: self._store(revision)
+                yield lambda: self._store(revision, action.spec)
                 yield lambda: self._scale(revision, replicas)
             case ScaleRevision(revision, replicas):
                 assert snapshot.workloads[revision].stored, "scaling what was never stored"
@@ -325,8 +363,9 @@ class World:
         assert known is not None
         self.artifacts[action.key] = known
 
-    def _store(self, revision: str) -> None:
-        self.workloads.setdefault(revision, Workload()).stored = True
+    def _store(self, revision: str, spec: VisionModelSpec) -> None:
+        workload = self.workloads.setdefault(revision, Workload())
+        workload.stored, workload.accelerators = True, spec.to_wire()["accelerators"]
 
     def _scale(self, revision: str, replicas: int) -> None:
         workload = self.workloads.setdefault(revision, Workload())
@@ -334,9 +373,8 @@ class World:
         del workload.pods[replicas:]
         while len(workload.pods) < replicas:
             self.pods_made += 1
-            ready_in = self._model(revision).ready_in
-            ready_at = None if ready_in is None else self.now + timedelta(seconds=ready_in)
-            workload.pods.append(Pod(f"{revision}-{self.pods_made}", ready_at))
+            name = f"{revision}-{self.pods_made}"
+            workload.pods.append(Pod(name, self._ready_at(revision), number=self.pods_made))
 
     def _model(self, revision: str) -> Model:
         return self.models.get(self.numbers[revision], Model())
@@ -355,6 +393,7 @@ class World:
     # controllers
 
     def run_controllers(self) -> None:
+        self._place_pods()
         for job in self.jobs.values():
             model = self._model(job.revision)
             if job.finished is None and model.converts_in is not None and self._since(job.started) >= model.converts_in:
@@ -364,6 +403,22 @@ class World:
         if route is not None and not route.accepted and self.accepts_in is not None:
             route.accepted = self._since(route.written) >= self.accepts_in
         self._settle_traffic()
+
+    def _place_pods(self) -> None:
+        """Free the devices of pods that are gone, and give free ones to those that wait, the oldest first."""
+        if self.pool is None:
+            return
+        pods = {(self.name, pod.name): (r, pod) for r, workload in self.workloads.items() for pod in workload.pods}
+        for key in [key for key in self.pool.placed if key[0] == self.name and key not in pods]:
+            del self.pool.placed[key]
+        for key, (revision, pod) in sorted(pods.items(), key=lambda one: one[1][1].number):
+            if key not in self.pool.placed and self.pool.free > 0:
+                self.pool.placed[key] = revision
+                pod.ready_at = self._ready_at(revision)
+
+    def _ready_at(self, revision: str) -> datetime | None:
+        ready_in = self._model(revision).ready_in
+        return None if ready_in is None else self.now + timedelta(seconds=ready_in)
 
     def _end(self, job: Job, exit_code: ExitCode) -> None:
         if isinstance(job.request, BuildRequest) and not self._is_published(job.request):

@@ -109,6 +109,8 @@ class History:
         cluster.models[1].ready_in = 4.0
         mishaps.ready_again(cluster)
         mishaps.devices(None)(cluster)
+        if cluster.pool is not None:
+            cluster.pool.total, cluster.pool.others = 100, 0
         cluster.annotations.clear()
         cluster.change(suspend=False, rollout={"paused": False}, conversion={"autoApply": True})
 

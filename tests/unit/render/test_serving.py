@@ -31,11 +31,11 @@ from visionmodel_operator.core.actions import (
     EnsureDisruptionBudget,
     ScaleRevision,
 )
+from visionmodel_operator.core.devices import pods_by_accelerator
 from visionmodel_operator.core.operations import Apply, Create, Delete, Operation
 from visionmodel_operator.core.snapshot import Runtime, Snapshot, WorkloadState
 from visionmodel_operator.errors import Retry, UserError
 from visionmodel_operator.render import operations
-from visionmodel_operator.render.serving import replicas_by_deployment
 from visionmodel_operator.render.triton_flags import COMMON_FLAGS, tritonserver_args
 
 STARTED = "2026-01-01T00:00:00Z"
@@ -114,7 +114,7 @@ def test_what_a_namesake_left_behind_gets_a_new_owner_and_keeps_its_pods() -> No
     [(0, 1, (0,)), (3, 1, (3,)), (3, 2, (2, 1)), (1, 3, (1, 0, 0)), (7, 4, (2, 2, 2, 1)), (0, 2, (0, 0))],
 )
 def test_replicas_are_split_evenly(replicas: int, deployments: int, expected: tuple[int, ...]) -> None:
-    assert replicas_by_deployment(replicas, deployments) == expected
+    assert pods_by_accelerator(replicas, deployments) == expected
 
 
 @pytest.mark.parametrize("replicas", [0, 1, 5])
@@ -122,12 +122,17 @@ def test_scaling_changes_replicas_only(replicas: int) -> None:
     found = created(GPU_SPEC, 3)
     scaled = list(operations(ScaleRevision(REVISION, replicas), with_stored(found)))
     deployments = manifests(scaled, "Deployment")
-    assert tuple(one["spec"]["replicas"] for one in deployments) == replicas_by_deployment(replicas, 2)
+    assert tuple(one["spec"]["replicas"] for one in deployments) == pods_by_accelerator(replicas, 2)
     for before, after in zip(manifests(found, "Deployment"), deployments, strict=True):
         assert {**after, "spec": {**after["spec"], "replicas": 0}} == {
             **before,
             "spec": {**before["spec"], "replicas": 0},
         }
+
+
+def test_scaling_may_take_pods_from_one_device_only() -> None:
+    scaled = list(operations(ScaleRevision(REVISION, 2, (2, 0)), with_stored(created(GPU_SPEC, 3))))
+    assert [one["spec"]["replicas"] for one in manifests(scaled, "Deployment")] == [2, 0]
 
 
 def test_scaling_without_memory_looks_again() -> None:
