@@ -11,10 +11,7 @@ import typer
 
 from visionmodel_cli.failures import Failure
 from visionmodel_operator.adapters.prometheus import PrometheusMetrics
-from visionmodel_operator.core import names
 from visionmodel_operator.core.counters import (
-    JUDGE_LAG,
-    Counts,
     GatewaySamples,
     Series,
     Slot,
@@ -24,11 +21,10 @@ from visionmodel_operator.core.counters import (
     ticks_from_samples,
 )
 from visionmodel_operator.core.forecast import ExpectedTraffic
+from visionmodel_operator.core.recent_traffic import SLOTS, recent_ends, recent_traffic, recent_window
 from visionmodel_operator.errors import Retry, UserError
 from visionmodel_operator.render.promql import gateway_queries
 
-LOOK_BACK_SECONDS: Final = 3600.0
-MINUTE: Final = 60.0
 QUERIES_AT_ONCE: Final = 3
 
 Prometheus = Annotated[str | None, typer.Option(metavar="URL", help="Prometheus that scrapes the gateway.")]
@@ -97,20 +93,12 @@ def measured_traffic(past: History, namespace: str, name: str, now: float) -> tu
     Raises:
         Failure: no request was counted.
     """
-    newest = now - JUDGE_LAG
-    ends = [newest - MINUTE * back for back in range(int(LOOK_BACK_SECONDS / MINUTE))][::-1]
-    window = Window(namespace, names.route(name), MINUTE)
-    ticks = past.ticks(ends, Slot(0, 0.0), Slot(1, 0.0), window, name)
-    counted = [sides for tick in ticks if (sides := [s for s in (tick.canary, tick.stable) if s is not None])]
-    total = Counts(
-        sum(side.requests for sides in counted for side in sides),
-        sum(side.errors for sides in counted for side in sides),
-    )
-    if total.requests == 0:
+    ends, window = recent_ends(now), recent_window(namespace, name)
+    recent = recent_traffic(past.ticks(ends, *SLOTS, window, name))
+    expected, total = recent.expected, recent.total
+    if expected is None:
         raise Failure(
             f"Prometheus holds no request of VisionModel {name!r} in namespace {namespace!r} within the last hour; give"
             " --requests-per-second and --error-rate instead"
         )
-    share = min(0.5, max(1, total.errors) / total.requests)
-    source = f"Prometheus: {total.errors} errors of {total.requests} requests in {len(counted)} minutes"
-    return ExpectedTraffic(total.requests / (len(counted) * MINUTE), share), source
+    return expected, f"Prometheus: {total.errors} errors of {total.requests} requests in {recent.minutes} minutes"

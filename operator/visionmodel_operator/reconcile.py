@@ -20,9 +20,11 @@ from visionmodel_operator.core.actions import takes_away
 from visionmodel_operator.core.capacity import resources_to_count
 from visionmodel_operator.core.conversion_news import conversion_news
 from visionmodel_operator.core.counters import GatewaySamples, Series, sample_range, ticks_from_samples
+from visionmodel_operator.core.detection import is_forecast_due
 from visionmodel_operator.core.devices import DeviceCount
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
 from visionmodel_operator.core.operations import Event, Operation
+from visionmodel_operator.core.recent_traffic import SLOTS, RecentTraffic, recent_ends, recent_traffic, recent_window
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.rollout import Decision, decide
 from visionmodel_operator.core.snapshot import Evidence, ObjectRef, Snapshot
@@ -158,6 +160,8 @@ async def _confess(world: World, seen: Snapshot, bug: Exception) -> None:
 async def _with_measurements(world: World, snapshot: Snapshot, now: datetime) -> Snapshot:
     """Fill in what only measuring tells: route drift, the evidence that is due, free devices, the pods' counters."""
     snapshot = with_route_compared(snapshot)
+    if is_forecast_due(snapshot):
+        snapshot = replace(snapshot, recent_traffic=await _recent_traffic(world, snapshot, now))
     if wanted := resources_to_count(snapshot):
         snapshot = replace(snapshot, devices=await world.devices.count(wanted))
     request = evidence_due(snapshot, now.timestamp())
@@ -166,6 +170,22 @@ async def _with_measurements(world: World, snapshot: Snapshot, now: datetime) ->
     if snapshot.status.phase in (Phase.DRAINING, Phase.ABORTING):
         snapshot = await _with_pod_counters(world, snapshot)
     return snapshot
+
+
+async def _recent_traffic(world: World, snapshot: Snapshot, now: datetime) -> RecentTraffic:
+    """Ask Prometheus for the last hour; an outage is no data, since a forecast keeps nothing from beginning."""
+    ref, ends = snapshot.ref, recent_ends(now.timestamp())
+    window = recent_window(ref.namespace, ref.name)
+    start, end = sample_range(ends, window)
+    queries = gateway_queries(snapshot.platform.gateway_profile, ref.namespace, ref.name, end - start)
+    at = datetime.fromtimestamp(end, tz=now.tzinfo)
+    try:
+        requests, up = await asyncio.gather(
+            *(world.metrics.samples(query, at) for query in (queries.requests, queries.up))
+        )
+    except (Retry, UserError):
+        return recent_traffic(())
+    return recent_traffic(ticks_from_samples(GatewaySamples(requests, (), up), ends, *SLOTS, window))
 
 
 async def _evidence(world: World, snapshot: Snapshot, request: EvidenceRequest) -> Evidence:

@@ -35,6 +35,11 @@ MODULES = (
     "plan",
     "blue_green",
     "header_route",
+    "capacity",
+    "device_plan",
+    "devices",
+    "exchange",
+    "detection",
 )
 TESTS = "tests/unit/core"
 LEFT_OUT = ("test_random_histories", "test_interruptions", "test_judge", "test_counters")

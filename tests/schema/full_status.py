@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from visionmodel_contract.precision import ExportFormat, Goal, Precision
 from visionmodel_operator.api.capacity import CapacityStatus
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
+from visionmodel_operator.api.forecast import ForecastStatus
 from visionmodel_operator.api.spec import HeaderMatch
 from visionmodel_operator.api.status import (
     CanaryStatus,
@@ -158,6 +159,7 @@ FULL_STATUS = VisionModelStatus(
         swap=SwapStage.LEAVING,
         drain=DrainStatus(finished=1204.0, flat_since=LATER, started_at=BEGAN),
         hold=HoldStatus(reason="Paused", message="until resumed", since=LATER),
+        forecast=ForecastStatus(requests_per_second=20.0, error_rate=0.005, blind_spot="This rollout cannot detect it"),
         capacity=CapacityStatus(choice="ShrinkByOne", message="Needs 2 NVIDIA-L4, 0 free of 4", beside=[0, 1], pods=2),
         ended="HarmDetected",
         ended_message="errors: 12 of 100 against 1 of 1900",

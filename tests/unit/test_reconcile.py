@@ -11,7 +11,7 @@ import pytest
 from fakes.clock import FakeClock
 from fakes.devices import FakeDevices
 from fakes.kube import FakeKube, Write
-from fakes.metrics import FakeMetrics
+from fakes.metrics import FakeMetrics, Load
 from fakes.triton import FakeTriton
 from unit.core import builders
 from visionmodel_contract.build import BuildRequest
@@ -488,3 +488,35 @@ def test_where_nothing_may_be_counted_a_rollout_goes_on_and_says_so() -> None:
     assert capacity["choice"] == "Uncounted"
     assert "gpuCounting" in capacity["message"]
     assert stage.kube.status(NAME)["phase"] == "Progressing"
+
+
+@pytest.mark.parametrize(
+    ("outage", "per_second", "blind"),
+    [
+        pytest.param(False, 2.0, True, id="thin traffic"),
+        pytest.param(False, 20_000.0, False, id="enough traffic"),
+        pytest.param(True, 2.0, None, id="no Prometheus"),
+    ],
+)
+def test_the_traffic_of_the_last_hour_is_asked_for_once(*, outage: bool, per_second: float, blind: bool | None) -> None:
+    stage = Stage()
+    stage.kube.add_model(NAME, builders.spec_document(1))
+    stage.become_stable()
+    begin = builders.START.timestamp() - 3600
+    stage.metrics.started = begin
+    stage.metrics.loads.append(Load(0, begin, begin + 7200, per_second, error_share=0.01))
+    stage.metrics.outage = outage
+    stage.kube.edit_model(NAME, {"model": builders.spec_document(2)["model"]})
+    stage.run(3)
+    stage.convert(SECOND)
+    stage.live_through(4)
+    assert len(stage.metrics.queries) == 2, "requests and up"
+    forecast = stage.kube.status(NAME)["rollout"]["forecast"]
+    warnings = [event for event in stage.kube.events if event.reason == "RolloutCannotDetect"]
+    assert len(warnings) == (1 if blind else 0)
+    if blind is None:
+        assert forecast == {}
+        return
+    assert forecast["requestsPerSecond"] == pytest.approx(per_second, rel=0.02)
+    assert forecast["errorRate"] == pytest.approx(0.01, rel=0.02)
+    assert ("blindSpot" in forecast) == blind

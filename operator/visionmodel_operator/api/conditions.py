@@ -114,6 +114,9 @@ class Reason(StrEnum):
     AVAILABLE = "Available"
     METRIC_SILENT = "MetricSilent"
     NO_USABLE_BUCKETS = "NoUsableBuckets"
+    # events alone: news about a rollout beside its phases
+    ROLLOUT_CANNOT_DETECT = "RolloutCannotDetect"
+    SHRINK_BY_ONE = "ShrinkByOne"
     # events alone: news about a conversion beside those of its phase
     CONVERSION_STARTED = "ConversionStarted"
     CONVERSION_STAGE = "ConversionStage"

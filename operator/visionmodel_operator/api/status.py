@@ -15,6 +15,7 @@ from visionmodel_contract.report import CandidateRow, ExportInfo, GateResult, Te
 from visionmodel_operator.api.base import ApiModel
 from visionmodel_operator.api.capacity import CapacityStatus
 from visionmodel_operator.api.conditions import ConditionType, Outcome, Phase
+from visionmodel_operator.api.forecast import ForecastStatus
 from visionmodel_operator.api.rollout import OnNewRevision
 from visionmodel_operator.api.steps import HeaderMatches
 
@@ -307,9 +308,8 @@ class RolloutStatus(ApiModel):
     swap: SwapStage | None = Field(default=None, description="Sub-state of promotion or abort.")
     drain: DrainStatus | None = Field(default=None, description="Evidence of draining.")
     hold: HoldStatus | None = Field(default=None, description="Why it is held.")
-    capacity: CapacityStatus | None = Field(
-        default=None, description="Where the canary's devices come from; unset: it needs none, or has no pods yet."
-    )
+    forecast: ForecastStatus | None = Field(default=None, description="What it can detect; unset: not asked.")
+    capacity: CapacityStatus | None = Field(default=None, description="Where its devices come from; unset: not chosen.")
     ended: ShortText | None = Field(default=None, description="Reason for which the rollout is being turned back.")
     ended_message: Annotated[str, Field(max_length=4096)] | None = Field(
         default=None, description="That reason in words."

@@ -11,6 +11,7 @@ from visionmodel_operator.core.conversion_jobs import current_job
 from visionmodel_operator.core.conversion_report import noted, prepared_again_in_words, reported
 from visionmodel_operator.core.conversion_state import Building, Failed, Moved, Ready, Reported
 from visionmodel_operator.core.conversions import conversion_of, missed_deadline, remembered
+from visionmodel_operator.core.detection import forecasted
 from visionmodel_operator.core.requests import MAY_SERVE, may_serve, remember
 from visionmodel_operator.core.resting import resting
 from visionmodel_operator.core.stepping import is_paused, pause_message, promote
@@ -88,6 +89,9 @@ def provisioning(view: View) -> VisionModelStatus:
             return _convert_again(view)
     elif view.ready(rollout.revision) >= view.step_replicas:
         return _provisioned(view)
+    forecast = forecasted(view)
+    if forecast is not None:
+        return forecast
     if awaits_choice(view):
         return choose(view)
     if view.is_past_deadline() and status.phase is Phase.PROVISIONING:

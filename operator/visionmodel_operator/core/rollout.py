@@ -27,6 +27,7 @@ from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.resting import idle
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.rolling_back import held_back, rolling_back
+from visionmodel_operator.core.rollout_news import rollout_news
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.stepping import held, observing, promoting, routing
 from visionmodel_operator.core.timing import wake_after
@@ -87,6 +88,7 @@ def _announce(view: View, moved: VisionModelStatus) -> tuple[Event, ...]:
     if after is not None and after.newer is not None and (known is None or after.newer != known.newer):
         reason, text = newer_in_words(after, after.newer)
         events.append(Event(reason, text, reason is Reason.REJECTED))
+    events += rollout_news(known, after)
     corrected = moved.traffic.corrected_at if moved.traffic else None
     if corrected is not None and (before.traffic is None or corrected != before.traffic.corrected_at):
         text = f"The route was changed by {view.other_writers} and is put right."

@@ -16,6 +16,7 @@ from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.counters import Tick
 from visionmodel_operator.core.devices import DeviceCount
 from visionmodel_operator.core.names import ROUTE_KINDS, WORKLOAD_FILE
+from visionmodel_operator.core.recent_traffic import RecentTraffic
 
 
 @dataclass(frozen=True)
@@ -248,5 +249,6 @@ class Snapshot:
     pods: Mapping[str, tuple[PodState, ...]] = field(default_factory=dict)
     route: RouteState | None = None
     evidence: Evidence | None = None
+    recent_traffic: RecentTraffic | None = None  # asked for once per rollout
     devices: DeviceCount | None = None  # counted in the passes that choose by it
     deleting: bool = False
