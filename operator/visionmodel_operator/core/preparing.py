@@ -161,4 +161,4 @@ def _provisioned(view: View) -> VisionModelStatus:
         return memory.enter_step(status, 0, now)
     if is_paused(view):
         return memory.hold(status, Reason.PAUSED, pause_message(view), now)
-    return promote(view, "" if view.has_gateway else "Nothing splits the traffic: not judged.")
+    return promote(view)

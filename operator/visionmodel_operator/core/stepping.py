@@ -200,10 +200,12 @@ def _next_step(view: View) -> VisionModelStatus:
     return promote(view)
 
 
-def promote(view: View, note: str = "") -> VisionModelStatus:
+def promote(view: View) -> VisionModelStatus:
     """Begin to make the revision on trial the stable one."""
     fresh = memory.with_rollout(view.status, swap=None, hold=None, phase_started_at=view.now)
-    message = f"Revision {view.rollout.revision} is brought to full scale. {note}".strip()
+    is_unjudged = not (view.has_gateway or view.rollout.judge)
+    note = " Nothing splits the traffic: not judged." if is_unjudged else ""
+    message = f"Revision {view.rollout.revision} is brought to full scale.{note}"
     return memory.evolve(fresh, Phase.PROMOTING, Reason.SCALING, message)
 
 

@@ -463,6 +463,10 @@ def test_a_diverted_route_is_put_right() -> None:
 WHY_PROMOTED = {
     "no-steps": ({"rollout": {"steps": []}}, ""),
     "no-gateway": ({"gateway": False}, " Nothing splits the traffic: not judged."),
+    "no-gateway-after-a-pause": (
+        {"gateway": False, "rollout": {"steps": [{"pause": {"duration": "5s"}}, {"setWeight": 50}]}},
+        " Nothing splits the traffic: not judged.",
+    ),
 }
 
 
@@ -471,6 +475,14 @@ def test_a_promotion_says_why_nothing_was_judged(sections: dict[str, Any], note:
     cluster = scenarios.with_candidate(**sections)
     cluster.advance_to("Promoting")
     assert cluster.recorded.message == f"Revision {cluster.target} is brought to full scale.{note}"
+
+
+def test_a_promotion_is_called_judged_where_the_gateway_went_away_after_that() -> None:
+    cluster = scenarios.observing()
+    walks.gateways()(cluster)
+    cluster.ask("promote")
+    cluster.advance_to("Promoting")
+    assert cluster.recorded.message == f"Revision {cluster.target} is brought to full scale."
 
 
 def test_an_abort_is_remembered_with_its_attempt() -> None:
