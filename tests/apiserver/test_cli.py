@@ -70,8 +70,8 @@ def scene(server: RealServer, control_plane: ControlPlane) -> Scene:
     ("words", "state", "is_asked"),
     [
         (("promote",), "observing", lambda asked: asked.promote_step == 1),
-        (("promote", "--full"), "observing", lambda asked: asked.promote_step == MAY_SERVE),
-        (("promote",), "awaiting-apply", lambda asked: asked.promote_full),
+        (("promote", "--full"), "observing", lambda asked: asked.promote_full),
+        (("promote",), "awaiting-apply", lambda asked: asked.promote_step == MAY_SERVE),
         (("abort",), "observing", lambda asked: asked.abort),
         (("pause",), "observing", lambda asked: asked.pause),
         (("retry",), "turned-back", lambda asked: asked.retry),

@@ -21,6 +21,7 @@ from unit.core import builders, scenarios
 from unit.test_reconcile import NAME, NAMESPACE, Stage
 from visionmodel_cli.main import app
 from visionmodel_devcluster import ControlPlane
+from visionmodel_operator.adapters.connection import MERGE_PATCH
 
 pytestmark = pytest.mark.apiserver
 
@@ -83,9 +84,15 @@ async def test_a_replay_that_differs_has_its_exit_code(server: RealServer, contr
 
 async def add_node(server: RealServer, name: str, devices: int) -> None:
     labels = {"nvidia.com/gpu.product": name}
-    status = {"allocatable": {GPU: str(devices), "cpu": "8", "memory": "32Gi", "pods": "110"}}
+    status = {
+        "allocatable": {GPU: str(devices), "cpu": "8", "memory": "32Gi", "pods": "110"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    }
     body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "status": status}
     await server.connection.request("POST", "/api/v1/nodes", body=body)
+    # Every new node is given the taint not-ready, which its controllers take away once it is.
+    untaint = {"spec": {"taints": None}}
+    await server.connection.request("PATCH", f"/api/v1/nodes/{name}", body=untaint, content_type=MERGE_PATCH)
 
 
 async def test_free_devices_are_counted(server: RealServer, control_plane: ControlPlane) -> None:
@@ -106,7 +113,7 @@ async def test_free_devices_are_counted(server: RealServer, control_plane: Contr
     assert answer["devices"] == [
         {"resource": GPU, "product": product, "stable": 2, "canary": 2, "largest": 4, "free": 1}
     ]
-    assert "1 of the 2 devices that the canary needs are not free" in answer["notes"][-1]
+    assert f"The promotion needs 2 {product}, 1 free of 3." in answer["notes"][-1]
 
 
 LONG_WINDOW = {"duration": "876000h"}

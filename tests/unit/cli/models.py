@@ -1,5 +1,6 @@
 """VisionModels as the API server has them, out of the core's simulated cluster, in every state it records."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,8 +63,9 @@ def model(cluster: Cluster) -> Json:
             "resourceVersion": "7",
             "annotations": dict(cluster.annotations),
         },
-        "spec": cluster.document,
-        "status": cluster.status,
+        # Copies: a start is built once, and a test may edit what it was given.
+        "spec": copy.deepcopy(cluster.document),
+        "status": copy.deepcopy(cluster.status),
     }
 
 

@@ -181,6 +181,7 @@ class World:
         """Return an independent copy; what is frozen is shared."""
         fresh = copy.copy(self)
         fresh.annotations = dict(self.annotations)
+        fresh.status = copy.deepcopy(self.status)
         fresh.models = {number: replace(model) for number, model in self.models.items()}
         fresh.artifacts = dict(self.artifacts)
         fresh.published = set(self.published)
