@@ -194,9 +194,12 @@ def _time_of(sample: tuple[float, float]) -> float:
 
 
 def _counted(routes: Sequence["_SlotCounters"], span: _Span) -> Counts:
-    """Return what one revision did over every protocol; a route without any counter had no request, or is not there."""
+    """Return what one revision did over every protocol; a route without any counter had no request, or is not there.
+
+    So only of a protocol that is in use can a target's counters be missed.
+    """
     found = []
-    for route in routes:
+    for route in [route for route in routes if route.classes] or routes:
         try:
             found.append(route.counts(span))
         except _MissingError as missing:

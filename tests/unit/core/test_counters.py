@@ -166,6 +166,17 @@ def test_counts_over_grpc(case: str) -> None:
     assert one_tick(*canary) == Tick(START + 15, expected, STABLE_COUNTS, reason)
 
 
+@pytest.mark.parametrize(
+    "canary",
+    [
+        pytest.param(requests(1, "2", at(1000, [5, 6, 8])), id="HTTP"),
+        pytest.param(grpc("total", at(1000, [5, 6, 8])), id="gRPC"),
+    ],
+)
+def test_a_failed_scrape_says_nothing_about_a_protocol_that_nobody_uses(canary: Series) -> None:
+    assert one_tick(canary, ups=(up((*at(980, [1] * 7), (1015.0, 0.0))),)).canary == Counts(3, 0)
+
+
 def test_latencies_of_both_protocols_add_up_edge_by_edge() -> None:
     over_http = [series(1, at(1000, [0, 0, 0, n]), le=edge) for edge, n in (("5", 3), ("+Inf", 4))]
     over_grpc = [
