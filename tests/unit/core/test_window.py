@@ -14,6 +14,7 @@ from visionmodel_operator.api.status import KnownRevision, VisionModelStatus
 from visionmodel_operator.api.v1alpha1 import parse_status
 from visionmodel_operator.core import memory
 from visionmodel_operator.core.revision import revision_of
+from visionmodel_operator.core.weights import TRACE, WHOLE
 from visionmodel_operator.core.window import revisions_in_window
 
 NOW = builders.START
@@ -223,3 +224,19 @@ def test_a_pause_by_other_means_is_said() -> None:
     cluster.advance(2)
     assert cluster.is_in("Held")
     assert "annotation" in cluster.status["message"]
+
+
+def test_who_serves_keeps_the_traffic_until_the_gateway_knows_who_comes() -> None:
+    """Else the route would go from all on one side to all on the other, with nothing in force between."""
+    cluster = scenarios.rolling_back()
+    cluster.accepts_in = None
+    cluster.advance(60)
+    assert cluster.is_in(walks.BACK)
+    traffic = cluster.recorded.traffic
+    assert traffic is not None
+    assert dict(zip(traffic.slots, traffic.weights_ppm, strict=True)) == {
+        revision(1): TRACE,
+        revision(2): WHOLE - TRACE,
+    }
+    cluster.accepts_in = 1.0
+    cluster.advance_to(("RollingBack", "Swapping"))
