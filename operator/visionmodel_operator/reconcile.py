@@ -19,7 +19,7 @@ from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core.actions import takes_away
 from visionmodel_operator.core.capacity import resources_to_count
 from visionmodel_operator.core.conversion_news import conversion_news
-from visionmodel_operator.core.counters import GatewaySamples, Series, sample_range, ticks_from_samples
+from visionmodel_operator.core.counters import GatewaySamples, Series, Window, sample_range, ticks_from_samples
 from visionmodel_operator.core.detection import is_forecast_due
 from visionmodel_operator.core.devices import DeviceCount
 from visionmodel_operator.core.evidence import EvidenceRequest, evidence_due
@@ -176,16 +176,23 @@ async def _recent_traffic(world: World, snapshot: Snapshot, now: datetime) -> Re
     """Ask Prometheus for the last hour; an outage is no data, since a forecast keeps nothing from beginning."""
     ref, ends = snapshot.ref, recent_ends(now.timestamp())
     window = recent_window(ref.namespace, ref.name)
-    start, end = sample_range(ends, window)
-    queries = gateway_queries(snapshot.platform.gateway_profile, ref.namespace, ref.name, end - start)
-    at = datetime.fromtimestamp(end, tz=now.tzinfo)
     try:
-        requests, up = await asyncio.gather(
-            *(world.metrics.samples(query, at) for query in (queries.requests, queries.up))
-        )
+        samples = await _samples(world, snapshot, ends, window, with_buckets=False)
     except (Retry, UserError):
         return recent_traffic(())
-    return recent_traffic(ticks_from_samples(GatewaySamples(requests, (), up), ends, *SLOTS, window))
+    return recent_traffic(ticks_from_samples(samples, ends, *SLOTS, window))
+
+
+async def _samples(
+    world: World, snapshot: Snapshot, ends: Sequence[float], window: Window, *, with_buckets: bool = True
+) -> GatewaySamples:
+    """Return what the gateway counted in the ticks that end at `ends`. Raises Retry or UserError."""
+    start, end = sample_range(ends, window)
+    at, ref = datetime.fromtimestamp(end, tz=world.now().tzinfo), snapshot.ref
+    queries = gateway_queries(snapshot.platform.gateway_profile, ref.namespace, ref.name, end - start)
+    asked = (queries.requests, queries.up, *((queries.buckets,) if with_buckets else ()))
+    requests, up, *buckets = await asyncio.gather(*(world.metrics.samples(query, at) for query in asked))
+    return GatewaySamples(requests, buckets[0] if buckets else (), up)
 
 
 async def _evidence(world: World, snapshot: Snapshot, request: EvidenceRequest) -> Evidence:
@@ -206,16 +213,9 @@ async def _evidence(world: World, snapshot: Snapshot, request: EvidenceRequest) 
 
 async def _measured(world: World, snapshot: Snapshot, request: EvidenceRequest) -> Evidence:
     """Return the ticks that were asked for. Raises Retry or UserError."""
-    start, end = sample_range(request.ends, request.window)
-    at = datetime.fromtimestamp(end, tz=world.now().tzinfo)
-    ref, platform = snapshot.ref, snapshot.platform
-    queries = gateway_queries(platform.gateway_profile, ref.namespace, ref.name, end - start)
-    requests, buckets, up = await asyncio.gather(
-        *(world.metrics.samples(query, at) for query in (queries.requests, queries.buckets, queries.up))
-    )
+    samples = await _samples(world, snapshot, request.ends, request.window)
     values = await _threshold_values(world, snapshot, request)
-    samples, ends = GatewaySamples(requests, buckets, up), tuple(values)
-    return Evidence(ticks_from_samples(samples, ends, request.canary, request.stable, request.window), values)
+    return Evidence(ticks_from_samples(samples, tuple(values), request.canary, request.stable, request.window), values)
 
 
 async def _threshold_values(

@@ -58,7 +58,7 @@ async def test_inventory_lists_what_the_store_must_keep(server: RealServer) -> N
 
 
 async def test_a_long_list_is_read_to_its_end(server: RealServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("visionmodel_operator.adapters.inventory.PAGE", "2")
+    monkeypatch.setattr("visionmodel_operator.adapters.paging.PAGE", "2")
     for name in "abcde":
         await add_model(server, name)
     models = await Inventory(server.connection, (server.namespace,)).models()

@@ -6,7 +6,7 @@ import pytest
 
 from contracts import manifests
 from contracts.servers import RealServer, Server
-from visionmodel_operator.adapters import device_counter
+from visionmodel_operator.adapters import paging
 from visionmodel_operator.adapters.connection import Answer, Connection
 from visionmodel_operator.adapters.device_counter import FRESH_SECONDS, DeviceCounter
 from visionmodel_operator.core import names
@@ -82,7 +82,7 @@ class _Watched(Connection):
 async def test_one_count_serves_the_whole_process_for_a_while(
     monkeypatch: pytest.MonkeyPatch, real: RealServer
 ) -> None:
-    monkeypatch.setattr(device_counter, "PAGE", "1")
+    monkeypatch.setattr(paging, "PAGE", "1")
     for name in "abc":
         await add_node(real, name, 1)
     connection, time = _Watched(real.connection), [0.0]

@@ -435,20 +435,31 @@ def test_a_canary_gets_a_trace_before_its_first_weight() -> None:
     assert seen == [[999_999, 1], [900_000, 100_000]]
 
 
-def test_free_devices_are_counted_where_a_rollout_begins_or_waits_and_nowhere_else() -> None:
-    stage = Stage()
-    devices = FakeDevices(stage.kube.store)
-    stage.world = replace(stage.world, devices=devices)
-    sections: dict[str, Any] = {"accelerators": [{"product": "NVIDIA-L4"}]}
-    first, second = (builders.spec_document(model, **sections) for model in (1, 2))
+ON_DEVICES: dict[str, Any] = {"accelerators": [{"product": "NVIDIA-L4"}]}
+
+
+def serve_on_devices(stage: Stage) -> None:
+    first = builders.spec_document(1, **ON_DEVICES)
     stage.kube.add_model(NAME, first)
     stage.run(3)
     stage.convert(revision_of(builders.parsed(first)))
     stage.live_through(5)
-    assert devices.asked == [], "the first revision is chosen nothing for"
+
+
+def convert_second_on_devices(stage: Stage) -> None:
+    second = builders.spec_document(2, **ON_DEVICES)
     stage.kube.edit_model(NAME, {"model": second["model"]})
     stage.run(3)
     stage.convert(revision_of(builders.parsed(second)))
+
+
+def test_free_devices_are_counted_where_a_rollout_begins_or_waits_and_nowhere_else() -> None:
+    stage = Stage()
+    devices = FakeDevices(stage.kube.store)
+    stage.world = replace(stage.world, devices=devices)
+    serve_on_devices(stage)
+    assert devices.asked == [], "the first revision is chosen nothing for"
+    convert_second_on_devices(stage)
     stage.run(2)
     assert devices.asked == [], "not before its pods are due"
     stage.run(6)
@@ -474,15 +485,8 @@ def test_free_devices_are_counted_where_a_rollout_begins_or_waits_and_nowhere_el
 
 def test_where_nothing_may_be_counted_a_rollout_goes_on_and_says_so() -> None:
     stage = Stage()
-    sections: dict[str, Any] = {"accelerators": [{"product": "NVIDIA-L4"}]}
-    first, second = (builders.spec_document(model, **sections) for model in (1, 2))
-    stage.kube.add_model(NAME, first)
-    stage.run(3)
-    stage.convert(revision_of(builders.parsed(first)))
-    stage.live_through(5)
-    stage.kube.edit_model(NAME, {"model": second["model"]})
-    stage.run(3)
-    stage.convert(revision_of(builders.parsed(second)))
+    serve_on_devices(stage)
+    convert_second_on_devices(stage)
     stage.live_through(5)
     capacity = stage.kube.status(NAME)["rollout"]["capacity"]
     assert capacity["choice"] == "Uncounted"

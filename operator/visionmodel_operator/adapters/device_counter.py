@@ -7,9 +7,9 @@ the name of their node, which the API server has an index for; and only while a 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from visionmodel_operator.adapters.connection import Connection
+from visionmodel_operator.adapters.paging import pages_of
 from visionmodel_operator.adapters.reading import Raw, field_of, name_of
 from visionmodel_operator.adapters.resources import collection_path
 from visionmodel_operator.core.devices import FINISHED, DeviceCount, device_node
@@ -17,7 +17,6 @@ from visionmodel_operator.errors import Retry, UserError
 
 FRESH_SECONDS = 10.0
 """As often as a rollout that waits is looked at."""
-PAGE = "500"
 AT_ONCE = 8
 """Lists of pods at a time."""
 
@@ -58,28 +57,16 @@ class DeviceCounter:
     async def _nodes(self) -> list[Raw]:
         """Nodes with some allocatable resource, each without the list of its images, which is most of it."""
         found: list[Raw] = []
-        token = ""
-        while True:
-            query = {"limit": PAGE, **({"continue": token} if token else {})}
-            body = await self._list("Node", query)
-            for node in body.get("items") or []:
-                field_of(node, "status", default={}).pop("images", None)
-                if field_of(node, "status", "allocatable"):
-                    found.append(node)
-            token = field_of(body, "metadata", "continue", default="")
-            if not token:
-                return found
+        async for node in pages_of(self._connection, "v1", "Node", None):
+            field_of(node, "status", default={}).pop("images", None)
+            if field_of(node, "status", "allocatable"):
+                found.append(node)
+        return found
 
     async def _pods(self, node: str, turn: asyncio.Semaphore) -> list[Raw]:
         over = ",".join(f"status.phase!={phase}" for phase in FINISHED)
+        # Version 0: from the server's memory, in one piece.
+        query = {"fieldSelector": f"spec.nodeName={node},{over}", "resourceVersion": "0"}
         async with turn:
-            # Version 0: from the server's memory.
-            body = await self._list("Pod", {"fieldSelector": f"spec.nodeName={node},{over}", "resourceVersion": "0"})
-        return list(body.get("items") or [])
-
-    async def _list(self, kind: str, query: dict[str, str]) -> dict[str, Any]:
-        answer = await self._connection.request("GET", collection_path("v1", kind, None), query=query, allow=(410,))
-        if answer.status == 410:
-            raise Retry(f"the list of {kind} took too long to read")
-        body: dict[str, Any] = answer.body
-        return body
+            answer = await self._connection.request("GET", collection_path("v1", "Pod", None), query=query)
+        return list(answer.body.get("items") or [])

@@ -6,20 +6,18 @@ from datetime import datetime
 
 from visionmodel_operator.adapters.connection import Connection
 from visionmodel_operator.adapters.needs import Needs, needs_of_config, needs_of_model
+from visionmodel_operator.adapters.paging import pages_of
 from visionmodel_operator.adapters.reading import Raw, field_of, label_of, name_of, time_of
 from visionmodel_operator.adapters.resources import (
     GATEWAY_API_VERSION,
     PLURALS,
-    collection_path,
     group_path,
     object_path,
 )
 from visionmodel_operator.adapters.translation import kept_artifact_keys
 from visionmodel_operator.api.base import API_VERSION, KIND, PLURAL
 from visionmodel_operator.core.names import LABEL_ARTIFACT_KEY, LABEL_MANAGED_BY, MANAGED_BY, ROUTE_KINDS
-from visionmodel_operator.errors import Retry
 
-PAGE = "500"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -106,17 +104,8 @@ class Inventory:
         self, api_version: str, kind: str, query: dict[str, str], accept: str = "application/json"
     ) -> AsyncIterator[Raw]:
         for namespace in self._namespaces:
-            path, token = collection_path(api_version, kind, namespace), ""
-            while True:
-                page = {**query, "limit": PAGE, **({"continue": token} if token else {})}
-                answer = await self._connection.request("GET", path, query=page, accept=accept, allow=(410,))
-                if answer.status == 410:
-                    raise Retry(f"the list of {kind} took too long to read")
-                for item in answer.body.get("items") or []:
-                    yield item
-                token = field_of(answer.body, "metadata", "continue", default="")
-                if not token:
-                    break
+            async for raw in pages_of(self._connection, api_version, kind, namespace, query, accept):
+                yield raw
 
     async def server_version(self) -> tuple[int, int]:
         """Return (major, minor) of the API server."""

@@ -11,7 +11,7 @@ from visionmodel_operator.api.status import PlanStep, VisionModelStatus
 from visionmodel_operator.core import memory
 from visionmodel_operator.core.forecast import ExpectedTraffic, step_times
 from visionmodel_operator.core.judge_config import ErrorRate, alpha_per_test, config_from_analysis
-from visionmodel_operator.core.routes import absent_kinds
+from visionmodel_operator.core.routes import is_split
 from visionmodel_operator.core.sequential.planning import median_requests
 from visionmodel_operator.core.snapshot import Snapshot
 from visionmodel_operator.core.view import View
@@ -28,8 +28,7 @@ def is_forecast_due(snapshot: Snapshot) -> bool:
     rollout = status.rollout
     if spec is None or rollout is None or status.stable is None or status.phase is not Phase.PROVISIONING:
         return False
-    is_split = bool(spec.traffic.gateway_refs) and not absent_kinds(spec.traffic, snapshot.platform)
-    return is_split and bool(rollout.plan) and rollout.forecast is None
+    return is_split(spec.traffic, snapshot.platform) and bool(rollout.plan) and rollout.forecast is None
 
 
 def forecasted(view: View) -> VisionModelStatus | None:

@@ -12,7 +12,7 @@ from visionmodel_operator.core.conversion_report import noted, prepared_again_in
 from visionmodel_operator.core.conversion_state import Building, Failed, Moved, Ready, Reported
 from visionmodel_operator.core.conversions import conversion_of, missed_deadline, remembered
 from visionmodel_operator.core.detection import forecasted
-from visionmodel_operator.core.requests import MAY_SERVE, may_serve, remember
+from visionmodel_operator.core.requests import MAY_SERVE, may_serve
 from visionmodel_operator.core.resting import resting
 from visionmodel_operator.core.stepping import is_paused, pause_message, promote
 from visionmodel_operator.core.view import View
@@ -63,10 +63,7 @@ def _may_serve(view: View) -> bool:
 
 def _let_serve(view: View, message: str) -> VisionModelStatus:
     """Go on to its pods; a promotion in full is not consumed by that, since it is of the steps that follow, too."""
-    status = view.status
-    if view.requests.promote_step == MAY_SERVE:
-        consumed = remember(status.consumed_actions, view.requests, "promote")
-        status = status.model_copy(update={"consumed_actions": consumed})
+    status = view.remembering("promote") if view.requests.promote_step == MAY_SERVE else view.status
     return memory.provision(status, message, view.now)
 
 

@@ -4,7 +4,6 @@ from visionmodel_operator.api.conditions import Phase, Reason
 from visionmodel_operator.api.status import VisionModelStatus
 from visionmodel_operator.core import memory
 from visionmodel_operator.core.effects import must_forget
-from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.view import View
 from visionmodel_operator.core.window import begin
 
@@ -21,8 +20,7 @@ def idle(view: View) -> VisionModelStatus:
     if status.failed_revision == view.target and view.requests.retry:
         if must_forget(view):
             return status
-        consumed = remember(status.consumed_actions, view.requests, "retry")
-        return begin(view.at(status.model_copy(update={"consumed_actions": consumed})))
+        return begin(view.at(view.remembering("retry")))
     if view.target not in (view.stable, status.failed_revision):
         return begin(view)
     return resting(view)

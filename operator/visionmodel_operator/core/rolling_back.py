@@ -10,7 +10,7 @@ from visionmodel_operator.core import memory
 from visionmodel_operator.core.conversion_state import Ready
 from visionmodel_operator.core.conversions import remembered
 from visionmodel_operator.core.preparing import missing_capacity, not_ready
-from visionmodel_operator.core.requests import MAY_SERVE, remember
+from visionmodel_operator.core.requests import MAY_SERVE
 from visionmodel_operator.core.stepping import is_paused, pause_message, swapping, take_traffic
 from visionmodel_operator.core.view import View
 from visionmodel_operator.core.window import bring_back, freeze
@@ -48,7 +48,7 @@ def held_back(view: View) -> VisionModelStatus:
 def _paused(view: View) -> VisionModelStatus:
     is_asked = view.requests.promote_full or view.requests.promote_step == view.rollout.step + 1
     if is_asked and _is_at_full_scale(view):
-        return take_traffic(view.at(bring_back(_remembering(view))))
+        return take_traffic(view.at(bring_back(view.remembering("promote"))))
     if not is_paused(view):
         return _again(view)
     return _held_because(view, Reason.PAUSED, pause_message(view))
@@ -77,7 +77,7 @@ def _waiting_for_a_decision(view: View) -> VisionModelStatus:
         return _again(view)
     # In full it is not consumed: it is of the steps that follow, too.
     if view.requests.promote_step == MAY_SERVE:
-        return _step_by_step(view.at(_remembering(view)))
+        return _step_by_step(view.at(view.remembering("promote")))
     return _step_by_step(view) if view.requests.promote_full else view.status
 
 
@@ -107,8 +107,3 @@ def _is_at_full_scale(view: View) -> bool:
 def _is_lost(view: View) -> bool:
     revision = view.rollout.revision
     return not view.is_stored(revision) and not isinstance(remembered(view.snapshot, revision), Ready)
-
-
-def _remembering(view: View) -> VisionModelStatus:
-    consumed = remember(view.status.consumed_actions, view.requests, "promote")
-    return view.status.model_copy(update={"consumed_actions": consumed})

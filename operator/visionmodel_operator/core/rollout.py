@@ -23,7 +23,6 @@ from visionmodel_operator.core.effects import effects_of
 from visionmodel_operator.core.judge import Harm, Verdict
 from visionmodel_operator.core.operations import Event
 from visionmodel_operator.core.preparing import awaiting_apply, converting, provisioning, without_capacity
-from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.resting import idle
 from visionmodel_operator.core.revision import revision_of
 from visionmodel_operator.core.rolling_back import held_back, rolling_back
@@ -135,9 +134,8 @@ def _active(view: View) -> VisionModelStatus:
     view, verdict = evidence.judged(view)
     end = _end_of(view)
     if end is not None:
-        consumed = remember(view.status.consumed_actions, view.requests, "abort")
-        known = {"consumed_actions": consumed} if end[0] is Reason.USER else {}
-        return memory.turn_back(view.status.model_copy(update=known), *end, view.now)
+        status = view.remembering("abort") if end[0] is Reason.USER else view.status
+        return memory.turn_back(status, *end, view.now)
     if isinstance(verdict, Harm):
         return memory.turn_back(view.status, Reason.HARM_DETECTED, verdict.message, view.now)
     match phase:

@@ -16,6 +16,11 @@ def route_kinds(traffic: Traffic) -> tuple[str, ...]:
     return tuple(kind for protocol, kind in KIND_OF.items() if protocol in asked)
 
 
+def is_split(traffic: Traffic, platform: Platform) -> bool:
+    """Return whether gateways split this traffic: some are named, and the cluster serves what each needs."""
+    return bool(traffic.gateway_refs) and not absent_kinds(traffic, platform)
+
+
 def absent_kinds(traffic: Traffic, platform: Platform) -> tuple[str, ...]:
     """Return the kinds that this traffic needs and the cluster does not serve."""
     return tuple(kind for kind in route_kinds(traffic) if kind not in platform.route_kinds)

@@ -11,7 +11,6 @@ from visionmodel_operator.core.exchange import next_turn
 from visionmodel_operator.core.header_route import next_header_route
 from visionmodel_operator.core.judge import Inconclusive, NoData, Pass, Verdict, start_step
 from visionmodel_operator.core.judge_state import state_to_dict
-from visionmodel_operator.core.requests import remember
 from visionmodel_operator.core.verdict import UPSTREAM_INCIDENT
 from visionmodel_operator.core.view import View
 from visionmodel_operator.core.weights import TRACE, WHOLE
@@ -124,8 +123,7 @@ def _asked_to_go_on(view: View) -> VisionModelStatus | None:
     requests = view.requests
     if not requests.promote_full and requests.promote_step != view.rollout.step + 1:
         return None
-    consumed = remember(view.status.consumed_actions, requests, "promote")
-    asked = view.at(view.status.model_copy(update={"consumed_actions": consumed}))
+    asked = view.at(view.remembering("promote"))
     if requests.promote_full:
         return promote(asked)
     return _next_step(asked)

@@ -10,8 +10,8 @@ from visionmodel_operator.api.status import DrainStatus, PlanStep, RolloutStatus
 from visionmodel_operator.core import names
 from visionmodel_operator.core.memory import traffic_of
 from visionmodel_operator.core.plan import headers_at, planned_replicas
-from visionmodel_operator.core.requests import Requests, requests_for
-from visionmodel_operator.core.routes import absent_kinds
+from visionmodel_operator.core.requests import Requests, remember, requests_for
+from visionmodel_operator.core.routes import is_split
 from visionmodel_operator.core.snapshot import PodState, Snapshot
 
 ROUTE_SETTLE = timedelta(seconds=1)
@@ -83,8 +83,7 @@ class View:
     @property
     def has_gateway(self) -> bool:
         """Whether gateways split the traffic."""
-        traffic = self.spec.traffic
-        return bool(traffic.gateway_refs) and not absent_kinds(traffic, self.snapshot.platform)
+        return is_split(self.spec.traffic, self.snapshot.platform)
 
     @cached_property
     def requests(self) -> Requests:
@@ -94,6 +93,11 @@ class View:
         else:
             revision, attempt = self.status.failed_revision or self.target, self.status.failed_attempt or 1
         return requests_for(self.snapshot.annotations, revision, attempt, self.status.consumed_actions)
+
+    def remembering(self, verb: str) -> VisionModelStatus:
+        """Return the status in which what is asked by an action is acted on, and never will be again."""
+        consumed = remember(self.status.consumed_actions, self.requests, verb)
+        return self.status.model_copy(update={"consumed_actions": consumed})
 
     def ready(self, revision: str) -> int:
         """Return how many pods of a revision are ready."""
